@@ -1,0 +1,12 @@
+//! Events: declared once, in [`table`], and everything else derives from there.
+//!
+//! An [`Event`] is a [`Fact`] (what happened, typed), with who it was about ([`Peer`]) and when. Its ABI form, its log
+//! line, its counter and its JSON come from [`Fact::fields`].
+
+mod envelope;
+mod table;
+mod value;
+
+pub use envelope::{Class, Event, Peer, Ring};
+pub use table::{EventKind, Fact};
+pub use value::{FieldValue, Value};

@@ -1,0 +1,350 @@
+//! The table: number (never reused), name (`<Subject><PastVerb>`), class, blame, fields.
+
+use std::borrow::Cow;
+
+use super::{Class, FieldValue, Value};
+use crate::{Blame, Der};
+
+/// A field of text: mostly a constant, otherwise what a peer or a plugin said.
+type Text = Cow<'static, str>;
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $number:literal $name:ident $class:ident $blame:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+        /// Kind of an event.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u32)]
+        pub enum EventKind {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        /// What happened.
+        #[derive(Clone, PartialEq, Debug)]
+        pub enum Fact {
+            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type,)* },)*
+        }
+
+        impl EventKind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &[EventKind] = &[$(EventKind::$name),*];
+
+            /// Its number.
+            pub const fn number(self) -> u32 {
+                self as u32
+            }
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self { $(EventKind::$name => stringify!($name),)* }
+            }
+
+            /// Its class.
+            pub const fn class(self) -> Class {
+                match self { $(EventKind::$name => Class::$class,)* }
+            }
+
+            /// Whose doing it is, unless the event's field `blame` says otherwise.
+            pub const fn blame(self) -> Blame {
+                match self { $(EventKind::$name => Blame::$blame,)* }
+            }
+        }
+
+        impl Fact {
+            /// Its kind.
+            pub const fn kind(&self) -> EventKind {
+                match self { $(Fact::$name { .. } => EventKind::$name,)* }
+            }
+
+            /// Hands each field to `each`, in the order of the table.
+            pub fn fields<'a>(&'a self, each: &mut dyn FnMut(&'static str, Value<'a>)) {
+                match self {
+                    $(Fact::$name { $($field),* } => { let _ = &each; $(each(stringify!($field), FieldValue::value($field));)* })*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A socket was accepted and given to a worker.
+    101 ConnectionAccepted Lifecycle Peer {}
+    /// A socket was closed at once.
+    102 ConnectionRefused Security Limit {
+        /// Which limit or rule.
+        reason: Text,
+    }
+    /// A TLS handshake failed. The chain is what the peer sent; unless `proven`, anybody could have sent it.
+    103 TlsHandshakeFailed Security Peer {
+        /// What was wrong, in rustls's or webpki's words.
+        error: Text,
+        /// Certificates shown, leaf first.
+        chain: Vec<Der>,
+        /// Whether the peer proved to hold the leaf's key.
+        proven: bool,
+    }
+    /// TLS handshake or CONNECT did not arrive in time.
+    104 ConnectTimedOut Security Peer {
+        /// `tls`, or `connect`.
+        stage: Text,
+        /// How long it was waited, in milliseconds.
+        connect_ms_max: u64,
+    }
+    /// A connection ended before its client was admitted or refused.
+    105 ConnectionClosed Lifecycle Peer {
+        /// A close reason.
+        reason: Text,
+    }
+
+    /// A client was admitted.
+    201 ClientConnected Lifecycle Peer {
+        /// The plugin instance that accepted it.
+        plugin: Text,
+        /// Keep alive in force, in seconds.
+        keep_alive_s: u64,
+        /// Clean start.
+        clean_start: bool,
+        /// Certificates shown, leaf first.
+        chain: Vec<Der>,
+        /// Subject of the trust anchor that verified the chain; empty without one.
+        anchor: Text,
+    }
+    /// A client was refused.
+    202 ClientRefused Security Policy {
+        /// Where: `connect`, `authenticate`, `identity`.
+        stage: Text,
+        /// Reason code, as for MQTT 5.0.
+        code: u64,
+        /// Why, in the provider's or the broker's words.
+        reason: Text,
+        /// The plugin instance that refused it, if one did.
+        plugin: Text,
+        /// Certificates shown, leaf first.
+        chain: Vec<Der>,
+    }
+    /// A client left or was disconnected.
+    203 ClientDisconnected Lifecycle Peer {
+        /// A close reason.
+        reason: Text,
+        /// Reason code, as for MQTT 5.0.
+        code: u64,
+        /// Whose doing it was.
+        blame: Text,
+        /// How long it was connected, in milliseconds.
+        connected_ms: u64,
+        /// Packets it sent.
+        packets_received: u64,
+        /// Messages it published that were let through.
+        messages_published: u64,
+    }
+
+    /// A PUBLISH was denied.
+    301 PublishDenied Security Policy {
+        /// Topic name.
+        topic: Text,
+        /// QoS.
+        qos: u64,
+        /// Reason code.
+        code: u64,
+        /// Why: `grants`, or the provider's words.
+        reason: Text,
+    }
+    /// A filter of a SUBSCRIBE was denied.
+    302 SubscribeDenied Security Policy {
+        /// Topic filter.
+        filter: Text,
+        /// Reason code.
+        code: u64,
+        /// Why.
+        reason: Text,
+    }
+    /// A will was denied, and the client with it.
+    304 WillDenied Security Policy {
+        /// Will topic.
+        topic: Text,
+        /// Why.
+        reason: Text,
+    }
+    /// A provider that a grant had asked did not answer, so nothing was granted.
+    306 AuthorizationFailed Security Plugin {
+        /// What was asked: `publish`, `subscribe`, …
+        action: Text,
+        /// Topic name or filter.
+        topic: Text,
+        /// The plugin instance.
+        plugin: Text,
+        /// What went wrong.
+        error: Text,
+    }
+
+    /// A client broke a rule of the protocol.
+    401 ProtocolViolated Security Peer {
+        /// The standard's clause.
+        clause: Text,
+        /// What it did.
+        detail: Text,
+        /// Reason code.
+        code: u64,
+    }
+    /// Bytes that are no packet.
+    402 PacketMalformed Security Peer {
+        /// The standard's clause.
+        clause: Text,
+        /// What was wrong.
+        detail: Text,
+        /// Reason code.
+        code: u64,
+    }
+
+    /// A client does not take its output and was disconnected.
+    507 ClientStalled Security Peer {
+        /// Bytes that waited.
+        waiting_bytes: u64,
+    }
+
+    /// A subscription was made or replaced.
+    601 SubscriptionAdded Lifecycle Peer {
+        /// Topic filter.
+        filter: Text,
+        /// Granted QoS.
+        qos: u64,
+    }
+    /// A subscription was removed.
+    602 SubscriptionRemoved Lifecycle Peer {
+        /// Topic filter.
+        filter: Text,
+    }
+
+    /// A PUBLISH was let through.
+    701 MessageReceived Traffic Peer {
+        /// Topic name.
+        topic: Text,
+        /// QoS.
+        qos: u64,
+        /// Payload size.
+        payload_bytes: u64,
+        /// Receivers on this node.
+        receivers: u64,
+    }
+    /// Messages for a client were dropped because it does not take them.
+    704 MessageDropped Security Limit {
+        /// How many, since the last such event of this client.
+        count: u64,
+        /// Why.
+        reason: Text,
+    }
+
+    /// A limit was reached.
+    801 LimitExceeded Security Limit {
+        /// The limit's name.
+        which: Text,
+        /// Its value.
+        max: u64,
+        /// What was done.
+        action: Text,
+    }
+
+    /// A plugin was loaded and started.
+    901 PluginLoaded System Broker {
+        /// Instance name.
+        plugin: Text,
+        /// Library file.
+        file: Text,
+        /// `auth`, `events`, or both.
+        roles: Text,
+        /// The plugin's own version.
+        version: Text,
+    }
+    /// A plugin library was refused.
+    902 PluginRefused System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Library file.
+        file: Text,
+        /// What was wanted and what was found.
+        why: Text,
+    }
+    /// A call into a plugin failed.
+    904 PluginCallFailed System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Method.
+        method: Text,
+        /// What went wrong.
+        error: Text,
+    }
+    /// A call into a plugin was not answered in time.
+    905 PluginCallTimedOut System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Method.
+        method: Text,
+        /// How long it was waited, in milliseconds.
+        timeout_ms: u64,
+    }
+    /// A plugin panicked; the panic was contained.
+    906 PluginPanicked System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Method.
+        method: Text,
+        /// The panic's message.
+        message: Text,
+    }
+    /// A plugin is fenced: it is not called again until restart.
+    907 PluginFenced System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Why.
+        why: Text,
+    }
+    /// A collector's ring was full and its oldest events were dropped. Delivered in band, to that collector only.
+    909 EventsLost System Plugin {
+        /// `peers`, `node` or `rest`.
+        ring: Text,
+        /// Sequence of the first lost event.
+        from: u64,
+        /// Sequence of the last lost event.
+        to: u64,
+        /// How many of this ring were lost between them.
+        count: u64,
+    }
+
+    /// The node serves clients.
+    1201 NodeStarted System Broker {
+        /// Version of the broker.
+        version: Text,
+        /// Listeners, as `name=kind address`.
+        listeners: Text,
+    }
+    /// The node stops.
+    1202 NodeStopping System Broker {
+        /// Why.
+        reason: Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the table: numbers and names are unique.
+    #[test]
+    fn numbers_and_names_are_unique() {
+        for (i, a) in EventKind::ALL.iter().enumerate() {
+            for b in &EventKind::ALL[i + 1..] {
+                assert!(a.number() != b.number() && a.name() != b.name(), "{a:?} {b:?}");
+            }
+        }
+    }
+
+    /// Guards the one walk that all forms of an event derive from.
+    #[test]
+    fn fields_come_in_order() {
+        let fact = Fact::EventsLost { ring: "peers".into(), from: 3, to: 9, count: 5 };
+        let mut seen = Vec::new();
+        fact.fields(&mut |name, value| seen.push((name, value)));
+        assert_eq!(
+            seen,
+            [("ring", Value::Text("peers")), ("from", Value::Number(3)), ("to", Value::Number(9)), ("count", Value::Number(5))]
+        );
+    }
+}

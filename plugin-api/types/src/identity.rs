@@ -1,0 +1,67 @@
+//! Who a client is, as an auth provider says it.
+
+use crate::{Grant, Limits, UserProperty};
+
+/// What happens to an action that no grant matches.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u32)]
+pub enum NoMatch {
+    /// It is denied.
+    #[default]
+    Deny = 1,
+    /// The provider is asked.
+    Ask = 2,
+}
+
+/// What happens when an identity's time is over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(u32)]
+pub enum Expiry {
+    /// The client is disconnected.
+    #[default]
+    Disconnect = 1,
+    /// The provider is asked for new grants (`refresh`).
+    Refresh = 2,
+}
+
+/// Who a client is and what it may do. Returned with [`crate::AuthOutcome::Accept`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Identity {
+    /// Tenant: topics, client ids and retained messages of two tenants never meet. Must not be empty.
+    pub tenant: String,
+    /// User. Must not be empty.
+    pub user: String,
+    /// Values for `${attr.NAME}` in grants, and for collectors.
+    pub attributes: Vec<(String, String)>,
+    /// Replaces the client's identifier (5.0: announced as Assigned Client Identifier).
+    pub client_id: Option<String>,
+    /// Rules, walked in order.
+    pub grants: Vec<Grant>,
+    /// What no grant matches.
+    pub no_match: NoMatch,
+    /// Until when it holds, in milliseconds since 1970; 0 is for ever.
+    pub valid_until_ms: u64,
+    /// What happens then.
+    pub on_expiry: Expiry,
+    /// Limits of this client; what is absent is the listener's or the broker's.
+    pub limits: Limits,
+    /// Only one live session may have this identity.
+    pub exclusive: bool,
+    /// Keys that the identity can be revoked by.
+    pub tags: Vec<String>,
+    /// User properties for the CONNACK (5.0).
+    pub connack_properties: Vec<UserProperty>,
+}
+
+impl Identity {
+    /// An identity without grants: everything is denied to it.
+    pub fn new(tenant: impl Into<String>, user: impl Into<String>) -> Self {
+        Identity { tenant: tenant.into(), user: user.into(), ..Identity::default() }
+    }
+
+    /// With these rules.
+    pub fn with_grants(mut self, grants: impl Into<Vec<Grant>>) -> Self {
+        self.grants = grants.into();
+        self
+    }
+}
