@@ -37,4 +37,4 @@ pub use identity::{Expiry, Identity, NoMatch};
 pub use limits::Limits;
 pub use protocol::{Protocol, QoS};
 pub use reason::ReasonCode;
-pub use verdict::{AuthOutcome, Session, Verdict};
+pub use verdict::{AuthOutcome, Verdict};

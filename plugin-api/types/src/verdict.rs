@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Connect, Identity, QoS, ReasonCode};
+use crate::{Identity, QoS, ReasonCode};
 
 /// Answer to a CONNECT, an AUTH or a refresh. Anything but `Accept` and `Continue` admits nobody.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,13 +83,4 @@ impl Verdict {
     pub fn deny(reason: impl Into<String>) -> Self {
         Verdict::Deny { code: ReasonCode::NOT_AUTHORIZED, reason: reason.into(), disconnect: false, ttl: Duration::ZERO }
     }
-}
-
-/// An admitted client, as its provider sees it again in `authorize` and `refresh`.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// What it said at CONNECT, without the password.
-    pub connect: Connect,
-    /// Who the provider said that it is, with the client id in force.
-    pub identity: Identity,
 }

@@ -1,0 +1,55 @@
+//! What can go wrong in a call. Nothing is granted by any of it.
+
+use gatemq_plugin_api::abi::convert::UnknownCode;
+use gatemq_plugin_api::abi::v1_0::{Status, StatusCode};
+
+/// Why a call gave no answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallFailure {
+    /// It did not answer in time.
+    #[error("no answer within {timeout_ms} ms")]
+    TimedOut {
+        /// How long it was waited.
+        timeout_ms: u64,
+    },
+    /// It panicked.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// It says itself that it failed, or dropped the call.
+    #[error("{0}")]
+    Failed(String),
+    /// It answered with a number that has no meaning.
+    #[error("{0}")]
+    UnknownCode(UnknownCode),
+    /// As many calls as allowed are under way.
+    #[error("{calls_max} calls are under way already")]
+    Busy {
+        /// The bound.
+        calls_max: usize,
+    },
+    /// It is not called any more until restart.
+    #[error("fenced until restart: {0} of its call threads did not come back")]
+    Fenced(usize),
+    /// It was stopped, or does not have this role.
+    #[error("not available: {0}")]
+    NotThere(&'static str),
+}
+
+impl CallFailure {
+    /// From a status that is not OK; `None` for OK.
+    pub(crate) fn of(status: Status) -> Option<CallFailure> {
+        let message = status.message.into_string();
+        match status.code {
+            StatusCode::OK => None,
+            StatusCode::PANICKED => Some(CallFailure::Panicked(message)),
+            StatusCode::FAILED => Some(CallFailure::Failed(message)),
+            StatusCode::NOT_SUPPORTED => Some(CallFailure::Failed("it does not support that".into())),
+            StatusCode(number) => Some(CallFailure::UnknownCode(UnknownCode { what: "status", number })),
+        }
+    }
+
+    /// The status of an abandoned call: whatever it says, there is no answer.
+    pub(crate) fn abandoned(status: Status) -> CallFailure {
+        CallFailure::of(status).unwrap_or_else(|| CallFailure::Failed("dropped without an answer".into()))
+    }
+}

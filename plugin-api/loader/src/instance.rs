@@ -1,0 +1,365 @@
+//! A started plugin, and every call into it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use abi_stable::std_types::{RResult, RStr, RString, RVec};
+use gatemq_plugin_api::abi::convert;
+use gatemq_plugin_api::abi::v1_0::{
+    self, AuthTable, InterestRecord, OutcomeCompleter, OutcomeRecord, Pair, PluginRoot_Ref, SessionRecord, Status,
+    StatusCode, VerdictCode, VerdictCompleter, VerdictRecord,
+};
+use gatemq_types::event::Event;
+use gatemq_types::{Action, AuthOutcome, Connect, Identity, Verdict};
+
+use crate::call_thread::CallThread;
+use crate::host_table::{self, Services};
+use crate::slots::Slots;
+use crate::{CallFailure, Info, Library, views};
+
+/// Bounds of an instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+    /// How long `start` may take.
+    pub start_timeout: Duration,
+    /// Calls under way at most, of each kind.
+    pub calls_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { timeout: Duration::from_secs(5), start_timeout: Duration::from_secs(30), calls_max: 1024 }
+    }
+}
+
+/// How a plugin says that it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// All is well.
+    Ready,
+    /// It works, but.
+    Degraded(String),
+    /// It does not work now; also what a failing `health` is.
+    NotReady(String),
+}
+
+/// What a collector wants.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Interest {
+    /// Bits of classes.
+    pub classes: u32,
+    /// Numbers of kinds besides.
+    pub kinds: Vec<u32>,
+    /// Only clients of these tenants; empty is all.
+    pub tenants: Vec<String>,
+}
+
+/// An admitted client, in the form in which its provider is asked about it: made once, shared by all questions.
+pub struct Session(SessionRecord);
+
+impl Session {
+    /// `client_id` of the identity must be the one in force.
+    pub fn new(connect: &Connect, identity: &Identity) -> Arc<Session> {
+        let connect = convert::without_secrets(convert::connect_to(connect));
+        Arc::new(Session(SessionRecord { connect, identity: convert::identity_to(identity) }))
+    }
+}
+
+/// A started plugin.
+pub struct Instance {
+    name: String,
+    info: Info,
+    options: Options,
+    root: PluginRoot_Ref,
+    raw: v1_0::Instance,
+    thread: CallThread,
+    outcomes: &'static Slots<AuthOutcome>,
+    verdicts: &'static Slots<Verdict>,
+    host: u64,
+    /// Whether `raw` may still be called: held for reading by every call.
+    alive: Arc<RwLock<bool>>,
+}
+
+impl Instance {
+    /// Starts a plugin from a library that no other instance uses.
+    ///
+    /// `config` is its configuration as JSON.
+    ///
+    /// # Errors
+    /// What the plugin says, a panic, or that it took longer than `start_timeout`.
+    pub async fn start(
+        library: Library,
+        name: &str,
+        config: String,
+        services: Arc<dyn Services>,
+        options: Options,
+    ) -> Result<Arc<Instance>, CallFailure> {
+        let (root, info) = (library.root(), library.info().clone());
+        let (host, table) = host_table::register(services);
+        let thread = CallThread::new(name, options.calls_max);
+        let started = thread.call(options.start_timeout, move || (root.start())(RStr::from_str(&config), table)).await;
+        let raw = match started {
+            Ok(RResult::ROk(raw)) => raw,
+            Ok(RResult::RErr(status)) => {
+                host_table::unregister(host);
+                return Err(CallFailure::abandoned(status));
+            }
+            Err(e) => {
+                host_table::unregister(host);
+                return Err(e);
+            }
+        };
+        Ok(Arc::new(Instance {
+            name: name.to_owned(),
+            info,
+            options,
+            root,
+            raw,
+            thread,
+            outcomes: Slots::leaked(options.calls_max),
+            verdicts: Slots::leaked(options.calls_max),
+            host,
+            alive: Arc::new(RwLock::new(true)),
+        }))
+    }
+
+    /// Name of the instance.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its library says of itself.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// Its bounds.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    fn auth(&self) -> Result<AuthTable, CallFailure> {
+        self.root.auth().into_option().ok_or(CallFailure::NotThere("it is not an auth provider"))
+    }
+
+    /// Asks who a client is. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// No answer, for whatever reason: nobody is admitted.
+    pub async fn authenticate(&self, connect: &Connect) -> Result<AuthOutcome, CallFailure> {
+        let auth = self.auth()?;
+        let (reserved, answer) = self.outcomes.reserve()?;
+        {
+            let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
+            if !*alive {
+                return Err(CallFailure::NotThere("it was stopped"));
+            }
+            let mut record = convert::connect_to(connect);
+            (auth.authenticate)(self.raw, &record, outcome_completer(self.outcomes, reserved.token()));
+            convert::wipe(&mut record);
+        }
+        self.wait(self.options.timeout, answer).await
+    }
+
+    /// Asks about an action: `authorize`, and `authorize_slow` if that says Pending, within one deadline.
+    ///
+    /// # Errors
+    /// No answer, for whatever reason: nothing is granted.
+    pub async fn authorize(&self, session: &Arc<Session>, action: Action) -> Result<Verdict, CallFailure> {
+        let auth = self.auth()?;
+        let began = std::time::Instant::now();
+        let properties: Vec<Pair> = pairs(&action);
+        let (raw, asked, alive) = (self.raw, session.clone(), self.alive.clone());
+        let asking = self.thread.call(self.options.timeout, move || {
+            let alive = alive.read().unwrap_or_else(PoisonError::into_inner);
+            if !*alive {
+                return Err(CallFailure::NotThere("it was stopped"));
+            }
+            let mut record = VerdictRecord::bare(VerdictCode(0));
+            let view = views::action(&action, &properties);
+            let status = (auth.authorize)(raw, &asked.0, &view, &mut record);
+            match CallFailure::of(status) {
+                None => Ok((convert::verdict_from(record).map_err(CallFailure::UnknownCode)?, action, properties)),
+                Some(failure) => Err(failure),
+            }
+        });
+        match asking.await?? {
+            (Verdict::Pending, action, properties) => {
+                let left = self.options.timeout.saturating_sub(began.elapsed());
+                self.authorize_slow(auth, session, &action, &properties, left).await
+            }
+            (verdict, ..) => Ok(verdict),
+        }
+    }
+
+    async fn authorize_slow(
+        &self,
+        auth: AuthTable,
+        session: &Session,
+        action: &Action,
+        properties: &[Pair],
+        timeout: Duration,
+    ) -> Result<Verdict, CallFailure> {
+        let (reserved, answer) = self.verdicts.reserve()?;
+        {
+            let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
+            if !*alive {
+                return Err(CallFailure::NotThere("it was stopped"));
+            }
+            let completer = verdict_completer(self.verdicts, reserved.token());
+            (auth.authorize_slow)(self.raw, &session.0, &views::action(action, properties), completer);
+        }
+        match self.wait(timeout, answer).await? {
+            Verdict::Pending => Err(CallFailure::Failed("authorize_slow answered Pending".into())),
+            verdict => Ok(verdict),
+        }
+    }
+
+    async fn wait<A>(
+        &self,
+        timeout: Duration,
+        answer: tokio::sync::oneshot::Receiver<Result<A, CallFailure>>,
+    ) -> Result<A, CallFailure> {
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(CallFailure::Failed("the call was dropped without an answer".into())),
+            Err(_) => Err(CallFailure::TimedOut {
+                timeout_ms: u64::try_from(self.options.timeout.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    /// What its collector wants.
+    ///
+    /// # Errors
+    /// It is not a collector, or the call failed.
+    pub async fn interest(&self) -> Result<Interest, CallFailure> {
+        let events = self.root.events().into_option().ok_or(CallFailure::NotThere("it is not an event collector"))?;
+        let raw = self.raw;
+        let (status, record) = self
+            .thread
+            .call(self.options.timeout, move || {
+                let mut record = InterestRecord { classes: 0, kinds: RVec::new(), tenants: RVec::new() };
+                ((events.interest)(raw, &mut record), record)
+            })
+            .await?;
+        match CallFailure::of(status) {
+            None => Ok(Interest {
+                classes: record.classes,
+                kinds: record.kinds.to_vec(),
+                tenants: record.tenants.into_iter().map(RString::into_string).collect(),
+            }),
+            Some(failure) => Err(failure),
+        }
+    }
+
+    /// Hands events to its collector and waits until it has taken them, for as long as it likes: call it on a thread of
+    /// this collector's own.
+    ///
+    /// # Errors
+    /// It is not a collector, or it panicked.
+    pub fn collect(&self, batch: &[&Event]) -> Result<(), CallFailure> {
+        let events = self.root.events().into_option().ok_or(CallFailure::NotThere("it is not an event collector"))?;
+        let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
+        if !*alive {
+            return Err(CallFailure::NotThere("it was stopped"));
+        }
+        let status = views::with_events(batch, |views| (events.collect)(self.raw, views));
+        CallFailure::of(status).map_or(Ok(()), Err)
+    }
+
+    /// Gives it a new configuration (JSON).
+    ///
+    /// # Errors
+    /// What the plugin says; the old configuration stays in force.
+    pub async fn reconfigure(&self, config: String) -> Result<(), CallFailure> {
+        let (root, raw) = (self.root, self.raw);
+        let call = self.thread.call(self.options.timeout, move || (root.reconfigure())(raw, RStr::from_str(&config)));
+        CallFailure::of(call.await?).map_or(Ok(()), Err)
+    }
+
+    /// How it is. A failing call is `NotReady`.
+    pub async fn health(&self) -> Health {
+        let (root, raw) = (self.root, self.raw);
+        let call = self.thread.call(self.options.timeout, move || {
+            let mut state = 0;
+            ((root.health())(raw, &mut state), state)
+        });
+        match call.await {
+            Ok((Status { code: StatusCode::OK, message }, state)) => match state {
+                1 => Health::Ready,
+                2 => Health::Degraded(message.into_string()),
+                3 => Health::NotReady(message.into_string()),
+                n => Health::NotReady(format!("it answered with the unknown state {n}")),
+            },
+            Ok((status, _)) => Health::NotReady(CallFailure::abandoned(status).to_string()),
+            Err(e) => Health::NotReady(e.to_string()),
+        }
+    }
+
+    /// Stops it within `deadline` and drops the instance. Calls after that are refused. An instance that some thread is
+    /// still in is left alone instead of being dropped.
+    ///
+    /// # Errors
+    /// `stop` or a destructor failed; it counts as stopped all the same.
+    pub async fn stop(&self, deadline: Duration) -> Result<(), CallFailure> {
+        let (root, raw, alive) = (self.root, self.raw, self.alive.clone());
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let stopped = self.thread.call(deadline, move || (root.stop())(raw, deadline_ms)).await;
+        let nobody_inside = self.thread.abandoned() == 0;
+        let destroyed = self
+            .thread
+            .call(deadline, move || {
+                let Ok(mut alive) = alive.try_write() else { return Status::ok() };
+                match std::mem::replace(&mut *alive, false) && nobody_inside {
+                    true => (root.destroy())(raw),
+                    false => Status::ok(),
+                }
+            })
+            .await;
+        self.thread.end();
+        host_table::unregister(self.host);
+        let failed = CallFailure::of(stopped?);
+        failed.or(CallFailure::of(destroyed?)).map_or(Ok(()), Err)
+    }
+}
+
+fn pairs(action: &Action) -> Vec<Pair> {
+    let pair = |(name, value): &(String, String)| Pair { name: name.as_str().into(), value: value.as_str().into() };
+    action.user_properties.iter().map(pair).collect()
+}
+
+macro_rules! completer {
+    ($(#[$doc:meta])* $make:ident, $completer:ident, $record:ty, $answer:ty, $convert:path) => {
+        $(#[$doc])*
+        #[allow(unsafe_code)]
+        fn $make(slots: &'static Slots<$answer>, token: u64) -> $completer {
+            fn slots_of(context: *const ()) -> &'static Slots<$answer> {
+                // SAFETY: the context below is a `&'static Slots` of this type.
+                unsafe { &*context.cast::<Slots<$answer>>() }
+            }
+            extern "C" fn complete(context: *const (), token: u64, record: $record) {
+                slots_of(context).answer(token, $convert(record).map_err(CallFailure::UnknownCode));
+            }
+            extern "C" fn abandon(context: *const (), token: u64, status: Status) {
+                slots_of(context).answer(token, Err(CallFailure::abandoned(status)));
+            }
+            extern "C" fn cancelled(context: *const (), token: u64) -> bool {
+                slots_of(context).is_cancelled(token)
+            }
+            // SAFETY: the slots live as long as the process and may be used from any thread with any token.
+            unsafe { $completer::new(std::ptr::from_ref(slots).cast(), token, complete, abandon, cancelled) }
+        }
+    };
+}
+
+completer! {
+    /// A completer for a call that gives an outcome.
+    outcome_completer, OutcomeCompleter, OutcomeRecord, AuthOutcome, convert::outcome_from
+}
+completer! {
+    /// A completer for a call that gives a verdict.
+    verdict_completer, VerdictCompleter, VerdictRecord, Verdict, convert::verdict_from
+}

@@ -1,0 +1,173 @@
+//! From a file to a checked root module.
+
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use abi_stable::library::{AbiHeaderRef, LibraryError};
+use gatemq_plugin_api::abi::ENTRY_SYMBOL;
+use gatemq_plugin_api::abi::v1_0::{PluginInfo, PluginRoot_Ref};
+
+use crate::{Reason, Refusal, precheck};
+
+/// Largest library file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// What a library says of itself.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The file.
+    pub file: PathBuf,
+    /// Name of its crate.
+    pub name: String,
+    /// Version of its crate.
+    pub version: String,
+    /// Version of `gatemq-plugin-api` that it was built with.
+    pub api_version: String,
+    /// Whether it is an auth provider.
+    pub auth: bool,
+    /// Whether it is an event collector.
+    pub events: bool,
+}
+
+/// A mapped library. Each one is a mapping of its own, also of the same file, since panic hook, log and runtime are one a
+/// mapping. It stays mapped for the life of the process.
+pub struct Library {
+    info: Info,
+    root: PluginRoot_Ref,
+}
+
+impl Library {
+    /// Reads, checks and maps a plugin file.
+    ///
+    /// The file is read once and a private copy of it is mapped, so nobody can change it between check and use.
+    ///
+    /// # Errors
+    /// Which file, what was wanted, what was found.
+    pub fn open(file: &Path) -> Result<Library, Refusal> {
+        Self::try_open(file).map_err(|reason| Refusal { file: file.to_owned(), reason })
+    }
+
+    fn try_open(file: &Path) -> Result<Library, Reason> {
+        let bytes = read(file)?;
+        precheck::check(&bytes)?;
+        let header = map(file, &bytes)?;
+        drop(bytes);
+        let lib_header = header.upgrade().map_err(|e| match e {
+            LibraryError::InvalidAbiHeader(found) => {
+                Reason::OtherAbi(format!("{}.{}", found.abi_major, found.abi_minor))
+            }
+            other => Reason::OtherAbi(one_line(&other.to_string())),
+        })?;
+        // The version first: a library of another version has another layout as well, and that says less.
+        let found = lib_header.version_strings();
+        let major = |v: &str| v.split('.').next().unwrap_or("").to_owned();
+        if major(found.version.as_str()) != major(crate::INTERFACE_VERSION) {
+            return Err(Reason::OtherInterface { found: found.version.as_str().to_owned() });
+        }
+        let root = lib_header.init_root_module::<PluginRoot_Ref>().map_err(|e| match e {
+            LibraryError::AbiInstability(e) => Reason::LayoutDiffers(layout_difference(&e.to_string())),
+            LibraryError::IncompatibleVersionNumber { actual_version, .. } => {
+                Reason::OtherInterface { found: actual_version.to_string() }
+            }
+            other => Reason::RootFailed(one_line(&other.to_string())),
+        })?;
+        let info = (root.info())();
+        if info.panic_aborts {
+            return Err(Reason::PanicAborts);
+        }
+        Ok(Library { info: Info::new(file, &info, root), root })
+    }
+
+    /// What it says of itself.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    pub(crate) fn root(&self) -> PluginRoot_Ref {
+        self.root
+    }
+}
+
+impl Info {
+    fn new(file: &Path, info: &PluginInfo, root: PluginRoot_Ref) -> Self {
+        Info {
+            file: file.to_owned(),
+            name: info.name.to_string(),
+            version: info.version.to_string(),
+            api_version: info.api_version.to_string(),
+            auth: root.auth().is_some(),
+            events: root.events().is_some(),
+        }
+    }
+
+    /// `auth`, `events`, `auth, events` or `none`.
+    pub fn roles(&self) -> &'static str {
+        match (self.auth, self.events) {
+            (true, true) => "auth, events",
+            (true, false) => "auth",
+            (false, true) => "events",
+            (false, false) => "none",
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Reason> {
+    let unreadable = |e: std::io::Error| Reason::Unreadable(e.to_string());
+    let metadata = std::fs::metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Reason::Unreadable("it is not a regular file".into()));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(Reason::Unreadable(format!("it has {} bytes, more than {FILE_BYTES_MAX}", metadata.len())));
+    }
+    std::fs::read(file).map_err(unreadable)
+}
+
+/// Maps a private copy and finds the header. The mapping and its descriptor are left behind on purpose.
+fn map(file: &Path, bytes: &[u8]) -> Result<AbiHeaderRef, Reason> {
+    let not_loadable = |e: String| Reason::NotLoadable(one_line(&e));
+    let copy = copy(file, bytes).map_err(|e| not_loadable(e.to_string()))?;
+    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    let flags = libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_LOCAL;
+    // SAFETY: runs the constructors of a file that exports our entry symbol, in the copy that was checked. Plugins are
+    // trusted code; what can be told beforehand has been told.
+    let library = unsafe { libloading::os::unix::Library::open(Some(path), flags) };
+    let library = library.map_err(|e| not_loadable(e.to_string()))?;
+    // SAFETY: the symbol is a static of at least the size of a header (checked before); whether it is one is told by its
+    // magic string, which is read first (`AbiHeaderRef::upgrade`).
+    let header = unsafe { library.get::<AbiHeaderRef>(ENTRY_SYMBOL.as_bytes()).map(|symbol| *symbol) };
+    // Never unmapped: thread-local destructors and threads of the library would run into nothing.
+    std::mem::forget(library);
+    // The descriptor stays open so that backtraces can read the file's symbols.
+    let _ = copy.into_raw_fd();
+    header.map_err(|_| Reason::NoEntrySymbol)
+}
+
+fn copy(file: &Path, bytes: &[u8]) -> std::io::Result<OwnedFd> {
+    use std::io::Write;
+    // Shown in /proc/PID/maps; 249 bytes at most.
+    let name: String = file.file_name().map(|n| n.to_string_lossy().chars().take(60).collect()).unwrap_or_default();
+    let descriptor = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut copy = std::fs::File::from(descriptor);
+    copy.write_all(bytes)?;
+    Ok(copy.into())
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut line = words.join(" ");
+    if line.len() > 300 {
+        let end = line.char_indices().map(|(at, _)| at).take_while(|at| *at <= 300).last().unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+/// The first difference that abi_stable's report of several pages names.
+fn layout_difference(report: &str) -> String {
+    let lines = report.lines().map(str::trim).filter(|l| !l.is_empty());
+    let from = |what: &'static str| lines.clone().skip_while(move |l| !l.starts_with(what)).take(6).collect::<Vec<_>>();
+    let errors = from("Error:");
+    one_line(&if errors.is_empty() { report.to_owned() } else { errors.join(" ") })
+}

@@ -1,0 +1,60 @@
+//! Understanding a library file without running it: `dlopen` runs constructors.
+
+use gatemq_plugin_api::abi::{ENTRY_SYMBOL, Header};
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Architecture, Object, ObjectKind, ObjectSymbol};
+
+use crate::Reason;
+
+const WANTED: Architecture = if cfg!(target_arch = "x86_64") {
+    Architecture::X86_64
+} else if cfg!(target_arch = "aarch64") {
+    Architecture::Aarch64
+} else {
+    Architecture::Unknown
+};
+
+/// Checks that `bytes` are a whole dynamic library for this machine that exports the entry symbol.
+///
+/// # Errors
+/// What it is instead.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), Reason> {
+    let file = object::File::parse(bytes).map_err(|e| Reason::NotALibrary(e.to_string()))?;
+    let found = file.architecture();
+    if found != WANTED || file.is_64() != cfg!(target_pointer_width = "64") {
+        return Err(Reason::OtherArchitecture { wanted: format!("{WANTED:?}"), found: format!("{found:?}") });
+    }
+    match file.kind() {
+        ObjectKind::Dynamic => {}
+        ObjectKind::Executable => return Err(Reason::NotDynamic("an executable".into())),
+        ObjectKind::Relocatable => return Err(Reason::NotDynamic("an object file".into())),
+        other => return Err(Reason::NotDynamic(format!("{other:?}"))),
+    }
+    whole(bytes)?;
+    let entry = file.dynamic_symbols().find(|s| s.is_definition() && s.name() == Ok(ENTRY_SYMBOL));
+    match entry.map(|s| s.size()) {
+        None => Err(Reason::NoEntrySymbol),
+        // PE exports carry no sizes.
+        Some(size) if size < size_of::<Header>() as u64 && cfg!(target_os = "linux") => {
+            Err(Reason::EntryTooSmall { found: size })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Every byte that would be mapped is there: the linker maps what it is told, and touching the rest is SIGBUS.
+fn whole(bytes: &[u8]) -> Result<(), Reason> {
+    let Ok(header) = object::elf::FileHeader64::<object::Endianness>::parse(bytes) else { return Ok(()) };
+    let damaged = |e: object::Error| Reason::NotALibrary(e.to_string());
+    let endian = header.endian().map_err(damaged)?;
+    let segments = header.program_headers(endian, bytes).map_err(damaged)?;
+    let end = segments
+        .iter()
+        .filter(|s| s.p_type(endian) == object::elf::PT_LOAD)
+        .map(|s| s.p_offset(endian).saturating_add(s.p_filesz(endian)))
+        .max();
+    match end {
+        Some(wanted) if wanted > bytes.len() as u64 => Err(Reason::Truncated { wanted, found: bytes.len() as u64 }),
+        _ => Ok(()),
+    }
+}

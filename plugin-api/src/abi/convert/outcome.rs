@@ -1,0 +1,161 @@
+//! Outcomes and verdicts.
+
+use std::fmt;
+use std::time::Duration;
+
+use abi_stable::std_types::ROption;
+use gatemq_types::{AuthOutcome, QoS, ReasonCode, Verdict};
+
+use super::super::v1_0::{OutcomeCode, OutcomeRecord, VerdictCode, VerdictRecord};
+use super::{identity_from, identity_to};
+
+/// A number that has no meaning in this interface: nothing is granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownCode {
+    /// What the number should have been.
+    pub what: &'static str,
+    /// The number.
+    pub number: u32,
+}
+
+impl fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has the unknown number {}", self.what, self.number)
+    }
+}
+
+impl std::error::Error for UnknownCode {}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// For the host.
+pub fn outcome_to(outcome: AuthOutcome) -> OutcomeRecord {
+    match outcome {
+        AuthOutcome::Accept(identity) => OutcomeRecord {
+            identity: ROption::RSome(identity_to(&identity)),
+            ..OutcomeRecord::bare(OutcomeCode::ACCEPT)
+        },
+        AuthOutcome::Continue { data, state } => {
+            OutcomeRecord { data: data.into(), state, ..OutcomeRecord::bare(OutcomeCode::CONTINUE) }
+        }
+        AuthOutcome::Reject { code, reason, delay } => OutcomeRecord {
+            reason_code: code.0,
+            reason: reason.into(),
+            wait_ms: millis(delay),
+            ..OutcomeRecord::bare(OutcomeCode::REJECT)
+        },
+        AuthOutcome::Next => OutcomeRecord::bare(OutcomeCode::NEXT),
+        AuthOutcome::Unavailable { retry_after } => {
+            OutcomeRecord { wait_ms: millis(retry_after), ..OutcomeRecord::bare(OutcomeCode::UNAVAILABLE) }
+        }
+    }
+}
+
+/// A code that refuses: a provider's own where it is one, otherwise `Not authorized`.
+fn refusing(code: u8) -> ReasonCode {
+    match ReasonCode(code) {
+        code if code.is_failure() => code,
+        _ => ReasonCode::NOT_AUTHORIZED,
+    }
+}
+
+/// From the plugin.
+///
+/// # Errors
+/// A code without a meaning, or Accept without an identity.
+pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
+    Ok(match record.code {
+        OutcomeCode::ACCEPT => match &record.identity {
+            ROption::RSome(identity) => AuthOutcome::accept(identity_from(identity)?),
+            ROption::RNone => return Err(UnknownCode { what: "acceptance without an identity", number: record.code.0 }),
+        },
+        OutcomeCode::CONTINUE => AuthOutcome::Continue { data: record.data.into_vec(), state: record.state },
+        OutcomeCode::REJECT => AuthOutcome::Reject {
+            code: refusing(record.reason_code),
+            reason: record.reason.into_string(),
+            delay: Duration::from_millis(record.wait_ms),
+        },
+        OutcomeCode::NEXT => AuthOutcome::Next,
+        OutcomeCode::UNAVAILABLE => AuthOutcome::Unavailable { retry_after: Duration::from_millis(record.wait_ms) },
+        OutcomeCode(number) => return Err(UnknownCode { what: "outcome", number }),
+    })
+}
+
+/// For the host.
+pub fn verdict_to(verdict: Verdict) -> VerdictRecord {
+    match verdict {
+        Verdict::Allow { ttl, qos_max } => VerdictRecord {
+            ttl_ms: millis(ttl),
+            qos_max: qos_max.bits(),
+            ..VerdictRecord::bare(VerdictCode::ALLOW)
+        },
+        Verdict::Deny { code, reason, disconnect, ttl } => VerdictRecord {
+            reason_code: code.0,
+            reason: reason.into(),
+            disconnect,
+            ttl_ms: millis(ttl),
+            ..VerdictRecord::bare(VerdictCode::DENY)
+        },
+        Verdict::Next => VerdictRecord::bare(VerdictCode::NEXT),
+        Verdict::Pending => VerdictRecord::bare(VerdictCode::PENDING),
+    }
+}
+
+/// From the plugin.
+///
+/// # Errors
+/// A code without a meaning.
+pub fn verdict_from(record: VerdictRecord) -> Result<Verdict, UnknownCode> {
+    let ttl = Duration::from_millis(record.ttl_ms);
+    Ok(match record.code {
+        VerdictCode::ALLOW => Verdict::Allow {
+            ttl,
+            qos_max: QoS::from_bits(record.qos_max)
+                .ok_or(UnknownCode { what: "highest QoS of a verdict", number: record.qos_max.into() })?,
+        },
+        VerdictCode::DENY => Verdict::Deny {
+            code: refusing(record.reason_code),
+            reason: record.reason.into_string(),
+            disconnect: record.disconnect,
+            ttl,
+        },
+        VerdictCode::NEXT => Verdict::Next,
+        VerdictCode::PENDING => Verdict::Pending,
+        VerdictCode(number) => return Err(UnknownCode { what: "verdict", number }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise 1: a code that is not known, an acceptance of nobody and a "refusal" with a code of success admit nobody.
+    #[test]
+    fn promise_1_unknown_codes_admit_nobody() {
+        assert!(outcome_from(OutcomeRecord::bare(OutcomeCode(0))).is_err());
+        assert!(outcome_from(OutcomeRecord::bare(OutcomeCode(77))).is_err());
+        assert!(outcome_from(OutcomeRecord::bare(OutcomeCode::ACCEPT)).is_err(), "accepts nobody");
+        assert!(verdict_from(VerdictRecord::bare(VerdictCode(0))).is_err());
+        let reject = outcome_from(OutcomeRecord::bare(OutcomeCode::REJECT));
+        assert!(matches!(reject, Ok(AuthOutcome::Reject { code: ReasonCode::NOT_AUTHORIZED, .. })), "{reject:?}");
+    }
+
+    /// Guards that outcomes and verdicts arrive as they were said.
+    #[test]
+    fn outcomes_and_verdicts_round_trip() {
+        for outcome in [
+            AuthOutcome::accept(gatemq_types::Identity::new("t", "u")),
+            AuthOutcome::Continue { data: vec![1, 2], state: 3 },
+            AuthOutcome::reject("no"),
+            AuthOutcome::Next,
+            AuthOutcome::Unavailable { retry_after: Duration::from_secs(2) },
+        ] {
+            assert_eq!(outcome_from(outcome_to(outcome.clone())), Ok(outcome));
+        }
+        for verdict in [Verdict::allow(Duration::from_secs(1)), Verdict::deny("no"), Verdict::Next, Verdict::Pending] {
+            assert_eq!(verdict_from(verdict_to(verdict.clone())), Ok(verdict));
+        }
+    }
+}

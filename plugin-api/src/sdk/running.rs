@@ -1,0 +1,158 @@
+//! A started plugin.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use gatemq_types::{AuthOutcome, Verdict};
+
+use super::contain::{contained, discard, install_hook};
+use super::runtime::Runtime;
+use super::{Health, Host, Plugin, config, log};
+use crate::abi::convert;
+use crate::abi::v1_0::{OutcomeCompleter, Status, VerdictCompleter};
+
+/// A plugin with its runtime.
+pub(crate) struct Running<P> {
+    /// Only `None` while being dropped: the author's destructor may panic.
+    plugin: Option<P>,
+    runtime: Arc<Runtime>,
+}
+
+impl<P: Plugin> Running<P> {
+    pub(crate) fn start(config: &str, host: Host) -> Result<Arc<Self>, String> {
+        log::install(&host);
+        install_hook();
+        let config = config::parse::<P::Config>(config)?;
+        let runtime = Runtime::new();
+        host.set_runtime(&runtime);
+        match P::start(config, host) {
+            Ok(plugin) => Ok(Arc::new(Running { plugin: Some(plugin), runtime })),
+            Err(e) => Err(e.0),
+        }
+    }
+
+    pub(crate) fn plugin(&self) -> &P {
+        match &self.plugin {
+            Some(plugin) => plugin,
+            None => unreachable!("a plugin is taken out only in Drop"),
+        }
+    }
+
+    pub(crate) fn reconfigure(&self, config: &str) -> Result<(), String> {
+        self.plugin().reconfigure(config::parse::<P::Config>(config)?).map_err(|e| e.0)
+    }
+
+    /// Number and reason, as the interface has it.
+    pub(crate) fn health(&self) -> (u32, String) {
+        if let Some(why) = self.runtime.fenced() {
+            return (3, why);
+        }
+        match self.plugin().health() {
+            Health::Ready => (1, String::new()),
+            Health::Degraded(why) => (2, why),
+            Health::NotReady(why) => (3, why),
+        }
+    }
+
+    pub(crate) fn stop(&self, deadline: Duration) {
+        self.plugin().stop(deadline);
+    }
+
+    /// No new work from now on.
+    pub(crate) fn end(&self) {
+        self.runtime.end();
+    }
+
+    /// Runs `future` on the plugin's runtime and answers with what it returns. A panic, and dropping it, abandon.
+    pub(crate) fn answer<C: Answer>(
+        self: &Arc<Self>,
+        completer: C,
+        future: impl Future<Output = C::Output> + Send + 'static,
+    ) {
+        let pending = Pending(Some(completer));
+        let refused = self.runtime.call(Box::new(move || {
+            Box::pin(async move {
+                let mut pending = pending;
+                let completer = pending.0;
+                // Boxed, so that it can be dropped where a panic of its destructors is contained.
+                let mut future = Some(Box::pin(future));
+                let answer = std::future::poll_fn(|cx| {
+                    let Some(running) = future.as_mut() else { return Poll::Pending };
+                    match contained(|| running.as_mut().poll(cx)) {
+                        Ok(Poll::Pending) if completer.is_some_and(|c| c.is_cancelled()) => {
+                            Poll::Ready(Err(Status::failed("nobody waits any more")))
+                        }
+                        Ok(Poll::Pending) => Poll::Pending,
+                        Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
+                        Err(panic) => Poll::Ready(Err(Status::panicked(panic))),
+                    }
+                })
+                .await;
+                discard(future.take());
+                if let Some(completer) = pending.0.take() {
+                    match answer {
+                        Ok(answer) => completer.finish(answer),
+                        Err(why) => completer.give_up(why),
+                    }
+                }
+            })
+        }));
+        if let Err(why) = refused {
+            completer.give_up(Status::failed(why));
+        }
+    }
+}
+
+impl<P> Drop for Running<P> {
+    fn drop(&mut self) {
+        self.runtime.end();
+        discard(self.plugin.take());
+    }
+}
+
+/// What a completer is to the SDK.
+pub(crate) trait Answer: Copy + Send + Sync + 'static {
+    type Output: Send;
+    fn finish(&self, answer: Self::Output);
+    fn give_up(&self, why: Status);
+    fn is_cancelled(&self) -> bool;
+}
+
+impl Answer for OutcomeCompleter {
+    type Output = AuthOutcome;
+    fn finish(&self, answer: AuthOutcome) {
+        self.complete(convert::outcome_to(answer));
+    }
+    fn give_up(&self, why: Status) {
+        self.abandon(why);
+    }
+    fn is_cancelled(&self) -> bool {
+        OutcomeCompleter::is_cancelled(self)
+    }
+}
+
+impl Answer for VerdictCompleter {
+    type Output = Verdict;
+    fn finish(&self, answer: Verdict) {
+        self.complete(convert::verdict_to(answer));
+    }
+    fn give_up(&self, why: Status) {
+        self.abandon(why);
+    }
+    fn is_cancelled(&self) -> bool {
+        VerdictCompleter::is_cancelled(self)
+    }
+}
+
+/// Gives up when it is dropped without an answer: the runtime ended.
+struct Pending<C: Answer>(Option<C>);
+
+impl<C: Answer> Drop for Pending<C> {
+    fn drop(&mut self) {
+        if let Some(completer) = self.0.take() {
+            completer.give_up(Status::failed("the call was dropped without an answer"));
+        }
+    }
+}

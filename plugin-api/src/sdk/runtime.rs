@@ -1,0 +1,273 @@
+//! The runtime that an author's futures run on, and what happens when their code does not give its threads back.
+//!
+//! Two threads. A watch spawns a probe while calls are under way; when a probe has not run for [`STUCK_MS`], every thread
+//! is held by code that blocks or loops. The runtime is then left to itself, a new one takes over, and the calls that had
+//! not begun move to it. A runtime that comes back is ended. With [`ABANDONED_MAX`] that have not come back, the plugin is
+//! fenced: it answers nothing more.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::contain::discard;
+
+const THREADS: usize = 2;
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// How long a probe may wait. Code that blocks for longer costs a new runtime.
+pub(crate) const STUCK_MS: u64 = 400;
+/// Runtimes that may be stuck at the same time.
+const ABANDONED_MAX: usize = 4;
+/// Calls that may wait for a thread.
+const QUEUE_MAX: usize = 4096;
+
+type Call = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// One tokio runtime, and whether its last probe ran.
+struct Generation {
+    runtime: Option<tokio::runtime::Runtime>,
+    /// Calls that began on it and have not ended.
+    busy: Arc<AtomicUsize>,
+    alive: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Generation>,
+    abandoned: Vec<Generation>,
+    waiting: VecDeque<Call>,
+    fenced: bool,
+    ended: bool,
+    watched: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Runtime {
+    state: Mutex<State>,
+    called: Condvar,
+}
+
+impl Runtime {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it answers nothing more, if so.
+    pub(crate) fn fenced(&self) -> Option<String> {
+        let fenced = self.lock().fenced;
+        fenced.then(|| format!("fenced until restart: {ABANDONED_MAX} runtimes are held by code that does not return"))
+    }
+
+    /// Runs a future for as long as the plugin lives. False: it has ended.
+    pub(crate) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut state = self.lock();
+        match Self::current(&mut state) {
+            Ok(generation) => generation.spawn(future),
+            Err(_) => false,
+        }
+    }
+
+    /// Begins a call as soon as a thread is free.
+    pub(crate) fn call(self: &Arc<Self>, call: Call) -> Result<(), String> {
+        let mut state = self.lock();
+        if state.fenced {
+            drop(state);
+            return Err(self.fenced().unwrap_or_default());
+        }
+        if state.waiting.len() >= QUEUE_MAX {
+            return Err(format!("{QUEUE_MAX} calls wait already"));
+        }
+        state.waiting.push_back(call);
+        if let Err(e) = self.begin_one(&mut state) {
+            state.waiting.pop_back();
+            return Err(e);
+        }
+        self.watch(&mut state);
+        Ok(())
+    }
+
+    fn current(state: &mut State) -> Result<&mut Generation, String> {
+        if state.ended {
+            return Err("the plugin has ended".into());
+        }
+        match &mut state.current {
+            Some(generation) => Ok(generation),
+            none => Ok(none.insert(Generation::new()?)),
+        }
+    }
+
+    /// Spawns a task that takes the call which has waited longest.
+    fn begin_one(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
+        let generation = Self::current(state)?;
+        let (shared, busy) = (self.clone(), generation.busy.clone());
+        generation.spawn(async move {
+            let call = shared.lock().waiting.pop_front();
+            let Some(call) = call else { return };
+            busy.fetch_add(1, Ordering::Relaxed);
+            call().await;
+            busy.fetch_sub(1, Ordering::Relaxed);
+        });
+        Ok(())
+    }
+
+    /// Starts the watch with the first call; wakes it otherwise.
+    fn watch(self: &Arc<Self>, state: &mut State) {
+        if state.watched {
+            self.called.notify_one();
+            return;
+        }
+        state.watched = true;
+        let runtime = Arc::downgrade(self);
+        let spawned = std::thread::Builder::new().name("plugin-watch".into()).spawn(move || {
+            while let Some(runtime) = runtime.upgrade() {
+                if !runtime.watch_turn() {
+                    return;
+                }
+            }
+        });
+        if spawned.is_err() {
+            state.watched = false;
+        }
+    }
+
+    /// Waits for work, probes the runtime, replaces it when it is stuck. False: the plugin has ended.
+    fn watch_turn(self: &Arc<Self>) -> bool {
+        let state = self.lock();
+        if state.ended {
+            return false;
+        }
+        if !state.working() {
+            // Woken by the next call; looks now and then whether the plugin is still there.
+            let (_state, _) =
+                self.called.wait_timeout(state, Duration::from_secs(5)).unwrap_or_else(PoisonError::into_inner);
+            return true;
+        }
+        let Some(probe) = state.current.as_ref().map(Generation::probe) else { return true };
+        drop(state);
+        let began = Instant::now();
+        while !probe.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(10));
+            if began.elapsed() > Duration::from_millis(STUCK_MS) {
+                self.replace();
+                return true;
+            }
+        }
+        std::thread::sleep(PROBE_EVERY);
+        self.lock().bury();
+        true
+    }
+
+    /// Leaves the stuck runtime to itself and moves what has not begun to a new one.
+    fn replace(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.bury();
+        if let Some(stuck) = state.current.take() {
+            tracing::warn!("code of this plugin held every thread of its runtime for {STUCK_MS} ms; a new one takes over");
+            stuck.probe_again();
+            state.abandoned.push(stuck);
+        }
+        let waiting = match state.abandoned.len() {
+            n if n >= ABANDONED_MAX => {
+                state.fenced = true;
+                std::mem::take(&mut state.waiting)
+            }
+            _ => {
+                for _ in 0..state.waiting.len() {
+                    if self.begin_one(&mut state).is_err() {
+                        break;
+                    }
+                }
+                VecDeque::new()
+            }
+        };
+        drop(state);
+        // Dropping a call answers it, which takes locks of others: not under ours.
+        if !waiting.is_empty() {
+            tracing::error!("fenced until restart: {ABANDONED_MAX} runtimes are held by code that does not return");
+            discard(waiting);
+        }
+    }
+
+    /// No new work; what runs is dropped where it waits.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        let (current, abandoned) = (state.current.take(), std::mem::take(&mut state.abandoned));
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.called.notify_all();
+        discard(waiting);
+        for generation in abandoned.into_iter().chain(current) {
+            generation.end();
+        }
+    }
+}
+
+impl State {
+    fn working(&self) -> bool {
+        !self.waiting.is_empty() || self.current.as_ref().is_some_and(|g| g.busy.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Ends abandoned runtimes that came back and have nothing more to do.
+    fn bury(&mut self) {
+        let (back, stuck) = std::mem::take(&mut self.abandoned)
+            .into_iter()
+            .partition(|g| g.alive.load(Ordering::Acquire) && g.busy.load(Ordering::Relaxed) == 0);
+        self.abandoned = stuck;
+        for generation in Vec::<Generation>::into_iter(back) {
+            generation.end();
+        }
+    }
+}
+
+impl Generation {
+    fn new() -> Result<Self, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .max_blocking_threads(16)
+            .thread_name("plugin")
+            .enable_all()
+            .build()
+            .map_err(|e| format!("the plugin's runtime cannot be started: {e}"))?;
+        Ok(Generation { runtime: Some(runtime), busy: Arc::default(), alive: Arc::default() })
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        self.runtime.as_ref().map(|r| r.spawn(future)).is_some()
+    }
+
+    /// Set once a task of this runtime has run.
+    fn probe(&self) -> Arc<AtomicBool> {
+        let probe = Arc::new(AtomicBool::new(false));
+        let ran = probe.clone();
+        self.spawn(async move { ran.store(true, Ordering::Release) });
+        probe
+    }
+
+    /// Marks the runtime alive when it comes back.
+    fn probe_again(&self) {
+        let alive = self.alive.clone();
+        self.spawn(async move { alive.store(true, Ordering::Release) });
+    }
+
+    fn end(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
