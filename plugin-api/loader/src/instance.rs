@@ -14,7 +14,7 @@ use gatemq_types::{Action, AuthOutcome, Connect, Identity, Verdict};
 
 use crate::call_thread::CallThread;
 use crate::host_table::{self, Services};
-use crate::slots::Slots;
+use crate::slots::{Answered, Slots};
 use crate::{CallFailure, Info, Library, views};
 
 /// Bounds of an instance.
@@ -220,7 +220,7 @@ impl Instance {
     async fn wait<A>(
         &self,
         timeout: Duration,
-        answer: tokio::sync::oneshot::Receiver<Result<A, CallFailure>>,
+        answer: Answered<A>,
     ) -> Result<A, CallFailure> {
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use crate::CallFailure;
 
 type Waiting<A> = oneshot::Sender<Result<A, CallFailure>>;
+/// Where the answer arrives.
+pub(crate) type Answered<A> = oneshot::Receiver<Result<A, CallFailure>>;
 
 struct Slot<A> {
     generation: u32,
@@ -45,7 +47,7 @@ impl<A: Send + 'static> Slots<A> {
     }
 
     /// A place for one more call.
-    pub(crate) fn reserve(&'static self) -> Result<(Reserved<A>, oneshot::Receiver<Result<A, CallFailure>>), CallFailure> {
+    pub(crate) fn reserve(&'static self) -> Result<(Reserved<A>, Answered<A>), CallFailure> {
         let (sender, receiver) = oneshot::channel();
         let mut table = self.lock();
         let index = match table.free.pop() {
