@@ -1,1 +1,47 @@
-//! (being written)
+//! Who may say what to whom, and the bytes that follow from it. No IO, no clock, no runtime: time is an argument.
+//!
+//! The walk of a message: [`Identity::may_publish`] turns a topic into a [`PublishPermit`] (besides a provider's verdict
+//! nothing else can), [`router::publish`] finds the targets (the worker's [`TopicCache`], the tenant's [`tree`]) and has
+//! each receiver's [`Session`] turn the message into bytes. What comes back is which connections of which workers now
+//! have something to write.
+//!
+//! | module | what it says |
+//! |---|---|
+//! | [`tenant`] | namespaces that never meet |
+//! | [`grants`] | rule lists: compiled once, shared, walked |
+//! | [`identity`] | who a client is here, and what it may do |
+//! | [`permit`] | leave to act, which the router demands |
+//! | [`verdicts`] | a connection's decisions, remembered |
+//! | [`tree`], [`cache`] | from a topic to those who subscribed |
+//! | [`session`], [`sessions`] | the one owner of what goes out to a client, and who is there |
+//! | [`router`] | publish, subscribe, unsubscribe |
+
+pub mod cache;
+pub mod grants;
+pub mod identity;
+pub mod permit;
+pub mod router;
+pub mod session;
+pub mod sessions;
+pub mod tenant;
+pub mod tree;
+pub mod verdicts;
+
+pub use cache::TopicCache;
+pub use grants::{GrantError, GrantTable, Grants, Values};
+pub use identity::{Identity, IdentityError, SessionKey};
+pub use permit::{
+    Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
+    SubscribePermit, UnsubscribeDecision, UnsubscribePermit,
+};
+pub use router::Out;
+pub use session::{Home, Session, SessionLimits};
+pub use sessions::Sessions;
+pub use tenant::{Tenant, TenantError, Tenants};
+pub use verdicts::Verdicts;
+
+/// Seeded per process: topics are chosen by clients.
+pub type Hasher = foldhash::fast::RandomState;
+
+/// Most levels of a filter, in subscriptions and in grants; no walk goes deeper.
+pub const TOPIC_LEVELS_MAX: usize = 128;

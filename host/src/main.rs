@@ -1,2 +1,57 @@
-//! (being written)
-fn main() {}
+//! The GateMQ broker.
+#![forbid(unsafe_code)]
+
+mod app;
+mod cli;
+mod clock;
+mod config;
+mod connection;
+mod events;
+mod listen;
+mod log;
+mod node;
+mod plugins;
+mod ready;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use cli::{Cli, Command, SourceArgs};
+use config::Sources;
+
+/// Exit code: the command line is wrong (sysexits: EX_USAGE).
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Nothing to be done where stderr is closed.
+            let _ = e.print();
+            return match e.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(EXIT_USAGE),
+            };
+        }
+    };
+    let sources = |args: SourceArgs| Sources::of_process(args.config, args.set);
+    match cli.command {
+        Command::Version => {
+            println!("gatemq {} (plugin interface {})", env!("CARGO_PKG_VERSION"), gatemq_plugin_loader::INTERFACE_VERSION);
+            ExitCode::SUCCESS
+        }
+        Command::Check { sources: args } => match app::load(&sources(args), false) {
+            Ok(_) => {
+                println!("the configuration is good");
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        },
+        Command::Run { sources: args, dev } => match app::load(&sources(args), dev) {
+            Ok(config) => app::run(&config, dev),
+            Err(code) => code,
+        },
+    }
+}

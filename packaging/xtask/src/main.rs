@@ -1,2 +1,53 @@
-//! (being written)
-fn main() {}
+//! `cargo xtask`: the project's own commands.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bench;
+mod demo;
+mod dev;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "GateMQ's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a broker with a development PKI on 127.0.0.1:8883 and show how to connect to it
+    Dev {
+        /// Instead, connect to a broker of its own, check every step, and end
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Do everything that the tests need, and run them all
+    Test {
+        /// Also what takes long: many more property test cases, documentation, licences and advisories
+        #[arg(long)]
+        long: bool,
+    },
+    /// Measure
+    Bench {
+        /// What
+        #[arg(default_value = "border")]
+        what: bench::What,
+        /// For `load`: handed on to gatemq-bench
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Dev { demo: false } => dev::run(),
+        Command::Dev { demo: true } => demo::run(),
+        Command::Test { long } => test::run(long),
+        Command::Bench { what, more } => bench::run(what, &more),
+    }
+}

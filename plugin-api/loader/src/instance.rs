@@ -217,11 +217,7 @@ impl Instance {
         }
     }
 
-    async fn wait<A>(
-        &self,
-        timeout: Duration,
-        answer: Answered<A>,
-    ) -> Result<A, CallFailure> {
+    async fn wait<A>(&self, timeout: Duration, answer: Answered<A>) -> Result<A, CallFailure> {
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(CallFailure::Failed("the call was dropped without an answer".into())),

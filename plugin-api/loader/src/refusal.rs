@@ -90,10 +90,16 @@ impl fmt::Display for Reason {
             }
             Reason::NotLoadable(e) => write!(f, "wanted a library that can be loaded, found that it cannot: {e}"),
             Reason::OtherAbi(e) => {
-                write!(f, "wanted abi_stable as in this broker, found another: {e}; build it with the same gatemq-plugin-api")
+                write!(
+                    f,
+                    "wanted abi_stable as in this broker, found another: {e}; build it with the same gatemq-plugin-api"
+                )
             }
             Reason::OtherInterface { found } => {
-                write!(f, "wanted plugin interface {ours}, found {found}; build it with this broker's gatemq-plugin-api")
+                write!(
+                    f,
+                    "wanted plugin interface {ours}, found {found}; build it with this broker's gatemq-plugin-api"
+                )
             }
             Reason::LayoutDiffers(e) => write!(
                 f,

@@ -84,7 +84,9 @@ impl<A: Send + 'static> Slots<A> {
     pub(crate) fn is_cancelled(&self, token: u64) -> bool {
         let table = self.lock();
         match table.slots.get(token as u32 as usize) {
-            Some(slot) if slot.generation == (token >> 32) as u32 => slot.waiting.as_ref().is_none_or(Waiting::is_closed),
+            Some(slot) if slot.generation == (token >> 32) as u32 => {
+                slot.waiting.as_ref().is_none_or(Waiting::is_closed)
+            }
             _ => true,
         }
     }

@@ -18,7 +18,8 @@ pub(crate) fn with_events<R>(events: &[&Event], call: impl FnOnce(RSlice<'_, Eve
             }
         });
     }
-    let (mut fields, mut ends, mut chain_at) = (Vec::with_capacity(events.len() * 4), Vec::with_capacity(events.len()), 0);
+    let (mut fields, mut ends, mut chain_at) =
+        (Vec::with_capacity(events.len() * 4), Vec::with_capacity(events.len()), 0);
     for event in events {
         event.fact.fields(&mut |name, value| fields.push(field(name, value, &chains, &mut chain_at)));
         ends.push(fields.len());

@@ -50,7 +50,7 @@ macro_rules! export_plugin {
 macro_rules! export_root {
     ($root:ty) => {
         #[unsafe(no_mangle)]
-        #[allow(non_upper_case_globals)]
+        #[allow(non_upper_case_globals, missing_docs)]
         pub static gatemq_plugin: $crate::abi::Header = $crate::abi::header::<$root>();
     };
 }

@@ -62,6 +62,8 @@ close_reasons! {
     AuthenticationFailed SERVER_UNAVAILABLE Plugin;
     /// The identity that a provider gave cannot be used: a value does not fit a grant.
     IdentityUnusable NOT_AUTHORIZED Policy;
+    /// The time for which the provider had admitted it is over.
+    IdentityExpired NOT_AUTHORIZED Policy;
     /// A provider did not answer whether a message may be published.
     AuthorizationFailed IMPLEMENTATION_SPECIFIC_ERROR Plugin;
     /// A PUBLISH was denied, and the client cannot be told in another way.

@@ -1,0 +1,83 @@
+//! One compiled form for equal lists.
+
+use std::hash::BuildHasher;
+use std::sync::{Arc, Weak};
+
+use gatemq_types::Grant;
+use hashbrown::HashTable;
+use parking_lot::Mutex;
+
+use super::{GrantError, Grants};
+use crate::Hasher;
+
+/// Compiles lists, and hands out one compiled form for all identities whose lists are equal.
+///
+/// It keeps no list alive, and knows at most `lists_max`: when that many are in use, further ones are compiled but not
+/// shared.
+pub struct GrantTable {
+    lists_max: usize,
+    hasher: Hasher,
+    lists: Mutex<HashTable<(u64, Weak<Grants>)>>,
+}
+
+impl GrantTable {
+    /// Knows none yet.
+    pub fn new(lists_max: usize) -> Self {
+        GrantTable { lists_max, hasher: Hasher::default(), lists: Mutex::default() }
+    }
+
+    /// The compiled form of a list.
+    ///
+    /// # Errors
+    /// The first rule that is malformed.
+    pub fn compile(&self, grants: &[Grant]) -> Result<Arc<Grants>, GrantError> {
+        let hash = self.hasher.hash_one(grants);
+        if let Some(known) = find(&self.lists.lock(), hash, grants) {
+            return Ok(known);
+        }
+        // Without the lock: a long list of one client must not keep the others waiting.
+        let compiled = Arc::new(Grants::compile(grants)?);
+        let mut lists = self.lists.lock();
+        if let Some(known) = find(&lists, hash, grants) {
+            return Ok(known);
+        }
+        if lists.len() >= self.lists_max {
+            lists.retain(|(_, list)| list.strong_count() > 0);
+        }
+        if lists.len() < self.lists_max {
+            lists.insert_unique(hash, (hash, Arc::downgrade(&compiled)), |(hash, _)| *hash);
+        }
+        Ok(compiled)
+    }
+}
+
+fn find(lists: &HashTable<(u64, Weak<Grants>)>, hash: u64, grants: &[Grant]) -> Option<Arc<Grants>> {
+    let same = |list: &Weak<Grants>| list.upgrade().filter(|list| *list.source == *grants);
+    lists.iter_hash(hash).filter(|(known, _)| *known == hash).find_map(|(_, list)| same(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use gatemq_types::Actions;
+
+    use super::*;
+
+    /// Guards section 12.6: equal lists are compiled once, and the table neither grows nor keeps lists alive.
+    #[test]
+    fn equal_lists_are_one_and_the_table_is_bounded() {
+        let list = |n: usize| [Grant::allow(Actions::ALL, format!("{n}/#"))];
+        let table = GrantTable::new(2);
+        let (a, b) = (table.compile(&list(1)).unwrap(), table.compile(&list(2)).unwrap());
+        assert!(Arc::ptr_eq(&a, &table.compile(&list(1)).unwrap()));
+        assert!(!Arc::ptr_eq(&a, &b));
+        let third = table.compile(&list(3)).unwrap();
+        assert!(!Arc::ptr_eq(&third, &table.compile(&list(3)).unwrap()), "full: not shared");
+        drop(b);
+        let third = table.compile(&list(3)).unwrap();
+        assert!(Arc::ptr_eq(&third, &table.compile(&list(3)).unwrap()), "list 2 made room");
+        for n in 0..100 {
+            table.compile(&list(n)).unwrap();
+        }
+        assert!(table.lists.lock().len() <= 2);
+    }
+}

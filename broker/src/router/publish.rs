@@ -1,0 +1,333 @@
+//! A message to everyone whose filter matches.
+
+use std::sync::Arc;
+
+use gatemq_mqtt::{Publish, kind, write};
+use gatemq_types::{Protocol, QoS};
+
+use crate::session::{Delivered, Encoded, Home, Session, Spare, Stored};
+use crate::{PublishPermit, TopicCache};
+
+/// What a worker lends to routing and gets back from it. Reused for every message: the usual one allocates nothing.
+pub struct Out {
+    /// Connections that now have something to write, once each. The host wakes them after a read batch and clears it.
+    pub armed: Vec<Home>,
+    /// Topics and their targets.
+    pub cache: TopicCache,
+    /// Empty buffers.
+    pub spare: Spare,
+    /// Messages that receivers got, or that wait for them.
+    pub delivered: u64,
+    /// Messages that receivers did not get because of their size or a full queue.
+    pub dropped: u64,
+    /// MQTT 3 or 5, each without and with packet identifier.
+    layouts: [Layout; 4],
+    properties: Vec<u8>,
+}
+
+impl Out {
+    /// With a cache of its own.
+    pub fn new(cache: TopicCache) -> Self {
+        Out {
+            armed: Vec::new(),
+            cache,
+            spare: Spare::default(),
+            delivered: 0,
+            dropped: 0,
+            layouts: Default::default(),
+            properties: Vec::new(),
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Routed {
+    /// Subscriptions that it went to; 0 is No matching subscribers (0x10).
+    pub delivered: u32,
+    /// Subscriptions whose session was too full or too small for it.
+    pub dropped: u32,
+}
+
+/// Layouts of a larger message are given back to the allocator.
+const LAYOUT_BYTES_MAX: usize = 256 << 10;
+
+/// Delivers `message` of `from` to everyone in the permit's tenant whose filter matches the permit's topic, once for each
+/// of their subscriptions (3.3.4), at the lower of the QoS permitted and granted.
+pub fn publish(permit: &PublishPermit<'_>, from: &Session, message: &Publish<'_>, out: &mut Out) -> Routed {
+    let targets = out.cache.targets(permit);
+    let Out { armed, spare, layouts, properties, .. } = out;
+    let mut routed = Routed::default();
+    for target in targets.iter() {
+        if target.no_local && std::ptr::eq(&*target.session, from) {
+            continue;
+        }
+        let qos = permit.qos().min(target.qos);
+        let retain = permit.retain() && target.retain_as_published;
+        let first = kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(retain);
+        let protocol = target.session.protocol();
+        let layout = &mut layouts[usize::from(protocol == Protocol::V5) * 2 + usize::from(qos != QoS::AtMostOnce)];
+        // A layout is encoded when the first receiver needs it.
+        if layout.state == State::Empty {
+            layout.encode(permit, from, message, protocol, first, properties);
+        }
+        let bytes = match layout.state {
+            State::Encoded => &layout.bytes[..],
+            State::Passed => message.frame,
+            State::Empty | State::TooLarge => {
+                routed.dropped += 1;
+                continue;
+            }
+        };
+        let encoded = Encoded::new(bytes, layout.packet_id_at, &mut layout.stored);
+        match target.session.deliver(encoded, first, spare) {
+            Delivered::Armed(home) => {
+                armed.push(home);
+                routed.delivered += 1;
+            }
+            Delivered::Quiet => routed.delivered += 1,
+            Delivered::Dropped => routed.dropped += 1,
+            Delivered::Closed => {}
+        }
+    }
+    for layout in layouts {
+        layout.clear();
+    }
+    out.delivered += u64::from(routed.delivered);
+    out.dropped += u64::from(routed.dropped);
+    routed
+}
+
+/// A message in one layout; empty between messages.
+#[derive(Default)]
+struct Layout {
+    state: State,
+    bytes: Vec<u8>,
+    packet_id_at: usize,
+    stored: Option<Arc<Stored>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Empty,
+    /// In `bytes`.
+    Encoded,
+    /// The publisher's own packet.
+    Passed,
+    /// Larger than MQTT can say (with its topic alias it was smaller).
+    TooLarge,
+}
+
+impl Layout {
+    /// Encodes for receivers of `to`; a Topic Alias stays behind, other properties pass unchanged (MQTT-3.3.2-7, -18).
+    fn encode(
+        &mut self,
+        permit: &PublishPermit<'_>,
+        from: &Session,
+        message: &Publish<'_>,
+        to: Protocol,
+        first: u8,
+        scratch: &mut Vec<u8>,
+    ) {
+        let (from_5, to_5) = (from.protocol() == Protocol::V5, to == Protocol::V5);
+        let same_layout = from_5 == to_5 && (message.qos != QoS::AtMostOnce) == (first & 0b0110 != 0);
+        // The very topic that was permitted, not merely one that could be.
+        if same_layout && message.topic_alias == 0 && std::ptr::eq(message.topic, permit.topic()) {
+            (self.state, self.packet_id_at) = (State::Passed, message.packet_id_at);
+            return;
+        }
+        scratch.clear();
+        let properties = match message.topic_alias {
+            _ if !from_5 || !to_5 => &[],
+            0 => message.properties.as_bytes(),
+            _ => {
+                message.properties.forward(scratch, None);
+                &scratch[..]
+            }
+        };
+        // Besides: the topic's length, the packet identifier, the properties' length.
+        let body = 2 + permit.topic().len() + 2 + 4 + properties.len() + message.payload.len();
+        if !write::fits(body, 0) {
+            self.state = State::TooLarge;
+            return;
+        }
+        self.state = State::Encoded;
+        self.packet_id_at = write::publish(&mut self.bytes, to, first, permit.topic(), properties, message.payload);
+    }
+
+    #[inline]
+    fn clear(&mut self) {
+        if self.state == State::Empty {
+            return;
+        }
+        (self.state, self.stored) = (State::Empty, None);
+        self.bytes.clear();
+        if self.bytes.capacity() > LAYOUT_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatemq_types::{Actions, Grant, Limits, NoMatch};
+
+    use super::*;
+    use crate::identity::testing::{free, key, with};
+    use crate::router::testing::{QOS, drain, frame, publish, send, subscribe};
+    use crate::{Identity, SessionKey, SessionLimits, Tenants};
+
+    fn out() -> Out {
+        Out::new(TopicCache::new(64, 1024))
+    }
+
+    fn session(key: &Arc<SessionKey>, protocol: Protocol, connection: u32) -> Arc<Session> {
+        let home = Home { worker: 0, connection };
+        Arc::new(Session::new(key.clone(), protocol, SessionLimits::default(), home))
+    }
+
+    fn client(protocol: Protocol) -> (Identity, Arc<Session>) {
+        let key = key("c");
+        (free(&key), session(&key, protocol, 1))
+    }
+
+    /// Guards section 12.3 and 3.3: whoever publishes, each receiver gets the packet that its version and QoS want.
+    #[test]
+    fn each_receiver_gets_its_layout() {
+        for from in [Protocol::V31, Protocol::V311, Protocol::V5] {
+            for to in [Protocol::V31, Protocol::V311, Protocol::V5] {
+                for (published, granted) in QOS.iter().flat_map(|p| QOS.map(|g| (*p, g))) {
+                    let key = key("c");
+                    let identity = free(&key);
+                    let (publisher, receiver) = (session(&key, from, 1), session(&key, to, 2));
+                    let mut out = out();
+                    assert_eq!(subscribe(&identity, &receiver, "t", granted.bits()), granted.bits());
+                    let sent = frame(from, 0x30 | published.bits() << 1, "t", &[], b"hello");
+                    send(&identity, &publisher, &sent, &mut out);
+                    let qos = published.min(granted);
+                    let mut want = frame(to, 0x30 | qos.bits() << 1, "t", &[], b"hello");
+                    if qos != QoS::AtMostOnce {
+                        want[6] = 1; // Its own packet identifier, not the publisher's.
+                    }
+                    assert_eq!(drain(&receiver, &mut out), want, "{from:?} {to:?} {published:?} {granted:?}");
+                }
+            }
+        }
+    }
+
+    /// Guards MQTT-3.3.2-7 and -18: properties reach MQTT 5 receivers unchanged and in order; the Topic Alias does not.
+    #[test]
+    fn properties_pass_and_the_alias_stays_behind() {
+        let properties = [&[0x01, 1][..], &[38, 0, 1, b'k', 0, 1, b'1'], &[38, 0, 1, b'k', 0, 1, b'2']].concat();
+        let with_alias = [&properties[..9], &[0x23, 0, 7], &properties[9..]].concat();
+        for (topic, sent) in [("t", &properties), ("t", &with_alias), ("", &with_alias)] {
+            for granted in [0, 1] {
+                let (identity, five) = client(Protocol::V5);
+                let three = session(identity.key(), Protocol::V311, 2);
+                let mut out = out();
+                subscribe(&identity, &five, "+", granted);
+                subscribe(&identity, &three, "+", granted);
+                send(&identity, &five, &frame(Protocol::V5, 0x32, topic, sent, b"x"), &mut out);
+                let topic = if topic.is_empty() { "aliased" } else { topic };
+                let first = 0x30 | granted << 1;
+                let expect = |protocol, properties: &[u8]| {
+                    let mut want = frame(protocol, first, topic, properties, b"x");
+                    if granted > 0 {
+                        want[2 + 2 + topic.len() + 1] = 1;
+                    }
+                    want
+                };
+                assert_eq!(drain(&five, &mut out), expect(Protocol::V5, &properties));
+                assert_eq!(drain(&three, &mut out), expect(Protocol::V311, &[]));
+            }
+        }
+    }
+
+    /// Guards MQTT-3.8.3-3, and RETAIN as 3.3.1.3 wants it: cleared unless Retain As Published.
+    #[test]
+    fn no_local_and_retain_as_published() {
+        let (identity, one) = client(Protocol::V5);
+        let two = session(identity.key(), Protocol::V5, 2);
+        let mut out = out();
+        subscribe(&identity, &one, "t", 0b0100);
+        subscribe(&identity, &two, "t", 0b1100);
+        let retained = frame(Protocol::V5, 0x31, "t", &[], b"x");
+        let routed = send(&identity, &one, &retained, &mut out);
+        assert_eq!((routed, drain(&one, &mut out).len()), (Routed { delivered: 1, dropped: 0 }, 0));
+        assert_eq!(drain(&two, &mut out)[0], 0x31);
+        send(&identity, &two, &retained, &mut out);
+        assert_eq!(drain(&one, &mut out)[0], 0x30);
+    }
+
+    /// Guards section 12.2: an armed connection is named once a batch, and all its bytes are taken at once.
+    #[test]
+    fn armed_once_counted_always() {
+        let (identity, one) = client(Protocol::V311);
+        let mut out = out();
+        subscribe(&identity, &one, "t/#", 0);
+        for _ in 0..10 {
+            assert_eq!(publish(&identity, &one, "t/x", &mut out), Routed { delivered: 1, dropped: 0 });
+            assert_eq!(publish(&identity, &one, "u", &mut out), Routed::default());
+        }
+        assert_eq!((&out.armed[..], out.delivered), (&[Home { worker: 0, connection: 1 }][..], 10));
+        assert_eq!(drain(&one, &mut out).len(), 10 * 8);
+    }
+
+    /// Guards section 16.3: a permit is leave for what it names, and nothing else goes out with it.
+    #[test]
+    fn a_permit_is_for_what_it_names() {
+        use crate::permit::{Decision, PublishAction};
+        let (identity, one) = client(Protocol::V311);
+        let mut out = out();
+        subscribe(&identity, &one, "+", 2);
+        let action = PublishAction { topic: "a", qos: QoS::AtMostOnce, retain: false, payload_bytes: 1 };
+        let Decision::Permit(permit) = identity.may_publish(&mut crate::Verdicts::new(0), action, 0) else { panic!() };
+        for first in [0x30, 0x33] {
+            let sent = frame(Protocol::V311, first, "b", &[], b"x");
+            let message = Publish::read(&sent, 2, Protocol::V311, &gatemq_mqtt::PacketLimits::default()).unwrap();
+            super::publish(&permit, &one, &message, &mut out);
+            assert_eq!(drain(&one, &mut out), frame(Protocol::V311, 0x30, "a", &[], b"x"));
+        }
+    }
+
+    /// Guards promise 8: equal topics, filters, users and client identifiers in two tenants never meet.
+    #[test]
+    fn promise_8_tenants_never_meet() {
+        let tenants = Tenants::new(2);
+        let [(id_a, a), (id_b, b)] = ["a", "b"].map(|name| {
+            let key = Arc::new(SessionKey::new(tenants.get_or_create(name).unwrap(), "user", "client").unwrap());
+            let grants = [Grant::allow(Actions::ALL, "#")];
+            let identity = with(&key, &grants, NoMatch::Deny, &Limits::default());
+            let session = session(&key, Protocol::V311, 1);
+            (identity, session)
+        });
+        let mut out = out();
+        assert_eq!(subscribe(&id_a, &b, "#", 0), 0x87, "a permit of one tenant for a session of another");
+        for filter in ["#", "t", "+"] {
+            subscribe(&id_a, &a, filter, 0);
+            subscribe(&id_b, &b, filter, 0);
+        }
+        // Twice: the second time from the cache, which both share.
+        for _ in 0..2 {
+            assert_eq!(publish(&id_a, &a, "t", &mut out).delivered, 3);
+            assert_eq!((drain(&a, &mut out).len(), drain(&b, &mut out).len()), (3 * 6, 0));
+            assert_eq!(publish(&id_b, &b, "t", &mut out).delivered, 3);
+            assert_eq!((drain(&a, &mut out).len(), drain(&b, &mut out).len()), (0, 3 * 6));
+        }
+    }
+
+    /// Guards the bound on a worker's buffers: a large message does not stay in them.
+    #[test]
+    fn a_large_message_leaves_nothing() {
+        let (identity, one) = client(Protocol::V311);
+        let mut out = out();
+        subscribe(&identity, &one, "t", 0);
+        let large = vec![0; LAYOUT_BYTES_MAX + 1];
+        let two = session(identity.key(), Protocol::V5, 2);
+        subscribe(&identity, &two, "t", 0);
+        send(&identity, &one, &frame(Protocol::V311, 0x32, "t", &[], &large), &mut out);
+        assert!(drain(&one, &mut out).len() > LAYOUT_BYTES_MAX);
+        assert!(out.layouts.iter().all(|layout| layout.bytes.capacity() == 0 && layout.stored.is_none()));
+    }
+}

@@ -1,0 +1,176 @@
+//! Acknowledgements of the client, and what is answered.
+
+use std::sync::atomic::Ordering;
+
+use gatemq_mqtt::{kind, packet, write};
+use gatemq_types::ReasonCode;
+
+use super::flights::{Flights, Settled};
+use super::{Received, Session, Spare};
+
+/// An acknowledgement as the session looks at it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ack {
+    /// PUBACK, PUBREC, PUBREL or PUBCOMP, of [`gatemq_mqtt::kind`].
+    pub kind: u8,
+    /// Packet identifier.
+    pub packet_id: u16,
+    /// Reason code; success in MQTT 3.
+    pub reason: ReasonCode,
+}
+
+impl Ack {
+    /// Of a packet that was read.
+    #[inline]
+    pub fn new(kind: u8, packet: &packet::ack::Ack<'_>) -> Self {
+        Ack { kind, packet_id: packet.packet_id, reason: packet.reason }
+    }
+}
+
+impl Session {
+    /// Takes the acknowledgements of one read batch, in order; answers are appended to `reply`. Messages that waited may
+    /// become bytes: take afterwards. Returns how many named an identifier that is not in flight.
+    pub fn settle(&self, acks: &[Ack], reply: &mut Vec<u8>, spare: &mut Spare) -> usize {
+        let mut output = self.output.lock();
+        if output.home.is_none() {
+            return 0;
+        }
+        let mut unknown = 0;
+        for ack in acks {
+            let (answer, settled) = settle(output.flights.as_deref_mut(), ack);
+            unknown += usize::from(settled == Settled::Unknown);
+            let reason = match settled {
+                Settled::Known => ReasonCode::SUCCESS,
+                Settled::Unknown => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+            };
+            if let Some(kind) = answer {
+                write::ack_with_reason(reply, self.protocol, kind, ack.packet_id, reason);
+            }
+        }
+        if output.queue.is_some() {
+            output.refill(&self.limits, spare);
+            self.armed.store(!output.bytes.is_empty(), Ordering::Release);
+        }
+        unknown
+    }
+
+    /// Registers an incoming QoS 2 message before it is decided on. Of one that is then refused the identifier is free
+    /// again: [`Self::release`] it.
+    #[inline]
+    pub fn receive(&self, packet_id: u16) -> Received {
+        let mut output = self.output.lock();
+        output.flights.get_or_insert_default().receive(packet_id, self.limits.receive_max)
+    }
+
+    /// Forgets an incoming QoS 2 message that was answered with a failure (4.3.3).
+    pub fn release(&self, packet_id: u16) {
+        if let Some(flights) = &mut self.output.lock().flights {
+            flights.release(packet_id);
+        }
+    }
+}
+
+/// What is answered, and whether the identifier was in flight.
+fn settle(flights: Option<&mut Flights>, ack: &Ack) -> (Option<u8>, Settled) {
+    let failed = ack.reason.is_failure();
+    if ack.kind == kind::PUBREL {
+        let known = flights.is_some_and(|flights| flights.release(ack.packet_id));
+        return (Some(kind::PUBCOMP), if known { Settled::Known } else { Settled::Unknown });
+    }
+    let settled = flights.map_or(Settled::Unknown, |flights| flights.settle(ack.kind, ack.packet_id, failed));
+    // A refusal of a message that was in flight ends it; every other PUBREC is released (MQTT-4.3.3-4).
+    let released = ack.kind == kind::PUBREC && !failed;
+    (released.then_some(kind::PUBREL), settled)
+}
+
+#[cfg(test)]
+mod tests {
+    use gatemq_types::Protocol;
+
+    use super::super::testing::with;
+    use super::super::{Encoded, SessionLimits};
+    use super::*;
+
+    fn ack(kind: u8, packet_id: u16, reason: ReasonCode) -> Ack {
+        Ack { kind, packet_id, reason }
+    }
+
+    fn reply(session: &Session, acks: &[Ack]) -> (Vec<u8>, usize) {
+        let mut reply = Vec::new();
+        let unknown = session.settle(acks, &mut reply, &mut Spare::default());
+        (reply, unknown)
+    }
+
+    /// A session with one message of that first byte in flight, identifier 1, and a second that waits for it.
+    fn in_flight(protocol: Protocol, first: u8) -> Session {
+        let session = with(protocol, SessionLimits { inflight_max: 1, ..SessionLimits::default() });
+        let mut bytes = Vec::new();
+        let packet_id_at = write::publish(&mut bytes, protocol, first, "t", &[], b"x");
+        let mut spare = Spare::default();
+        for _ in 0..2 {
+            session.deliver(Encoded::new(&bytes, packet_id_at, &mut None), first, &mut spare);
+        }
+        session.take(&mut spare).unwrap();
+        assert!(!session.has_more());
+        session
+    }
+
+    const OK: ReasonCode = ReasonCode::SUCCESS;
+    const REFUSED: ReasonCode = ReasonCode::QUOTA_EXCEEDED;
+
+    /// Guards 4.3.3 as a sender: PUBREC is answered with PUBREL, also when repeated, and PUBCOMP ends the flight.
+    #[test]
+    fn qos_2_is_sent_once() {
+        let session = in_flight(Protocol::V5, 0x34);
+        for _ in 0..2 {
+            assert_eq!(reply(&session, &[ack(kind::PUBREC, 1, OK)]), (vec![0x62, 2, 0, 1], 0));
+            assert!(!session.has_more(), "still in flight");
+        }
+        assert_eq!(reply(&session, &[ack(kind::PUBACK, 1, OK)]), (vec![], 1), "not what is awaited");
+        assert_eq!(reply(&session, &[ack(kind::PUBCOMP, 1, OK)]), (vec![], 0));
+        assert!(session.has_more(), "the second is sent");
+    }
+
+    /// Guards 4.3.3 and 4.9: a PUBREC with a failure ends the flight and is not released.
+    #[test]
+    fn a_refused_qos_2_message_ends() {
+        let session = in_flight(Protocol::V5, 0x34);
+        assert_eq!(reply(&session, &[ack(kind::PUBREC, 1, REFUSED)]), (vec![], 0));
+        assert!(session.has_more());
+    }
+
+    /// Guards that acknowledgements of nothing end nothing, and are answered with 0x92 where the protocol can say so.
+    #[test]
+    fn unknown_identifiers_are_told() {
+        for (protocol, told) in [(Protocol::V5, &[3, 0, 9, 0x92][..]), (Protocol::V311, &[2, 0, 9])] {
+            let session = in_flight(protocol, 0x32);
+            let expect = |kind, first| {
+                let answer: Vec<u8> = [&[first][..], told].concat();
+                assert_eq!(reply(&session, &[ack(kind, 9, OK)]), (answer, 1));
+            };
+            expect(kind::PUBREC, 0x62);
+            expect(kind::PUBREL, 0x70);
+            for other in [kind::PUBACK, kind::PUBCOMP] {
+                assert_eq!(reply(&session, &[ack(other, 9, OK)]), (vec![], 1));
+                assert_eq!(reply(&session, &[ack(other, 0, OK)]), (vec![], 1));
+            }
+            assert!(!session.has_more());
+            assert_eq!(reply(&session, &[ack(kind::PUBACK, 1, OK)]), (vec![], 0));
+            assert!(session.has_more(), "the second got the free identifier");
+            assert_eq!(reply(&session, &[ack(kind::PUBACK, 1, OK)]), (vec![], 0));
+            assert_eq!(reply(&session, &[ack(kind::PUBACK, 1, OK)]), (vec![], 1), "once");
+        }
+    }
+
+    /// Guards 4.3.3 as a receiver: a repeated message is not new until released, and the set is bounded.
+    #[test]
+    fn qos_2_is_received_once_and_bounded() {
+        let session = with(Protocol::V5, SessionLimits { receive_max: 2, ..SessionLimits::default() });
+        assert_eq!((session.receive(5), session.receive(5)), (Received::New, Received::Repeated));
+        assert_eq!((session.receive(6), session.receive(7)), (Received::New, Received::TooMany));
+        assert_eq!(reply(&session, &[ack(kind::PUBREL, 5, OK)]), (vec![0x70, 2, 0, 5], 0));
+        assert_eq!((session.receive(7), session.receive(6)), (Received::New, Received::Repeated));
+        session.release(6);
+        assert_eq!(session.receive(6), Received::New, "it had been refused");
+    }
+}

@@ -1,0 +1,140 @@
+//! Tenants: namespaces of topics and client identifiers. Nothing crosses from one to another.
+
+mod generations;
+
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::Hasher;
+use crate::tree::Tree;
+use generations::Generations;
+
+/// Longest name of a tenant, in bytes.
+pub const TENANT_BYTES_MAX: usize = 256;
+
+/// A namespace. A permit names one, and only its tree is asked.
+pub struct Tenant {
+    id: u64,
+    name: Box<str>,
+    pub(crate) tree: RwLock<Tree>,
+    pub(crate) generations: Generations,
+}
+
+impl Tenant {
+    /// Number of the tenant on this node; never used again while the node runs.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tenant({:?})", self.name)
+    }
+}
+
+/// Why there is no tenant of a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TenantError {
+    /// The name is empty.
+    NameEmpty,
+    /// The name is longer than [`TENANT_BYTES_MAX`].
+    NameTooLong,
+    /// As many tenants as allowed are in use.
+    TooMany,
+}
+
+impl fmt::Display for TenantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TenantError::NameEmpty => "the tenant's name is empty",
+            TenantError::NameTooLong => "the tenant's name is longer than 256 bytes",
+            TenantError::TooMany => "as many tenants as allowed are in use",
+        })
+    }
+}
+
+impl std::error::Error for TenantError {}
+
+/// The tenants of a node, made when they are first named. Bounded: when full, those are dropped that nobody uses.
+pub struct Tenants {
+    tenants_max: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_name: HashMap<Box<str>, Arc<Tenant>, Hasher>,
+    last_id: u64,
+}
+
+impl Tenants {
+    /// None yet, and never more than `tenants_max`.
+    pub fn new(tenants_max: usize) -> Self {
+        Tenants { tenants_max, inner: Mutex::default() }
+    }
+
+    /// The tenant of that name, made if there is none.
+    pub fn get_or_create(&self, name: &str) -> Result<Arc<Tenant>, TenantError> {
+        if name.is_empty() {
+            return Err(TenantError::NameEmpty);
+        }
+        if name.len() > TENANT_BYTES_MAX {
+            return Err(TenantError::NameTooLong);
+        }
+        let mut inner = self.inner.lock();
+        if let Some(tenant) = inner.by_name.get(name) {
+            return Ok(tenant.clone());
+        }
+        if inner.by_name.len() >= self.tenants_max {
+            // Under this lock nobody can begin to use a tenant that only the table holds.
+            inner.by_name.retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.tree.read().is_empty());
+            if inner.by_name.len() >= self.tenants_max {
+                return Err(TenantError::TooMany);
+            }
+        }
+        inner.last_id += 1;
+        let id = inner.last_id;
+        let tenant =
+            Arc::new(Tenant { id, name: name.into(), tree: RwLock::default(), generations: Generations::default() });
+        inner.by_name.insert(name.into(), tenant.clone());
+        Ok(tenant)
+    }
+
+    /// The tenant of that name, if there is one.
+    pub fn get(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.inner.lock().by_name.get(name).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the bound: a full table drops what nobody uses, and refuses when all are used.
+    #[test]
+    fn full_drops_the_unused_and_then_refuses() {
+        let tenants = Tenants::new(2);
+        let a = tenants.get_or_create("a").unwrap();
+        assert_eq!(tenants.get_or_create("a").unwrap().id(), a.id());
+        drop(tenants.get_or_create("b").unwrap());
+        let c = tenants.get_or_create("c").unwrap();
+        assert!(tenants.get("b").is_none(), "unused, so it made room");
+        assert_eq!(tenants.get_or_create("d").unwrap_err(), TenantError::TooMany);
+        let old = c.id();
+        drop(c);
+        tenants.get_or_create("d").unwrap();
+        drop(a);
+        assert_ne!(tenants.get_or_create("c").unwrap().id(), old, "ids are not used again");
+        assert_eq!(tenants.get_or_create("").unwrap_err(), TenantError::NameEmpty);
+        assert_eq!(tenants.get_or_create(&"x".repeat(257)).unwrap_err(), TenantError::NameTooLong);
+    }
+}

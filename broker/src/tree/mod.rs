@@ -1,0 +1,255 @@
+//! A tenant's subscriptions: a hash per level over interned level texts, with direct `+` and `#`.
+//!
+//! Changed in place under the tenant's write lock. One node per filter prefix; a node is freed when its last
+//! subscription and child are gone.
+
+mod levels;
+mod nodes;
+mod subscribers;
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::session::Session;
+use crate::{Hasher, TOPIC_LEVELS_MAX};
+use levels::Levels;
+use nodes::{NONE, Nodes, ROOT};
+use subscribers::Subscribers;
+pub use subscribers::Target;
+
+/// Where a filter sits, kept by its session so that leaving needs no search by text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Place(u32);
+
+/// The filter ends with `#` below the node.
+const BELOW: u32 = 1 << 31;
+
+impl Place {
+    fn node(self) -> u32 {
+        self.0 & !BELOW
+    }
+
+    fn is_below(self) -> bool {
+        self.0 & BELOW != 0
+    }
+}
+
+/// Why a filter cannot be added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TreeError {
+    /// It has more than [`TOPIC_LEVELS_MAX`] levels.
+    TooManyLevels,
+    /// The tree has as many nodes as it can number.
+    Full,
+}
+
+/// The subscriptions of one tenant.
+pub struct Tree {
+    levels: Levels,
+    nodes: Nodes,
+    hasher: Hasher,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Tree { levels: Levels::default(), nodes: Nodes::new(), hasher: Hasher::default() }
+    }
+}
+
+impl Tree {
+    /// Adds or replaces the target's subscription to `filter`, which is valid. Returns its place and whether it is new.
+    pub fn subscribe(&mut self, filter: &str, target: Target) -> Result<(Place, bool), TreeError> {
+        let count = filter.split('/').count();
+        if count > TOPIC_LEVELS_MAX {
+            return Err(TreeError::TooManyLevels);
+        }
+        if !self.nodes.has_room(count) {
+            return Err(TreeError::Full);
+        }
+        let mut at = ROOT;
+        for text in filter.split('/') {
+            if text == "#" {
+                return Ok((Place(at | BELOW), self.nodes.get_mut(at).below.put(target)));
+            }
+            at = self.child(at, text).unwrap_or_else(|| self.add_child(at, text));
+        }
+        Ok((Place(at), self.nodes.get_mut(at).here.put(target)))
+    }
+
+    /// Takes the session's subscription at a place away; false if it had none there.
+    pub fn unsubscribe(&mut self, place: Place, session: &Arc<Session>) -> bool {
+        let found = self.subscribers_mut(place).remove(session);
+        if found {
+            self.prune(place.node());
+        }
+        found
+    }
+
+    /// The place of `filter`, if anyone subscribed to it or to a filter below it.
+    pub fn find(&self, filter: &str) -> Option<Place> {
+        let mut at = ROOT;
+        for text in filter.split('/') {
+            if text == "#" {
+                return Some(Place(at | BELOW));
+            }
+            at = self.child(at, text)?;
+        }
+        Some(Place(at))
+    }
+
+    /// The filter at a place, rebuilt from the tree (sessions keep no second copy of it).
+    pub fn filter(&self, place: Place) -> String {
+        let mut parts = Vec::new();
+        if place.is_below() {
+            parts.push("#");
+        }
+        let mut at = place.node();
+        while at != ROOT {
+            let node = self.nodes.get(at);
+            parts.push(if node.level == NONE { "+" } else { self.levels.text(node.level) });
+            at = node.parent;
+        }
+        parts.reverse();
+        parts.join("/")
+    }
+
+    /// Whether there is no subscription.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.len() == 1 && self.nodes.get(ROOT).is_unused()
+    }
+
+    /// Everyone whose filter matches `topic`, once for each filter, appended to `targets`. `ids` is scratch.
+    ///
+    /// The walk goes no deeper than the filters, which have at most [`TOPIC_LEVELS_MAX`] levels.
+    pub fn collect(&self, topic: &str, ids: &mut Vec<u32>, targets: &mut Vec<Target>) {
+        ids.clear();
+        ids.extend(topic.split('/').map(|level| self.levels.find(level).unwrap_or(NONE)));
+        // Wildcards at the first level do not match `$` topics (MQTT-4.7.2-1).
+        self.walk(ROOT, ids, topic.starts_with('$'), targets);
+    }
+
+    fn walk(&self, at: u32, rest: &[u32], dollar: bool, targets: &mut Vec<Target>) {
+        let node = self.nodes.get(at);
+        if !dollar {
+            targets.extend_from_slice(node.below.all());
+        }
+        let Some((first, rest)) = rest.split_first() else {
+            return targets.extend_from_slice(node.here.all());
+        };
+        if node.plus != NONE && !dollar {
+            self.walk(node.plus, rest, false, targets);
+        }
+        if let Some(child) = node.children.as_ref().and_then(|children| children.get(first)) {
+            self.walk(*child, rest, false, targets);
+        }
+    }
+
+    fn subscribers_mut(&mut self, place: Place) -> &mut Subscribers {
+        let node = self.nodes.get_mut(place.node());
+        if place.is_below() { &mut node.below } else { &mut node.here }
+    }
+
+    fn child(&self, at: u32, text: &str) -> Option<u32> {
+        let node = self.nodes.get(at);
+        if text == "+" {
+            return (node.plus != NONE).then_some(node.plus);
+        }
+        let level = self.levels.find(text)?;
+        node.children.as_ref()?.get(&level).copied()
+    }
+
+    fn add_child(&mut self, at: u32, text: &str) -> u32 {
+        if text == "+" {
+            let child = self.nodes.add(at, NONE);
+            self.nodes.get_mut(at).plus = child;
+            return child;
+        }
+        let level = self.levels.hold(text);
+        let child = self.nodes.add(at, level);
+        let hasher = self.hasher.clone();
+        let children = &mut self.nodes.get_mut(at).children;
+        children.get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher))).insert(level, child);
+        child
+    }
+
+    /// Frees the node and its parents as far as nothing uses them.
+    fn prune(&mut self, mut at: u32) {
+        while at != ROOT && self.nodes.get(at).is_unused() {
+            let (parent, level) = (self.nodes.get(at).parent, self.nodes.get(at).level);
+            let above = self.nodes.get_mut(parent);
+            if level == NONE {
+                above.plus = NONE;
+            } else {
+                let emptied = above.children.as_mut().is_some_and(|children| {
+                    children.remove(&level);
+                    children.is_empty()
+                });
+                if emptied {
+                    above.children = None;
+                }
+                self.levels.release(level);
+            }
+            self.nodes.release(at);
+            at = parent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatemq_types::QoS;
+
+    use super::*;
+    use crate::session::testing::session;
+
+    fn target(session: &Arc<Session>) -> Target {
+        Target { session: session.clone(), qos: QoS::AtMostOnce, no_local: false, retain_as_published: false }
+    }
+
+    fn matched(tree: &Tree, topic: &str) -> usize {
+        let mut targets = Vec::new();
+        tree.collect(topic, &mut Vec::new(), &mut targets);
+        targets.len()
+    }
+
+    /// Guards that a place names its filter, and that the last one to leave leaves nothing behind.
+    #[test]
+    fn places_name_filters_and_nothing_is_left() {
+        let filters = ["a", "a/b", "a/+", "a/#", "+/b", "#", "+/+/c", "a/b/c", "/", "+", "$S/x", "$S/#"];
+        let (one, two) = (session(1), session(2));
+        let mut tree = Tree::default();
+        let mut places = Vec::new();
+        for filter in filters {
+            let (place, new) = tree.subscribe(filter, target(&one)).unwrap();
+            assert!(new);
+            assert_eq!(tree.subscribe(filter, target(&one)).unwrap(), (place, false), "{filter} replaced");
+            assert_eq!((tree.find(filter), tree.filter(place)), (Some(place), filter.to_string()));
+            places.push(place);
+        }
+        assert_eq!((matched(&tree, "a/b"), matched(&tree, "$S"), matched(&tree, "$S/x")), (5, 1, 2));
+        for place in places {
+            assert!(!tree.unsubscribe(place, &two), "it never subscribed");
+            assert!(tree.unsubscribe(place, &one));
+        }
+        assert!(tree.is_empty());
+        assert_eq!((tree.nodes.len(), tree.levels.len()), (1, 0), "only the root is left");
+    }
+
+    /// Guards the bound on recursion: no peer adds a filter deeper than the bound, and one just as deep works.
+    #[test]
+    fn depth_is_bounded() {
+        let mut tree = Tree::default();
+        let deepest = vec!["+"; TOPIC_LEVELS_MAX].join("/");
+        assert!(tree.subscribe(&deepest, target(&session(1))).is_ok());
+        let deeper = format!("{deepest}/#");
+        assert_eq!(tree.subscribe(&deeper, target(&session(1))).unwrap_err(), TreeError::TooManyLevels);
+        assert_eq!(matched(&tree, &vec!["x"; TOPIC_LEVELS_MAX].join("/")), 1);
+    }
+
+    /// Guards the memory of a subscription: a node stays within one cache line.
+    #[test]
+    fn a_node_is_one_cache_line() {
+        assert!(size_of::<nodes::Node>() <= 64, "{}", size_of::<nodes::Node>());
+    }
+}

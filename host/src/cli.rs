@@ -1,0 +1,47 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A multi-tenant MQTT broker whose gatekeepers are plugins.
+#[derive(Parser)]
+#[command(name = "gatemq", version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the broker in the foreground.
+    Run {
+        /// Where the configuration is.
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// For trying things out: may run without an auth provider, and listens on loopback only.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Check the configuration: every problem at once, exit code 78 if there is one.
+    Check {
+        /// Where the configuration is.
+        #[command(flatten)]
+        sources: SourceArgs,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+pub(crate) struct SourceArgs {
+    /// Base file instead of /etc/gatemq/gatemq.toml; `conf.d/*.toml` beside it are read as well.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets one key, above files and environment.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}

@@ -1,0 +1,315 @@
+//! Merged values to a [`Config`], or every problem at once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use figment::value::Value;
+
+use super::layers::{Raw, Sources};
+use super::problem::Problem;
+use super::values::{Values, is_name};
+use super::{
+    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost,
+    TlsVersion,
+};
+
+/// Reads and checks all layers.
+///
+/// # Errors
+/// Everything that is wrong, in the order of files and keys.
+pub(crate) fn load(sources: &Sources) -> Result<Config, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let raw = Raw::load(sources, &mut problems);
+    let partial = problems.iter().any(|problem| problem.file.is_some());
+    let mut values = Values { raw: &raw, problems, partial };
+    values.walk();
+    let config = config(&mut values);
+    let mut problems = values.problems;
+    problems.sort_by(|a, b| (&a.file, a.line, &a.key).cmp(&(&b.file, b.line, &b.key)));
+    problems.dedup();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
+}
+
+/// What forbids `--dev`, which starts without an auth plugin: then only this machine may connect.
+pub(crate) fn check_dev(config: &Config) -> Vec<Problem> {
+    let open = config.listeners.iter().filter(|(_, listener)| !listener.bind.ip().is_loopback());
+    let message =
+        "--dev admits everybody, so it listens on loopback only; bind 127.0.0.1 or [::1], or start without --dev";
+    open.map(|(name, _)| Problem::new(format!("listeners.{name}.bind"), message)).collect()
+}
+
+/// `None` only after a problem.
+fn config(values: &mut Values<'_>) -> Option<Config> {
+    // All of them first: a problem in one must not hide those of the next.
+    let (node, log, listeners) = (node(values), log(values), listeners(values));
+    let (auth, plugin_host) = (auth(values), plugin_host(values));
+    let (plugins, limits) = (plugins(values), limits(values));
+    Some(Config {
+        node: node?,
+        log: log?,
+        listeners: listeners?,
+        auth,
+        plugin_host: plugin_host?,
+        plugins: plugins?,
+        limits: limits?,
+    })
+}
+
+fn node(values: &mut Values<'_>) -> Option<Node> {
+    let name = match values.raw.get(&["node", "name"]) {
+        Some(_) => values.text(&["node", "name"]),
+        None => Some(host_name()),
+    };
+    let unusable = |name: &String| name.len() > 255 || name.chars().any(|c| c.is_whitespace() || c.is_control());
+    if name.as_ref().is_some_and(unusable) {
+        values.refuse(&["node", "name"], "must be at most 255 bytes, printable and without spaces");
+    }
+    let workers = match values.raw.get(&["node", "workers"]) {
+        Some(_) => values.number(&["node", "workers"]),
+        None => Some(std::thread::available_parallelism().map_or(1, |n| n.get())),
+    };
+    let data_dir = values.path(&["node", "data_dir"]);
+    let ready_file = values.path(&["node", "ready_file"]);
+    Some(Node { name: name?, data_dir: data_dir?, workers: workers?, ready_file })
+}
+
+/// The host name, or `gatemq` where it cannot be known.
+fn host_name() -> String {
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
+    let name = name.unwrap_or_default().trim().to_owned();
+    let name = if name.is_empty() { std::env::var("COMPUTERNAME").unwrap_or_default() } else { name };
+    if name.is_empty() { "gatemq".to_owned() } else { name }
+}
+
+fn log(values: &mut Values<'_>) -> Option<Log> {
+    let (level, format) = (values.text(&["log", "level"]), values.text(&["log", "format"]));
+    let format = if format? == "json" { LogFormat::Json } else { LogFormat::Text };
+    Some(Log { level: level?, format })
+}
+
+fn listeners(values: &mut Values<'_>) -> Option<BTreeMap<String, Listener>> {
+    let names = values.raw.names(&["listeners"]);
+    if names.is_empty() && !values.partial {
+        values.refuse(&["listeners"], "there is no listener; add one, such as [listeners.plain] with kind and bind");
+    }
+    let all: Vec<_> = names.into_iter().map(|name| (listener(values, &name), name)).collect();
+    let mut listeners: BTreeMap<String, Listener> = BTreeMap::new();
+    let mut complete = true;
+    for (listener, name) in all {
+        let Some(listener) = listener else {
+            complete = false;
+            continue;
+        };
+        let taken = listeners.iter().find(|(_, other)| other.bind == listener.bind && listener.bind.port() != 0);
+        if let Some((other, _)) = taken {
+            values.refuse(
+                &["listeners", &name, "bind"],
+                format!("is the address of [listeners.{other}] too; take another port"),
+            );
+        }
+        listeners.insert(name, listener);
+    }
+    complete.then_some(listeners)
+}
+
+fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
+    let path = |key: &'static str| ["listeners", name, key];
+    if values.raw.get(&["listeners", name]).and_then(Value::as_dict).is_none() || !is_name(name) {
+        return None; // the walk has said so
+    }
+    let kind = kind(values, name);
+    let bind = match values.raw.get(&path("bind")) {
+        Some(_) => values.address(&path("bind")),
+        None => needed(values, &path("bind"), r#"such as bind = "0.0.0.0:8883""#),
+    };
+    let connections_max = values.number(&path("connections_max"));
+    let handshakes_max = values.number(&path("handshakes_max"));
+    let connect_ms_max = values.number(&path("connect_ms_max"));
+    let has_tls = values.raw.get(&path("tls")).is_some();
+    let tls = match (kind.as_deref(), has_tls) {
+        (Some("mqtts"), true) => tls(values, name).map(Some),
+        (Some("mqtts"), false) => {
+            needed(values, &path("tls"), "with certificate_file and private_key_file, because kind is mqtts")
+        }
+        (Some(_), true) => {
+            values.refuse(&path("tls"), r#"kind mqtt has no TLS; write kind = "mqtts", or remove this table"#);
+            None
+        }
+        (Some(_), false) => Some(None),
+        (None, true) => tls(values, name).map(Some),
+        (None, false) => None,
+    };
+    kind?;
+    Some(Listener {
+        bind: bind?,
+        connections_max: connections_max?,
+        handshakes_max: handshakes_max?,
+        connect_ms_max: connect_ms_max?,
+        tls: tls?,
+    })
+}
+
+fn kind(values: &mut Values<'_>, name: &str) -> Option<String> {
+    let path = ["listeners", name, "kind"];
+    match values.raw.get(&path).map(|kind| kind.as_str()) {
+        None => needed(values, &path, r#""mqtt" or "mqtts""#),
+        Some(Some("ws" | "wss")) => {
+            values.refuse(&path, "MQTT over WebSocket is not offered yet; write mqtt or mqtts");
+            None
+        }
+        Some(_) => values.text(&path),
+    }
+}
+
+fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
+    let path = |key: &'static str| ["listeners", name, "tls", key];
+    let certificate_file = needed_path(values, &path("certificate_file"));
+    let private_key_file = needed_path(values, &path("private_key_file"));
+    let client_auth = client_auth(values, name);
+    let min_version = values.text(&path("min_version"));
+    let resumption = match values.raw.get(&path("resumption")) {
+        Some(_) => values.flag(&path("resumption")),
+        None => Some(client_auth == Some(ClientAuth::None)),
+    };
+    Some(ListenerTls {
+        certificate_file: certificate_file?,
+        private_key_file: private_key_file?,
+        client_auth: client_auth?,
+        min_version: if min_version? == "1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
+        resumption: resumption?,
+    })
+}
+
+fn client_auth(values: &mut Values<'_>, name: &str) -> Option<ClientAuth> {
+    let path = ["listeners", name, "tls", "client_ca_file"];
+    let wanted = values.text(&["listeners", name, "tls", "client_auth"]);
+    let has_ca = values.raw.get(&path).is_some();
+    let ca_file = values.path(&path);
+    let wanted = wanted?;
+    match (wanted.as_str(), ca_file) {
+        ("none", None) if !has_ca => Some(ClientAuth::None),
+        ("none", _) => {
+            // Who writes this believes that clients are verified.
+            values.refuse(&path, r#"is not used while client_auth is "none"; write "required" there, or remove this"#);
+            None
+        }
+        ("optional", Some(ca_file)) => Some(ClientAuth::Optional { ca_file }),
+        (_, Some(ca_file)) => Some(ClientAuth::Required { ca_file }),
+        (wanted, None) if !has_ca => needed(values, &path, &format!("because client_auth is \"{wanted}\"")),
+        (_, None) => None,
+    }
+}
+
+fn auth(values: &mut Values<'_>) -> Auth {
+    let chain = values.names(&["auth", "chain"]);
+    if chain.as_ref().is_some_and(Vec::is_empty) {
+        values
+            .refuse(&["auth", "chain"], "is empty, so nobody would be admitted; name an auth plugin or remove the key");
+    }
+    Auth { chain }
+}
+
+fn plugin_host(values: &mut Values<'_>) -> Option<PluginHost> {
+    let drop_in_dir = values.path(&["plugin_host", "drop_in_dir"]);
+    let bundled_dir = values.path(&["plugin_host", "bundled_dir"]);
+    Some(PluginHost { drop_in_dir: drop_in_dir?, bundled_dir: bundled_dir? })
+}
+
+fn plugins(values: &mut Values<'_>) -> Option<BTreeMap<String, Plugin>> {
+    let names = values.raw.names(&["plugins"]);
+    let all: Vec<_> = names.into_iter().map(|name| (plugin(values, &name), name)).collect();
+    all.into_iter().map(|(plugin, name)| Some((name, plugin?))).collect()
+}
+
+fn plugin(values: &mut Values<'_>, name: &str) -> Option<Plugin> {
+    let path = |key: &'static str| ["plugins", name, key];
+    if values.raw.get(&["plugins", name]).and_then(Value::as_dict).is_none() || !is_name(name) {
+        return None; // the walk has said so
+    }
+    let library = match values.raw.get(&path("library")) {
+        Some(_) => library(values, &path("library")),
+        None => Some(Library::DropIn),
+    };
+    let required = values.flag(&path("required"));
+    let timeout_ms = values.number(&path("timeout_ms"));
+    let calls_max = values.number(&path("calls_max"));
+    let ring_events = values.number(&path("ring_events"));
+    let config_json = values.json(&path("config"));
+    Some(Plugin {
+        library: library?,
+        required: required?,
+        timeout_ms: timeout_ms?,
+        calls_max: calls_max?,
+        ring_events: ring_events?,
+        config_json: config_json?,
+    })
+}
+
+fn library(values: &mut Values<'_>, path: &[&str]) -> Option<Library> {
+    let text = values.text(path)?;
+    if Path::new(&text).is_absolute() {
+        return Some(Library::File(PathBuf::from(text)));
+    }
+    let usable = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if !text.bytes().all(usable) {
+        let text = text.escape_debug();
+        values.refuse(
+            path,
+            format!("`{text}` is neither a name like `auth-file` nor an absolute path like `/opt/libx.so`"),
+        );
+        return None;
+    }
+    Some(Library::Bundled(text))
+}
+
+fn limits(values: &mut Values<'_>) -> Option<Limits> {
+    fn read<N: TryFrom<u64>>(values: &mut Values<'_>, key: &str) -> Option<N> {
+        values.number(&["limits", key])
+    }
+    let packet_bytes_max = read(values, "packet_bytes_max");
+    let connect_bytes_max = read(values, "connect_bytes_max");
+    let topic_levels_max = read(values, "topic_levels_max");
+    let receive_max = read(values, "receive_max");
+    let inflight_max = read(values, "inflight_max");
+    let queue_messages_max = read(values, "queue_messages_max");
+    let queue_bytes_max = read(values, "queue_bytes_max");
+    let subscriptions_max = read(values, "subscriptions_max");
+    let limits = Limits {
+        packet_bytes_max: packet_bytes_max?,
+        connect_bytes_max: connect_bytes_max?,
+        topic_levels_max: topic_levels_max?,
+        receive_max: receive_max?,
+        inflight_max: inflight_max?,
+        queue_messages_max: queue_messages_max?,
+        queue_bytes_max: queue_bytes_max?,
+        subscriptions_max: subscriptions_max?,
+    };
+    if limits.connect_bytes_max > limits.packet_bytes_max {
+        values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");
+    }
+    if limits.queue_bytes_max < u64::from(limits.packet_bytes_max) {
+        values.refuse(
+            &["limits", "queue_bytes_max"],
+            "is below packet_bytes_max, so the largest packets could never wait; raise it or lower that",
+        );
+    }
+    Some(limits)
+}
+
+fn needed_path(values: &mut Values<'_>, path: &[&str]) -> Option<PathBuf> {
+    match values.raw.get(path) {
+        Some(_) => values.path(path),
+        None => needed(values, path, "with the path of a PEM file"),
+    }
+}
+
+fn needed<T>(values: &mut Values<'_>, path: &[&str], what: &str) -> Option<T> {
+    if !values.partial {
+        values.refuse(path, format!("is missing; add it, {what}"));
+    }
+    None
+}

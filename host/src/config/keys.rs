@@ -1,0 +1,264 @@
+//! The one table of configuration keys: path, kind, default, why.
+//!
+//! It is the source of the defaults, of the walk that finds unknown keys, and of the annotated `gatemq.toml`.
+
+/// A key. `*` in a path stands for a name that the operator chooses.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Dotted path.
+    pub(crate) path: &'static str,
+    /// What it may be.
+    pub(crate) kind: Kind,
+    /// Default as TOML; `None` if there is none, or it is computed.
+    pub(crate) default: Option<&'static str>,
+    /// One line of why, for operators.
+    pub(crate) why: &'static str,
+    /// What the annotated file shows where there is no default, or a default that shows nothing, as TOML.
+    pub(crate) example: &'static str,
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text that is not empty.
+    Text,
+    /// A path; relative ones count from the directory of the file that holds the key.
+    Path,
+    /// true or false.
+    Bool,
+    /// A number between two bounds, both included.
+    Number(u64, u64),
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// IP address and port.
+    Address,
+    /// A list of names.
+    Names,
+    /// Any table: its owner checks it.
+    Free,
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Key {
+    Key { path, kind, default: Some(default), why, example: "" }
+}
+
+const fn open(path: &'static str, kind: Kind, example: &'static str, why: &'static str) -> Key {
+    Key { path, kind, default: None, why, example }
+}
+
+const NUMBER_MAX: u64 = u32::MAX as u64;
+/// 256 MiB: the largest Remaining Length of MQTT, and the fixed header before it.
+const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
+
+/// Every key, in the order of the annotated file.
+pub(crate) const KEYS: &[Key] = &[
+    open("node.name", Kind::Text, r#""node-1""#, "Name of this node in logs and events. Default: the host name."),
+    key("node.data_dir", Kind::Path, r#""/var/lib/gatemq""#, "What must survive a restart is kept here."),
+    open("node.workers", Kind::Number(1, 1024), "4", "Threads that serve connections. Default: one per core."),
+    open(
+        "node.ready_file",
+        Kind::Path,
+        r#""/run/gatemq/ready.json""#,
+        "After the start the bound addresses are written here as JSON, for scripts that bind port 0. Default: none.",
+    ),
+    key(
+        "log.level",
+        Kind::Text,
+        r#""info""#,
+        "Least severe level that is logged: error, warn, info, debug, trace, or a filter like `info,gatemq=debug`.",
+    ),
+    key(
+        "log.format",
+        Kind::Choice(&["text", "json"]),
+        r#""text""#,
+        "text for people, json (one object a line) for programs.",
+    ),
+    open(
+        "listeners.*.kind",
+        Kind::Choice(&["mqtt", "mqtts"]),
+        r#""mqtts""#,
+        "mqtt is MQTT over TCP, mqtts is MQTT over TLS. Needed.",
+    ),
+    open("listeners.*.bind", Kind::Address, r#""0.0.0.0:8883""#, "Address and port. Needed. Port 0 takes a free one."),
+    key(
+        "listeners.*.connections_max",
+        Kind::Number(1, 10_000_000),
+        "100000",
+        "Connections at a time; further ones are closed at once, before any TLS work.",
+    ),
+    key(
+        "listeners.*.handshakes_max",
+        Kind::Number(1, 65_536),
+        "64",
+        "TLS handshakes at a time, per worker; further ones wait, so that a flood of them does not starve clients.",
+    ),
+    key(
+        "listeners.*.connect_ms_max",
+        Kind::Number(100, 600_000),
+        "10000",
+        "Milliseconds until TLS is established and CONNECT is whole; who takes longer is closed.",
+    ),
+    open(
+        "listeners.*.tls.certificate_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/server.crt""#,
+        "Certificate chain in PEM form, the server's own first. Needed.",
+    ),
+    open(
+        "listeners.*.tls.private_key_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/server.key""#,
+        "The certificate's key in PEM form, not encrypted. Needed.",
+    ),
+    Key {
+        example: r#""required""#,
+        ..key(
+            "listeners.*.tls.client_auth",
+            Kind::Choice(&["none", "optional", "required"]),
+            r#""none""#,
+            "Whether clients show a certificate: none (the default), optional (one that is shown must be valid), required.",
+        )
+    },
+    open(
+        "listeners.*.tls.client_ca_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/client-ca.crt""#,
+        "Authorities that sign client certificates, in PEM form. Needed when client_auth is optional or required.",
+    ),
+    key(
+        "listeners.*.tls.min_version",
+        Kind::Choice(&["1.2", "1.3"]),
+        r#""1.2""#,
+        "Lowest version of TLS that is spoken.",
+    ),
+    open(
+        "listeners.*.tls.resumption",
+        Kind::Bool,
+        "false",
+        "Whether clients may resume a TLS session. Default: true when client_auth is none, else false.",
+    ),
+    open(
+        "auth.chain",
+        Kind::Names,
+        r#"["guard", "fleet"]"#,
+        "Auth plugins in the order in which they are asked. Needed when there are several.",
+    ),
+    key(
+        "plugin_host.drop_in_dir",
+        Kind::Path,
+        r#""/usr/lib/gatemq/plugins""#,
+        "Every library in here is loaded, under its file name.",
+    ),
+    key(
+        "plugin_host.bundled_dir",
+        Kind::Path,
+        r#""/usr/lib/gatemq/bundled""#,
+        "Libraries in here are loaded when a [plugins.NAME] names them.",
+    ),
+    open(
+        "plugins.*.library",
+        Kind::Text,
+        r#""auth-certificate""#,
+        "Library in bundled_dir, without `lib` and `.so`, or an absolute path. Default: the drop-in of this name.",
+    ),
+    key("plugins.*.required", Kind::Bool, "true", "Whether the broker refuses to start without it."),
+    key(
+        "plugins.*.timeout_ms",
+        Kind::Number(1, 60_000),
+        "5000",
+        "Milliseconds that a call may take; then it counts as failed, and nothing is granted.",
+    ),
+    key("plugins.*.calls_max", Kind::Number(1, 65_536), "1024", "Calls at a time; further ones are refused."),
+    key(
+        "plugins.*.ring_events",
+        Kind::Number(1, 16_777_216),
+        "8192",
+        "Events that wait for a collector, per ring; when it is full the oldest are dropped and counted.",
+    ),
+    open(
+        "plugins.*.config",
+        Kind::Free,
+        r#"{ anchors = { acme = "/etc/gatemq/tls/acme-ca.crt" } }"#,
+        "The plugin's own configuration; it says what may be in here.",
+    ),
+    key(
+        "limits.packet_bytes_max",
+        Kind::Number(256, PACKET_BYTES_MAX),
+        "1048576",
+        "Bytes of the largest packet that an admitted client may send.",
+    ),
+    key(
+        "limits.connect_bytes_max",
+        Kind::Number(256, PACKET_BYTES_MAX),
+        "65536",
+        "Bytes of the largest CONNECT: what strangers can make the broker keep.",
+    ),
+    key("limits.topic_levels_max", Kind::Number(1, 128), "128", "Levels of a topic or filter."),
+    key(
+        "limits.receive_max",
+        Kind::Number(1, 65_535),
+        "100",
+        "QoS 1 and 2 messages that a client may have unacknowledged towards the broker.",
+    ),
+    key(
+        "limits.inflight_max",
+        Kind::Number(1, 65_535),
+        "100",
+        "QoS 1 and 2 messages that the broker has unacknowledged towards a client; it may ask for fewer.",
+    ),
+    key(
+        "limits.queue_messages_max",
+        Kind::Number(1, NUMBER_MAX),
+        "10000",
+        "Messages that wait for a client; further ones are dropped and counted.",
+    ),
+    key(
+        "limits.queue_bytes_max",
+        Kind::Number(1024, 1 << 40),
+        "16777216",
+        "Bytes of messages that wait for a client; further ones are dropped and counted.",
+    ),
+    key("limits.subscriptions_max", Kind::Number(1, NUMBER_MAX), "10000", "Subscriptions of a client."),
+];
+
+/// Default of a key that has one, as TOML.
+pub(crate) fn default_of(path: &str) -> Option<&'static str> {
+    KEYS.iter().find(|key| key.path == path).and_then(|key| key.default)
+}
+
+/// What is known at a place of the configuration.
+pub(crate) enum Place {
+    /// A key.
+    Key(&'static Key),
+    /// A table that leads to keys.
+    Table,
+    /// Nothing.
+    Unknown,
+}
+
+/// What `path` is.
+pub(crate) fn place(path: &[&str]) -> Place {
+    let mut found = Place::Unknown;
+    for key in KEYS {
+        let mut pattern = key.path.split('.');
+        if path.iter().all(|name| pattern.next().is_some_and(|p| p == "*" || p == *name)) {
+            if pattern.next().is_none() {
+                return Place::Key(key);
+            }
+            found = Place::Table;
+        }
+    }
+    found
+}
+
+/// The names that are known below `path`, each once, in the order of the table.
+pub(crate) fn names_below(path: &[&str]) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for key in KEYS {
+        let mut pattern = key.path.split('.');
+        if path.iter().all(|name| pattern.next().is_some_and(|p| p == "*" || p == *name)) {
+            names.extend(pattern.next().filter(|name| !names.contains(name)));
+        }
+    }
+    names
+}

@@ -1,0 +1,218 @@
+//! The configuration, checked: whatever is in a [`Config`] can be used as it is.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`keys`] | the one table of keys |
+//! | [`layers`] | defaults, files, environment, `--set`: merged, with where each value came from |
+//! | [`toml_layer`] | one TOML file, and the line of each value |
+//! | [`check`] | merged values to a [`Config`], or every problem at once |
+//! | [`values`] | reads one value by the kind of its key |
+//! | [`problem`] | a problem: file, line, key, what to do |
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+mod check;
+pub(crate) mod keys;
+mod layers;
+mod problem;
+#[cfg(test)]
+mod tests;
+mod toml_layer;
+mod values;
+
+pub(crate) use check::{check_dev, load};
+pub(crate) use layers::Sources;
+#[cfg(test)]
+pub(crate) use problem::Problem;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// `[node]`
+    pub(crate) node: Node,
+    /// `[log]`
+    pub(crate) log: Log,
+    /// `[listeners.NAME]`: at least one, no two on one address.
+    pub(crate) listeners: BTreeMap<String, Listener>,
+    /// `[auth]`
+    pub(crate) auth: Auth,
+    /// `[plugin_host]`
+    pub(crate) plugin_host: PluginHost,
+    /// `[plugins.NAME]`
+    pub(crate) plugins: BTreeMap<String, Plugin>,
+    /// `[limits]`
+    pub(crate) limits: Limits,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    /// Name in logs and events: printable, without spaces.
+    pub(crate) name: String,
+    /// What must survive a restart.
+    pub(crate) data_dir: PathBuf,
+    /// Threads that serve connections, at least 1.
+    pub(crate) workers: usize,
+    /// Where the bound addresses are written after the start.
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Log {
+    /// A level or filter, for tracing-subscriber. Not checked yet.
+    pub(crate) level: String,
+    /// How lines look.
+    pub(crate) format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// `[listeners.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Listener {
+    /// Address; port 0 takes a free one.
+    pub(crate) bind: SocketAddr,
+    /// Connections at a time.
+    pub(crate) connections_max: usize,
+    /// TLS handshakes at a time, per worker.
+    pub(crate) handshakes_max: usize,
+    /// Milliseconds until TLS is established and CONNECT is whole.
+    pub(crate) connect_ms_max: u64,
+    /// TLS: `None` is kind `mqtt`, `Some` is kind `mqtts`.
+    pub(crate) tls: Option<ListenerTls>,
+}
+
+/// `[listeners.NAME.tls]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ListenerTls {
+    /// Certificate chain, PEM, the server's own first.
+    pub(crate) certificate_file: PathBuf,
+    /// Its key, PEM.
+    pub(crate) private_key_file: PathBuf,
+    /// Whether clients show a certificate, and who signs it.
+    pub(crate) client_auth: ClientAuth,
+    /// Lowest version spoken.
+    pub(crate) min_version: TlsVersion,
+    /// Whether sessions may be resumed.
+    pub(crate) resumption: bool,
+}
+
+/// Whether clients show a certificate. There is no asking for one without an authority that signs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// They may; one that is shown must be valid.
+    Optional {
+        /// Authorities, PEM.
+        ca_file: PathBuf,
+    },
+    /// They must.
+    Required {
+        /// Authorities, PEM.
+        ca_file: PathBuf,
+    },
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    /// 1.2
+    V1_2,
+    /// 1.3
+    V1_3,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Auth {
+    /// Auth plugins in the order in which they are asked, no name twice; `None` if not set. Whether it is needed, and
+    /// whether the names are auth plugins, is known when the plugins are loaded.
+    pub(crate) chain: Option<Vec<String>>,
+}
+
+/// `[plugin_host]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PluginHost {
+    /// Every library in here is loaded.
+    pub(crate) drop_in_dir: PathBuf,
+    /// Libraries in here are loaded when a plugin names them.
+    pub(crate) bundled_dir: PathBuf,
+}
+
+/// `[plugins.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plugin {
+    /// Where the library is.
+    pub(crate) library: Library,
+    /// Whether the broker refuses to start without it.
+    pub(crate) required: bool,
+    /// Milliseconds that a call may take.
+    pub(crate) timeout_ms: u64,
+    /// Calls at a time.
+    pub(crate) calls_max: usize,
+    /// Events that wait for it, per ring.
+    pub(crate) ring_events: usize,
+    /// `[plugins.NAME.config]` as a JSON object; `{}` if absent.
+    pub(crate) config_json: String,
+}
+
+impl Plugin {
+    /// A drop-in that the configuration does not name: all defaults.
+    pub(crate) fn drop_in() -> Self {
+        fn number<N: std::str::FromStr + Default>(key: &str) -> N {
+            // The table's defaults are numbers: a test loads them all.
+            keys::default_of(key).and_then(|text| text.parse().ok()).unwrap_or_default()
+        }
+        Plugin {
+            library: Library::DropIn,
+            required: keys::default_of("plugins.*.required") == Some("true"),
+            timeout_ms: number("plugins.*.timeout_ms"),
+            calls_max: number("plugins.*.calls_max"),
+            ring_events: number("plugins.*.ring_events"),
+            config_json: "{}".into(),
+        }
+    }
+}
+
+/// Where a plugin's library is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Library {
+    /// The drop-in of the plugin's name.
+    DropIn,
+    /// In `bundled_dir`, by its name without `lib` and `.so`.
+    Bundled(String),
+    /// An absolute path.
+    File(PathBuf),
+}
+
+/// `[limits]`: what a client may have; plugins may give it less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Bytes of the largest packet from an admitted client.
+    pub(crate) packet_bytes_max: u32,
+    /// Bytes of the largest CONNECT; not above `packet_bytes_max`.
+    pub(crate) connect_bytes_max: u32,
+    /// Levels of a topic or filter.
+    pub(crate) topic_levels_max: u16,
+    /// QoS 1 and 2 messages unacknowledged towards the broker (Receive Maximum).
+    pub(crate) receive_max: u16,
+    /// QoS 1 and 2 messages unacknowledged towards a client.
+    pub(crate) inflight_max: u16,
+    /// Messages that wait for a client.
+    pub(crate) queue_messages_max: u32,
+    /// Bytes of messages that wait for a client; not below `packet_bytes_max`.
+    pub(crate) queue_bytes_max: u64,
+    /// Subscriptions of a client.
+    pub(crate) subscriptions_max: u32,
+}

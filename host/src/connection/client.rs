@@ -1,0 +1,131 @@
+//! An admitted client: its packets, one after the other.
+
+use std::sync::Arc;
+
+use gatemq_broker::session::Ack;
+use gatemq_broker::{Identity, Question, Session, Verdicts};
+use gatemq_mqtt::codec::frame::Framed;
+use gatemq_mqtt::connection::{Established, Packet};
+use gatemq_mqtt::{kind, write};
+use gatemq_plugin_loader::{Instance, Session as AskedSession};
+use gatemq_types::event::Peer;
+use gatemq_types::{CloseReason, ReasonCode, Verdict};
+
+use super::Ending;
+use super::ask::Asking;
+use super::rate::Rate;
+use crate::node::Node;
+use crate::worker::hot::Hot;
+
+/// Topics whose verdicts a connection remembers.
+pub(crate) const VERDICTS_MAX: usize = 64;
+
+/// An admitted client.
+pub(crate) struct Client {
+    /// For events.
+    pub(crate) peer: Arc<Peer>,
+    pub(super) state: Established,
+    pub(super) identity: Identity,
+    /// Its output.
+    pub(crate) session: Arc<Session>,
+    pub(super) verdicts: Verdicts,
+    /// Who answers its questions; absent where its grants ask none.
+    pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
+    /// The answer to the question that the packet at the front has asked.
+    pub(super) answer: Option<(Question, Verdict)>,
+    /// Codes of the filters of the packet at the front that are decided.
+    pub(super) codes_so_far: Vec<ReasonCode>,
+    pub(super) rate: Option<Rate>,
+    /// Largest packet that it takes; 0 is any.
+    pub(super) packet_bytes_max: u32,
+    pub(super) silence_ms_max: Option<u32>,
+    /// 0 is for ever.
+    pub(super) valid_until_ms: u64,
+    pub(super) connected_ms: u64,
+    pub(super) packets_received: u64,
+    pub(super) messages_published: u64,
+    pub(super) dropped_told: u64,
+}
+
+/// What a packet leads to.
+pub(super) enum Step {
+    /// The next packet.
+    Next,
+    /// The same packet again, when its question is answered.
+    Ask(Asking),
+    /// The next packet, after that many milliseconds.
+    Wait(u64),
+}
+
+/// What of some bytes was handled.
+pub(super) struct Fed {
+    pub(super) used: usize,
+    pub(super) then: Step,
+}
+
+/// What a packet may touch.
+pub(super) struct Lane<'a> {
+    pub(super) node: &'a Node,
+    pub(super) hot: &'a mut Hot,
+    pub(super) now_ms: u64,
+}
+
+impl Client {
+    /// Handles the whole packets of `data`, as far as they can be handled now.
+    ///
+    /// # Errors
+    /// The connection ends. Answers to what came before are in `reply` all the same.
+    pub(super) fn feed(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
+        let mut used = 0;
+        let then = loop {
+            let Framed::Frame { head, len, .. } = self.state.frame(&data[used..])? else { break Step::Next };
+            let frame = &data[used..used + len];
+            match self.packet(lane, frame, head)? {
+                Step::Next => {
+                    used += len;
+                    self.packets_received += 1;
+                }
+                Step::Wait(ms) => {
+                    used += len;
+                    self.packets_received += 1;
+                    break Step::Wait(ms);
+                }
+                Step::Ask(asking) => break Step::Ask(asking),
+            }
+        };
+        self.settle(lane);
+        Ok(Fed { used, then })
+    }
+
+    /// Takes the acknowledgements of a read batch.
+    fn settle(&mut self, lane: &mut Lane) {
+        let hot = &mut *lane.hot;
+        if !hot.acks.is_empty() {
+            self.session.settle(&hot.acks, &mut hot.reply, &mut hot.out.spare);
+            hot.acks.clear();
+        }
+    }
+
+    #[inline]
+    fn packet(&mut self, lane: &mut Lane, frame: &[u8], head: usize) -> Result<Step, Ending> {
+        match self.state.packet(frame, head)? {
+            Packet::Publish(message) => return self.publish(lane, &message),
+            Packet::PubAck(ack) => lane.hot.acks.push(Ack::new(kind::PUBACK, &ack)),
+            Packet::PubRec(ack) => lane.hot.acks.push(Ack::new(kind::PUBREC, &ack)),
+            Packet::PubRel(ack) => lane.hot.acks.push(Ack::new(kind::PUBREL, &ack)),
+            Packet::PubComp(ack) => lane.hot.acks.push(Ack::new(kind::PUBCOMP, &ack)),
+            Packet::Subscribe(packet) => return self.subscribe(lane, packet),
+            Packet::Unsubscribe(packet) => return self.unsubscribe(lane, packet),
+            Packet::PingReq => write::ping_resp(&mut lane.hot.reply),
+            Packet::Disconnect(packet) => {
+                return Err(Ending::of(match packet.reason {
+                    ReasonCode::SUCCESS => CloseReason::ClientDisconnected,
+                    _ => CloseReason::ClientDisconnectedWithWill,
+                }));
+            }
+            // CONNECT with a method was refused, so the state lets none through.
+            Packet::Auth(_) => return Err(Ending::of(CloseReason::NotSupported)),
+        }
+        Ok(Step::Next)
+    }
+}

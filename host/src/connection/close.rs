@@ -1,0 +1,69 @@
+//! The end of an admitted client's connection: every way out leads through here.
+
+use gatemq_mqtt::codec::properties::Words;
+use gatemq_mqtt::packet::disconnect;
+use gatemq_types::CloseReason;
+use gatemq_types::event::{Fact, Peer};
+
+use super::Ending;
+use super::client::Client;
+use crate::node::Node;
+
+/// The event that a breach is.
+pub(super) fn breach_event(peer: &Peer, breach: gatemq_mqtt::Breach) -> Fact {
+    let clause = peer.protocol.map_or(breach.clause(), |protocol| breach.clause_in(protocol)).into();
+    let (detail, code) = (breach.detail().into(), breach.code().0.into());
+    match breach.is_malformed() {
+        true => Fact::PacketMalformed { clause, detail, code },
+        false => Fact::ProtocolViolated { clause, detail, code },
+    }
+}
+
+impl Client {
+    /// Ends the session, tells everybody. Returns the last bytes for the client.
+    pub(super) fn close(&mut self, node: &Node, ending: Ending, now_ms: u64, waiting_bytes: usize) -> Vec<u8> {
+        self.tell_dropped(node);
+        node.sessions.close(&self.session);
+        let events = &node.events;
+        if let Some(breach) = ending.breach {
+            events.emit(Some(&self.peer), breach_event(&self.peer, breach));
+        }
+        if ending.reason == CloseReason::ClientStalled {
+            events.emit(Some(&self.peer), Fact::ClientStalled { waiting_bytes: waiting_bytes as u64 });
+        }
+        events.emit(
+            Some(&self.peer),
+            Fact::ClientDisconnected {
+                reason: ending.reason.name().into(),
+                code: ending.code.0.into(),
+                blame: ending.reason.blame().name().into(),
+                connected_ms: now_ms.saturating_sub(self.connected_ms),
+                packets_received: self.packets_received,
+                messages_published: self.messages_published,
+            },
+        );
+        let mut last = Vec::new();
+        if ending.is_told() {
+            disconnect::write(
+                &mut last,
+                self.state.protocol(),
+                ending.code,
+                None,
+                Words { reason_string: None, user: &[] },
+                self.packet_bytes_max,
+            );
+        }
+        last
+    }
+
+    /// Says how many messages it did not get since the last time.
+    pub(super) fn tell_dropped(&mut self, node: &Node) {
+        let dropped = self.session.dropped();
+        if dropped > self.dropped_told {
+            let count = dropped - self.dropped_told;
+            self.dropped_told = dropped;
+            let reason = "its queue is full, or they are larger than it takes".into();
+            node.events.emit(Some(&self.peer), Fact::MessageDropped { count, reason });
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! One connection: from an accepted socket to its end.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`stream`] | bytes in and out, plain or TLS |
+//! | [`admit`] | handshake and CONNECT, under their deadline |
+//! | [`authenticate`] | asks the providers, makes the session, writes the CONNACK |
+//! | [`client`] | the packets of an admitted client |
+//! | [`publish`], [`subscribe`], [`ask`], [`rate`] | what they lead to |
+//! | [`ending`], [`close`] | why and how it ends |
+
+mod admit;
+mod ask;
+mod authenticate;
+mod client;
+mod close;
+mod ending;
+mod publish;
+mod rate;
+pub(crate) mod stream;
+mod subscribe;
+
+pub(crate) use ending::Ending;
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use gatemq_types::CloseReason;
+use tokio::net::TcpStream;
+
+use crate::listen::Listener;
+use crate::node::Node;
+use crate::worker::Worker;
+use crate::worker::hot::Hot;
+use ask::Asking;
+use client::{Client, Fed, Lane, Step};
+use stream::Stream;
+
+/// Full reads a connection may do before the others get their turn.
+const READS_PER_TURN: usize = 4;
+/// Free bytes of the scratch buffer that a read needs; a packet with a longer beginning is collected apart.
+const READ_BYTES_MIN: usize = 4096;
+/// How long a client may take none of its output.
+const STALLED_MS_MAX: u64 = 30_000;
+
+/// The connection of an admitted client.
+pub(crate) struct Connection {
+    stream: Stream,
+    client: Client,
+    /// The beginning of a packet whose end has not arrived, or packets behind one that waits for an answer.
+    tail: Vec<u8>,
+    /// What the socket did not take.
+    unsent: Vec<u8>,
+    /// Since when, in milliseconds since 1970, nothing of it was taken; 0: nothing waits.
+    unsent_since_ms: u64,
+    /// When something was read last.
+    heard_ms: u64,
+    /// The connection is not read until this is over.
+    pause: Pause,
+    ending: Option<Ending>,
+}
+
+/// Why a connection is not read.
+enum Pause {
+    No,
+    /// A question to the provider.
+    Asking(Asking),
+    /// It publishes faster than it may.
+    Rate(Pin<Box<tokio::time::Sleep>>),
+    /// The packets in `tail` are to be handled before anything is read.
+    Over,
+}
+
+/// Serves a socket until its end.
+pub(crate) async fn run(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: TcpStream, remote: SocketAddr) {
+    let id = worker.reserve();
+    // Boxed and dropped: what the beginning needs does not stay with an idle connection.
+    let admitted = Box::pin(admit::admit(worker, listener, socket, remote, worker.home(id))).await;
+    if let Some((stream, client, rest)) = admitted {
+        let now_ms = worker.now_ms.get();
+        let pause = if rest.is_empty() { Pause::No } else { Pause::Over };
+        let connection = Rc::new(RefCell::new(Connection {
+            stream,
+            client,
+            tail: rest,
+            unsent: Vec::new(),
+            unsent_since_ms: 0,
+            heard_ms: now_ms,
+            pause,
+            ending: None,
+        }));
+        std::future::poll_fn(|cx| {
+            worker.register(id, &connection, cx);
+            connection.borrow_mut().turn(cx, worker)
+        })
+        .await;
+        // Gone from the worker before it is taken apart: nobody finds it half ended.
+        worker.release(id);
+        if let Ok(connection) = Rc::try_unwrap(connection) {
+            connection.into_inner().finish(worker);
+        }
+        return;
+    }
+    worker.release(id);
+}
+
+impl Connection {
+    /// Reads and handles what there is, then writes once. Ready when the connection is over.
+    fn turn(&mut self, cx: &mut Context, worker: &Worker) -> Poll<()> {
+        let hot = &mut *worker.hot.borrow_mut();
+        let result = self.receive(cx, worker, hot).and_then(|()| self.flush(cx, hot, worker.now_ms.get()).map(drop));
+        if let Err(ending) = result {
+            self.ending.get_or_insert(ending);
+        }
+        hot.acks.clear();
+        worker.deliver_armed(hot);
+        match self.ending {
+            None => Poll::Pending,
+            Some(_) => {
+                self.take_last_reply(hot);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Until there is nothing to read, or the others shall have their turn.
+    fn receive(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<(), Ending> {
+        for _ in 0..READS_PER_TURN {
+            if self.ending.is_some() {
+                return Ok(());
+            }
+            // A client that does not take its output is not read.
+            if !self.unsent.is_empty() && !self.flush(cx, hot, worker.now_ms.get())? {
+                return Ok(());
+            }
+            if !self.resume(cx, worker, hot)? {
+                return Ok(());
+            }
+            if self.read(cx, worker, hot)?.is_pending() {
+                return Ok(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    /// Goes on after a pause with what had come before it. False: the pause goes on.
+    #[inline]
+    fn resume(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<bool, Ending> {
+        loop {
+            match &mut self.pause {
+                Pause::No => return Ok(true),
+                Pause::Over => {}
+                Pause::Rate(sleep) => match sleep.as_mut().poll(cx) {
+                    Poll::Pending => return Ok(false),
+                    Poll::Ready(()) => {}
+                },
+                Pause::Asking(asking) => {
+                    let Poll::Ready(answer) = asking.answer.as_mut().poll(cx) else { return Ok(false) };
+                    if let Pause::Asking(asking) = std::mem::replace(&mut self.pause, Pause::Over) {
+                        self.client.answered(&worker.node, asking, answer)?;
+                    }
+                }
+            }
+            self.pause = Pause::No;
+            // Keep alive does not run while we do not read.
+            self.heard_ms = worker.now_ms.get();
+            let data = std::mem::take(&mut self.tail);
+            let used = self.feed(worker, hot, &data)?;
+            self.keep(data, used);
+        }
+    }
+
+    /// One read and all whole packets in it.
+    fn read(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<Poll<()>, Ending> {
+        // Taken out for the length of the read, so that packets may use the rest of `hot`.
+        let mut scratch = std::mem::take(&mut hot.scratch);
+        let result = self.read_into(cx, worker, hot, &mut scratch);
+        hot.scratch = scratch;
+        result
+    }
+
+    #[inline]
+    fn read_into(
+        &mut self,
+        cx: &mut Context,
+        worker: &Worker,
+        hot: &mut Hot,
+        scratch: &mut [u8],
+    ) -> Result<Poll<()>, Ending> {
+        let large = self.tail.len() + READ_BYTES_MIN > scratch.len();
+        let from = if large { 0 } else { self.tail.len() };
+        let n = match self.stream.poll_read(cx, &mut scratch[from..], &mut hot.cipher) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Ok(0)) => return Err(Ending::of(CloseReason::TransportClosed)),
+            Poll::Ready(Ok(n)) => n,
+            Poll::Ready(Err(_)) => return Err(Ending::of(CloseReason::TransportFailed)),
+        };
+        self.heard_ms = worker.now_ms.get();
+        if large {
+            let mut data = std::mem::take(&mut self.tail);
+            data.extend_from_slice(&scratch[..n]);
+            let used = self.feed(worker, hot, &data)?;
+            self.keep(data, used);
+            return Ok(Poll::Ready(()));
+        }
+        scratch[..from].copy_from_slice(&self.tail);
+        let data = &scratch[..from + n];
+        let used = self.feed(worker, hot, data)?;
+        if used < data.len() || self.tail.capacity() > 0 {
+            self.tail = data[used..].to_vec();
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn feed(&mut self, worker: &Worker, hot: &mut Hot, data: &[u8]) -> Result<usize, Ending> {
+        let mut lane = Lane { node: &worker.node, hot, now_ms: worker.now_ms.get() };
+        let Fed { used, then } = self.client.feed(&mut lane, data)?;
+        match then {
+            Step::Next => {}
+            Step::Ask(asking) => self.pause = Pause::Asking(asking),
+            Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
+        }
+        // A pause is polled at once, so that it wakes this task.
+        Ok(used)
+    }
+
+    /// Keeps what was not used.
+    fn keep(&mut self, mut data: Vec<u8>, used: usize) {
+        data.drain(..used);
+        self.tail = if data.is_empty() { Vec::new() } else { data };
+    }
+
+    /// Writes replies and everything the session has. False: the socket is full.
+    fn flush(&mut self, cx: &mut Context, hot: &mut Hot, now_ms: u64) -> Result<bool, Ending> {
+        let failed = |_| Ending::of(CloseReason::TransportFailed);
+        if !self.unsent.is_empty() {
+            let before = self.unsent.len();
+            let done = self.stream.resend(cx, &mut self.unsent).map_err(failed)?;
+            self.note_unsent(before, now_ms);
+            if !done {
+                // Nothing is read while bytes are unsent, so there are no new replies: those of this turn wait with them.
+                self.unsent_replies(hot)?;
+                return Ok(false);
+            }
+        }
+        // Again while the session turns messages that waited into bytes: it stays armed meanwhile, so nobody else would
+        // tell us.
+        loop {
+            let waiting = self.client.session.take(&mut hot.out.spare);
+            let sent = match waiting {
+                None if hot.reply.is_empty() => return Ok(true),
+                None => self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher),
+                Some(mut bytes) => {
+                    bytes.extend_from_slice(&hot.reply);
+                    let sent = self.stream.send(cx, &bytes, &mut self.unsent, &mut hot.cipher);
+                    hot.out.spare.put(bytes);
+                    sent
+                }
+            };
+            hot.reply.clear();
+            sent.map_err(failed)?;
+            if !self.unsent.is_empty() {
+                self.note_unsent(0, now_ms);
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Replies made while the socket is full (after a pause) go behind what is unsent. Only TLS cannot take them raw: they
+    /// are encrypted in order.
+    fn unsent_replies(&mut self, hot: &mut Hot) -> Result<(), Ending> {
+        if hot.reply.is_empty() {
+            return Ok(());
+        }
+        let mut more = std::mem::take(&mut hot.reply);
+        let encrypted = self.stream.encrypt(&more, &mut hot.cipher).map_err(|_| Ending::of(CloseReason::TransportFailed))?;
+        self.unsent.extend_from_slice(encrypted.unwrap_or(&more));
+        more.clear();
+        hot.reply = more;
+        Ok(())
+    }
+
+    fn note_unsent(&mut self, before: usize, now_ms: u64) {
+        if self.unsent.is_empty() {
+            self.unsent_since_ms = 0;
+        } else if self.unsent.len() != before {
+            self.unsent_since_ms = now_ms;
+        }
+    }
+
+    /// What was answered in the turn in which it ended.
+    fn take_last_reply(&mut self, hot: &mut Hot) {
+        self.unsent_replies(hot).unwrap_or_default();
+        hot.reply.clear();
+    }
+
+    /// Looked at once a second. True: its task has something to do.
+    pub(crate) fn look(&mut self, node: &Node, now_ms: u64) -> bool {
+        let c = &mut self.client;
+        let silent_ms = now_ms.saturating_sub(self.heard_ms);
+        let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No);
+        if !self.unsent.is_empty() {
+            c.tell_dropped(node);
+        }
+        let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
+            CloseReason::IdentityExpired
+        } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > STALLED_MS_MAX {
+            CloseReason::ClientStalled
+        } else if reading && c.silence_ms_max.is_some_and(|max| silent_ms > max.into()) {
+            CloseReason::KeepAliveTimedOut
+        } else {
+            return false;
+        };
+        self.stop(Ending::of(reason));
+        true
+    }
+
+    /// Somebody may have taken over the session.
+    pub(crate) fn look_at_session(&mut self) {
+        if self.client.session.is_closed() {
+            self.stop(Ending::of(CloseReason::TakenOver));
+        }
+    }
+
+    /// Ends it at its next turn; the first reason stays.
+    pub(crate) fn stop(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    /// Takes it apart.
+    fn finish(mut self, worker: &Worker) {
+        let ending = self.ending.unwrap_or(Ending::of(CloseReason::InternalError));
+        let last = self.client.close(&worker.node, ending, worker.now_ms.get(), self.unsent.len());
+        let hot = &mut *worker.hot.borrow_mut();
+        if let Ok(encrypted) = self.stream.encrypt(&last, &mut hot.cipher) {
+            self.unsent.extend_from_slice(encrypted.unwrap_or(&last));
+        }
+        self.stream.finish(&self.unsent);
+    }
+}

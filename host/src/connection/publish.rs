@@ -1,0 +1,119 @@
+//! PUBLISH: rate, permit, route, acknowledge.
+
+use gatemq_broker::session::Received;
+use gatemq_broker::{Decision, PublishAction, router};
+use gatemq_mqtt::{Breach, Publish, kind, write};
+use gatemq_types::event::Fact;
+use gatemq_types::{ActionKind, CloseReason, Protocol, QoS, ReasonCode, Verdict};
+
+use super::Ending;
+use super::client::{Client, Lane, Step};
+
+impl Client {
+    #[inline]
+    pub(super) fn publish(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
+        let action = PublishAction::new(message, message.topic);
+        let (identity, now_ms) = (&self.identity, lane.now_ms);
+        let (decision, verdict) = match self.answer.take() {
+            None => (identity.may_publish(&mut self.verdicts, action, now_ms), None),
+            Some((question, verdict)) => {
+                (identity.answer_publish(&mut self.verdicts, action, question, &verdict, now_ms), Some(verdict))
+            }
+        };
+        match decision {
+            Decision::Permit(permit) => {
+                if message.qos == QoS::ExactlyOnce {
+                    match self.session.receive(message.packet_id) {
+                        Received::New => {}
+                        Received::Repeated => {
+                            write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id);
+                            return Ok(Step::Next);
+                        }
+                        Received::TooMany => return Err(Breach::ReceiveMaximumExceeded.into()),
+                    }
+                }
+                let routed = router::publish(&permit, &self.session, message, &mut lane.hot.out);
+                self.messages_published += 1;
+                if lane.node.events.traffic_wanted() {
+                    self.tell_received(lane, message, routed.delivered);
+                }
+                acknowledge(lane, message);
+                Ok(self.rated(lane, message))
+            }
+            Decision::Denied(code) => self.denied(lane, message, code, verdict),
+            Decision::Ask(question) => {
+                let asked = super::ask::action(ActionKind::Publish, message.topic, message.qos, message);
+                self.ask(lane, question, asked).map(Step::Ask)
+            }
+        }
+    }
+
+    fn rated(&mut self, lane: &Lane, message: &Publish<'_>) -> Step {
+        let Some(rate) = &mut self.rate else { return Step::Next };
+        match rate.take(message.frame.len(), lane.now_ms) {
+            0 => Step::Next,
+            ms => Step::Wait(ms),
+        }
+    }
+
+    /// The client is told in the way that its version and the QoS allow; what cannot be told ends the connection.
+    #[cold]
+    fn denied(
+        &mut self,
+        lane: &mut Lane,
+        message: &Publish<'_>,
+        code: ReasonCode,
+        verdict: Option<Verdict>,
+    ) -> Result<Step, Ending> {
+        let (reason, disconnect) = match verdict {
+            Some(Verdict::Deny { reason, disconnect, .. }) => (reason, disconnect),
+            _ => ("grants".to_owned(), false),
+        };
+        let fact = Fact::PublishDenied {
+            topic: message.topic.to_owned().into(),
+            qos: message.qos.bits().into(),
+            code: code.0.into(),
+            reason: reason.into(),
+        };
+        lane.node.events.emit(Some(&self.peer), fact);
+        // What CONNACK ruled out is a protocol error (MQTT-3.2.2-11, -14).
+        match code {
+            ReasonCode::QOS_NOT_SUPPORTED => return Err(Breach::QosNotAnnounced.into()),
+            ReasonCode::RETAIN_NOT_SUPPORTED => return Err(Breach::RetainNotAnnounced.into()),
+            _ if disconnect => return Err(Ending::with_code(CloseReason::Kicked, code)),
+            _ => {}
+        }
+        let protocol = self.state.protocol();
+        match message.qos {
+            QoS::AtMostOnce => {}
+            _ if protocol != Protocol::V5 => return Err(Ending::of(CloseReason::PublishDenied)),
+            QoS::AtLeastOnce => {
+                write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBACK, message.packet_id, code);
+            }
+            QoS::ExactlyOnce => {
+                write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBREC, message.packet_id, code);
+            }
+        }
+        Ok(self.rated(lane, message))
+    }
+
+    #[cold]
+    fn tell_received(&self, lane: &Lane, message: &Publish<'_>, receivers: u32) {
+        let fact = Fact::MessageReceived {
+            topic: message.topic.to_owned().into(),
+            qos: message.qos.bits().into(),
+            payload_bytes: message.payload.len() as u64,
+            receivers: receivers.into(),
+        };
+        lane.node.events.emit(Some(&self.peer), fact);
+    }
+}
+
+#[inline]
+fn acknowledge(lane: &mut Lane, message: &Publish<'_>) {
+    match message.qos {
+        QoS::AtMostOnce => {}
+        QoS::AtLeastOnce => write::ack(&mut lane.hot.reply, kind::PUBACK, message.packet_id),
+        QoS::ExactlyOnce => write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id),
+    }
+}

@@ -1,0 +1,147 @@
+//! SUBSCRIBE and UNSUBSCRIBE: each filter decided, then one acknowledgement.
+
+use gatemq_broker::{Decision, SubscribeAction, router};
+use gatemq_mqtt::packet::subscribe::{Subscribe, SubscribeOptions};
+use gatemq_mqtt::packet::unsubscribe::Unsubscribe;
+use gatemq_mqtt::packet::{suback, unsuback};
+use gatemq_mqtt::topic::Filter;
+use gatemq_types::event::Fact;
+use gatemq_types::{Action, ActionKind, CloseReason, QoS, ReasonCode, UserProperty, Verdict};
+
+use super::Ending;
+use super::client::{Client, Lane, Step};
+
+/// What one filter leads to.
+enum Decided {
+    Code(ReasonCode),
+    Ask(Box<super::ask::Asking>),
+}
+
+impl Client {
+    pub(super) fn subscribe(&mut self, lane: &mut Lane, packet: Subscribe<'_>) -> Result<Step, Ending> {
+        for (filter, options) in packet.iter().skip(self.codes_so_far.len()) {
+            let properties = || owned(packet.properties.user());
+            match self.subscribe_one(lane, filter, options, properties)? {
+                Decided::Code(code) => self.codes_so_far.push(code),
+                // The filters before it are decided; the packet comes again with the answer.
+                Decided::Ask(asking) => return Ok(Step::Ask(*asking)),
+            }
+        }
+        let codes = std::mem::take(&mut self.codes_so_far);
+        let protocol = self.state.protocol();
+        match suback::write(&mut lane.hot.reply, protocol, packet.packet_id, &codes, self.packet_bytes_max) {
+            true => Ok(Step::Next),
+            false => Err(Ending::of(CloseReason::PacketTooLarge)),
+        }
+    }
+
+    fn subscribe_one(
+        &mut self,
+        lane: &mut Lane,
+        filter: Filter<'_>,
+        options: SubscribeOptions,
+        properties: impl FnOnce() -> Vec<UserProperty>,
+    ) -> Result<Decided, Ending> {
+        let action = SubscribeAction { filter, qos: options.qos() };
+        let (decision, verdict) = match self.answer.take() {
+            None => (self.identity.may_subscribe(action), None),
+            Some((question, verdict)) => (self.identity.answer_subscribe(action, question, &verdict), Some(verdict)),
+        };
+        match decision {
+            Decision::Permit(permit) => {
+                let code = router::subscribe(&permit, &self.session, options);
+                let fact = match code.is_failure() {
+                    true => denied(filter, code, "it cannot be added".to_owned()),
+                    false => Fact::SubscriptionAdded { filter: filter.text.to_owned().into(), qos: code.0.into() },
+                };
+                lane.node.events.emit(Some(&self.peer), fact);
+                Ok(Decided::Code(code))
+            }
+            Decision::Denied(code) => self.refused(lane, filter, code, verdict).map(Decided::Code),
+            Decision::Ask(question) => {
+                let asked = filter_action(ActionKind::Subscribe, filter, options.qos(), options.bits(), properties());
+                self.ask(lane, question, asked).map(|asking| Decided::Ask(Box::new(asking)))
+            }
+        }
+    }
+
+    /// A filter is refused; a verdict may end the connection with it.
+    fn refused(
+        &mut self,
+        lane: &Lane,
+        filter: Filter<'_>,
+        code: ReasonCode,
+        verdict: Option<Verdict>,
+    ) -> Result<ReasonCode, Ending> {
+        let (reason, disconnect) = match verdict {
+            Some(Verdict::Deny { reason, disconnect, .. }) => (reason, disconnect),
+            _ => ("grants".to_owned(), false),
+        };
+        lane.node.events.emit(Some(&self.peer), denied(filter, code, reason));
+        match disconnect {
+            true => Err(Ending::with_code(CloseReason::Kicked, code)),
+            false => Ok(code),
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, lane: &mut Lane, packet: Unsubscribe<'_>) -> Result<Step, Ending> {
+        for filter in packet.iter().skip(self.codes_so_far.len()) {
+            let (decision, verdict) = match self.answer.take() {
+                None => (self.identity.may_unsubscribe(filter), None),
+                Some((question, verdict)) => {
+                    (self.identity.answer_unsubscribe(filter, question, &verdict), Some(verdict))
+                }
+            };
+            let code = match decision {
+                Decision::Permit(permit) => {
+                    let code = router::unsubscribe(&permit, &self.session);
+                    if code == ReasonCode::SUCCESS {
+                        let fact = Fact::SubscriptionRemoved { filter: filter.text.to_owned().into() };
+                        lane.node.events.emit(Some(&self.peer), fact);
+                    }
+                    code
+                }
+                Decision::Denied(code) => self.refused(lane, filter, code, verdict)?,
+                Decision::Ask(question) => {
+                    let properties = owned(packet.properties.user());
+                    let asked = filter_action(ActionKind::Unsubscribe, filter, QoS::AtMostOnce, 0, properties);
+                    return self.ask(lane, question, asked).map(Step::Ask);
+                }
+            };
+            self.codes_so_far.push(code);
+        }
+        let codes = std::mem::take(&mut self.codes_so_far);
+        let protocol = self.state.protocol();
+        match unsuback::write(&mut lane.hot.reply, protocol, packet.packet_id, &codes, self.packet_bytes_max) {
+            true => Ok(Step::Next),
+            false => Err(Ending::of(CloseReason::PacketTooLarge)),
+        }
+    }
+}
+
+fn owned<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<UserProperty> {
+    properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn denied(filter: Filter<'_>, code: ReasonCode, reason: String) -> Fact {
+    Fact::SubscribeDenied { filter: filter.text.to_owned().into(), code: code.0.into(), reason: reason.into() }
+}
+
+fn filter_action(
+    kind: ActionKind,
+    filter: Filter<'_>,
+    qos: QoS,
+    options: u8,
+    user_properties: Vec<UserProperty>,
+) -> Action {
+    Action {
+        kind,
+        topic: filter.filter.to_owned(),
+        share_group: filter.share_name.map(str::to_owned),
+        qos,
+        retain: false,
+        payload_bytes: 0,
+        options,
+        user_properties,
+    }
+}

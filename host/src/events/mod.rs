@@ -1,0 +1,87 @@
+//! Everything that happens goes through [`Events::emit`]: one counter, one log line, one push for each collector that wants
+//! it. Emitting never waits.
+
+mod collector;
+mod log_line;
+mod ring;
+
+pub(crate) use collector::Collector;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
+
+use crate::clock;
+use log_line::LogLines;
+
+/// The node's events.
+pub(crate) struct Events {
+    node: Arc<str>,
+    sequence: AtomicU64,
+    counts: Vec<AtomicU64>,
+    collectors: OnceLock<Vec<Arc<Collector>>>,
+    /// Bits of classes that some collector wants. Read for each message, written once.
+    classes: AtomicU32,
+    log: LogLines,
+}
+
+impl Events {
+    /// For a node of that name.
+    pub(crate) fn new(node: &str) -> Arc<Self> {
+        Arc::new(Events {
+            node: node.into(),
+            sequence: AtomicU64::new(0),
+            counts: EventKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            collectors: OnceLock::new(),
+            classes: AtomicU32::new(0),
+            log: LogLines::default(),
+        })
+    }
+
+    /// Sets the collectors, once, before clients come.
+    pub(crate) fn set_collectors(&self, collectors: Vec<Arc<Collector>>) {
+        let classes = collectors.iter().fold(0, |bits, c| bits | c.classes());
+        self.classes.store(classes, Ordering::Relaxed);
+        // A second set would be a mistake of the start sequence: the first stays.
+        let _ = self.collectors.set(collectors);
+    }
+
+    /// The collectors.
+    pub(crate) fn collectors(&self) -> &[Arc<Collector>] {
+        self.collectors.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether events of class traffic are wanted. Ask before making one.
+    #[inline]
+    pub(crate) fn traffic_wanted(&self) -> bool {
+        self.classes.load(Ordering::Relaxed) & Class::Traffic as u32 != 0
+    }
+
+    /// Something happened, to `peer` if it was about a connection.
+    pub(crate) fn emit(&self, peer: Option<&Arc<Peer>>, fact: Fact) {
+        let kind = fact.kind();
+        if let Some(at) = EventKind::ALL.iter().position(|k| *k == kind) {
+            self.counts[at].fetch_add(1, Ordering::Relaxed);
+        }
+        self.log.write(peer.map(|p| &**p), &fact);
+        let tenant = peer.map_or("", |p| &*p.tenant);
+        let mut wanted = self.collectors().iter().filter(|c| c.wants(kind, tenant)).peekable();
+        if wanted.peek().is_none() {
+            return;
+        }
+        let event = Arc::new(self.event(peer.cloned(), fact));
+        wanted.for_each(|collector| collector.push(event.clone()));
+    }
+
+    fn event(&self, peer: Option<Arc<Peer>>, fact: Fact) -> Event {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        Event { sequence, time_ms: clock::now_ms(), node: self.node.clone(), peer, fact }
+    }
+
+    /// How many events of each kind there were, those that happened at all.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (EventKind, u64)> {
+        let counts = EventKind::ALL.iter().zip(&self.counts);
+        counts.map(|(kind, n)| (*kind, n.load(Ordering::Relaxed))).filter(|(_, n)| *n > 0)
+    }
+}

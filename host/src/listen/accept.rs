@@ -1,0 +1,93 @@
+//! The thread that accepts for a listener.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use gatemq_types::event::{Fact, Peer};
+
+use super::Listener;
+use crate::node::Node;
+use crate::worker::inbox::Accepted;
+
+/// How long to wait when there is no descriptor or memory for another socket.
+const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+
+/// A listener's thread.
+pub(crate) struct Accepting {
+    socket: Arc<socket2::Socket>,
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Accepting {
+    /// Begins to accept.
+    ///
+    /// # Errors
+    /// No thread can be had.
+    pub(crate) fn start(node: Arc<Node>, listener: Arc<Listener>, socket: socket2::Socket) -> std::io::Result<Self> {
+        let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
+        let (accepting, flag) = (socket.clone(), stopping.clone());
+        let thread = std::thread::Builder::new().name(format!("accept-{}", listener.name)).spawn(move || {
+            while !flag.load(Ordering::SeqCst) {
+                match accepting.accept() {
+                    Ok((socket, remote)) => hand_over(&node, &listener, socket, remote.as_socket()),
+                    Err(_) if flag.load(Ordering::SeqCst) => return,
+                    Err(e) => accept_failed(&listener, &e),
+                }
+            }
+        })?;
+        Ok(Accepting { socket, stopping, thread })
+    }
+
+    /// Accepts no more.
+    pub(crate) fn stop(self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread out of accept.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let _ = self.thread.join();
+    }
+}
+
+fn accept_failed(listener: &Listener, e: &std::io::Error) {
+    // The client has gone already: its own business.
+    if e.kind() == std::io::ErrorKind::ConnectionAborted {
+        return;
+    }
+    tracing::warn!("listener {}: accept: {e}; trying again in {} ms", listener.name, EXHAUSTED_WAIT.as_millis());
+    std::thread::sleep(EXHAUSTED_WAIT);
+}
+
+fn hand_over(node: &Node, listener: &Arc<Listener>, socket: socket2::Socket, remote: Option<SocketAddr>) {
+    let Some(remote) = remote else { return };
+    if !listener.enter() {
+        let peer = peer(listener, 0, remote);
+        node.events.emit(Some(&Arc::new(peer)), Fact::ConnectionRefused { reason: "connections_max".into() });
+        return;
+    }
+    if let Err(e) = socket.set_nonblocking(true) {
+        listener.leave();
+        return accept_failed(listener, &e);
+    }
+    let worker = node.least_loaded();
+    let accepted = Accepted { socket: socket.into(), remote, listener: listener.clone() };
+    node.send(worker, |mail| mail.sockets.push(accepted));
+}
+
+/// What is known of whoever connects.
+pub(crate) fn peer(listener: &Listener, connection: u64, remote: SocketAddr) -> Peer {
+    let nobody = || -> Arc<str> { Arc::from("") };
+    Peer {
+        connection,
+        listener: listener.name.clone(),
+        transport: listener.transport,
+        remote,
+        leaf_sha256: None,
+        protocol: None,
+        tenant: nobody(),
+        user: nobody(),
+        client_id: nobody(),
+    }
+}

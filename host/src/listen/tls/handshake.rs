@@ -1,0 +1,271 @@
+//! The TLS settings of a listener, and the handshake.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gatemq_types::{Der, Tls};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::error::{HandshakeError, TlsConfigError, VerifyError};
+use super::trust::{self, Trust, Verified};
+use super::verifier::{PeerVerifier, Record};
+use crate::config::{ClientAuth, ListenerTls, TlsVersion};
+
+/// The one application protocol. A client that offers none is accepted, one that offers only others is refused.
+const ALPN: &[u8] = b"mqtt";
+const FROM_TLS12: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
+const FROM_TLS13: &[&SupportedProtocolVersion] = &[&version::TLS13];
+/// TLS 1.2 sessions kept for clients that take no tickets. Each holds the peer's chain: a few KiB.
+const SESSIONS_MAX: usize = 1024;
+/// Bytes discarded of what a refused peer had already sent.
+const DISCARD_BYTES_MAX: usize = 128 * 1024;
+
+/// The TLS side of a listener, built once. Connections clone nothing but `Arc`s.
+pub(crate) struct Acceptor {
+    /// Settings of a connection whose peer is not asked for a certificate.
+    config: Arc<ServerConfig>,
+    versions: &'static [&'static SupportedProtocolVersion],
+    client: Option<ClientTrust>,
+}
+
+/// How clients are verified.
+pub(super) struct ClientTrust {
+    pub(super) trust: Arc<Trust>,
+    required: bool,
+}
+
+impl Acceptor {
+    /// Reads certificate, key and CA file. Session storage and ticket keys are its own: a session of another listener,
+    /// or from before a reload, cannot be resumed here.
+    ///
+    /// # Errors
+    /// The file that cannot be used.
+    pub(crate) fn new(tls: &ListenerTls) -> Result<Acceptor, TlsConfigError> {
+        Acceptor::with_clock(tls, Arc::new(DefaultTimeProvider))
+    }
+
+    /// As [`new`](Self::new), with a clock for what is valid when.
+    pub(super) fn with_clock(tls: &ListenerTls, clock: Arc<dyn TimeProvider>) -> Result<Acceptor, TlsConfigError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions = match tls.min_version {
+            TlsVersion::V1_2 => FROM_TLS12,
+            TlsVersion::V1_3 => FROM_TLS13,
+        };
+        let load = |file: &PathBuf| Trust::load(std::slice::from_ref(file), &provider).map(Arc::new);
+        let client = match &tls.client_auth {
+            ClientAuth::None => None,
+            ClientAuth::Optional { ca_file } => Some(ClientTrust { trust: load(ca_file)?, required: false }),
+            ClientAuth::Required { ca_file } => Some(ClientTrust { trust: load(ca_file)?, required: true }),
+        };
+        let key = read_key(tls, &provider)?;
+        let mut config = ServerConfig::builder_with_details(provider, clock)
+            .with_protocol_versions(versions)
+            .map_err(|e| TlsConfigError::new(&tls.certificate_file, format!("TLS cannot be set up: {e}")))?
+            .with_no_client_auth()
+            .with_cert_resolver(key);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        if tls.resumption {
+            // One is enough: a client that resumes gets the next, and one connection is what an MQTT client has.
+            config.send_tls13_tickets = 1;
+            config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+            config.ticketer = aws_lc_rs::Ticketer::new()
+                .map_err(|e| TlsConfigError::new(&tls.certificate_file, format!("no ticket key could be made: {e}")))?;
+        } else {
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+        }
+        Ok(Acceptor { config: Arc::new(config), versions, client })
+    }
+
+    #[cfg(test)]
+    pub(super) fn client_mut(&mut self) -> &mut ClientTrust {
+        self.client.as_mut().unwrap()
+    }
+
+    /// Serves the handshake of `tcp`. It may wait for the peer for ever: put a deadline on it. Bytes that came after
+    /// the handshake are in the connection: read plaintext before reading the socket.
+    ///
+    /// # Errors
+    /// The handshake failed; the peer was told, and what it sent is in the error.
+    pub(crate) async fn accept(&self, tcp: TcpStream) -> Result<(TcpStream, ServerConnection, Tls), HandshakeError> {
+        let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
+        let start = match (&mut hello).await {
+            Ok(start) => start,
+            Err(e) => {
+                close(hello.take_io()).await;
+                return Err(HandshakeError::anonymous(e));
+            }
+        };
+        let (config, verifier) = self.connection_config().map_err(HandshakeError::anonymous)?;
+        match start.into_stream(config).into_fallible().await {
+            Ok(stream) => {
+                let (tcp, mut connection) = stream.into_inner();
+                match self.describe(&connection, verifier.as_deref()) {
+                    Ok(tls) => Ok((tcp, connection, tls)),
+                    Err(e) => {
+                        refuse(tcp, &mut connection).await;
+                        Err(e)
+                    }
+                }
+            }
+            Err((e, tcp)) => {
+                close(Some(tcp)).await;
+                let record = verifier.map(|v| v.take()).unwrap_or_default();
+                let error = match &record.verified {
+                    Some(Err(refused)) => refused.to_string(),
+                    _ => e.to_string(),
+                };
+                Err(HandshakeError { error, chain: record.chain, proven: record.proven })
+            }
+        }
+    }
+
+    /// The settings of one connection. rustls lets nobody exchange the verifier of a `ServerConfig`, so it is built
+    /// again from the shared parts: a microsecond.
+    fn connection_config(&self) -> Result<(Arc<ServerConfig>, Option<Arc<PeerVerifier>>), rustls::Error> {
+        let Some(client) = &self.client else { return Ok((self.config.clone(), None)) };
+        let verifier = Arc::new(PeerVerifier::new(client.trust.clone(), client.required));
+        let shared = &self.config;
+        let mut config =
+            ServerConfig::builder_with_details(shared.crypto_provider().clone(), shared.time_provider.clone())
+                .with_protocol_versions(self.versions)?
+                .with_client_cert_verifier(verifier.clone())
+                .with_cert_resolver(shared.cert_resolver.clone());
+        config.alpn_protocols.clone_from(&shared.alpn_protocols);
+        config.send_tls13_tickets = shared.send_tls13_tickets;
+        config.session_storage = shared.session_storage.clone();
+        config.ticketer = shared.ticketer.clone();
+        Ok((Arc::new(config), Some(verifier)))
+    }
+
+    /// What the finished handshake says of the peer.
+    fn describe(&self, connection: &ServerConnection, verifier: Option<&PeerVerifier>) -> Result<Tls, HandshakeError> {
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let (chain, verified) = match (&self.client, verifier) {
+            (Some(client), Some(_)) if resumed => self.verify_again(client, connection)?,
+            (Some(client), Some(verifier)) => verified_peer(client, verifier.take())?,
+            _ => (Vec::new(), None),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (path, anchor) = verified.map(|v| (v.path, Some(v.anchor))).unwrap_or_default();
+        Ok(Tls {
+            version: connection.protocol_version().map_or(0, u16::from),
+            cipher: connection.negotiated_cipher_suite().map(cipher_name).unwrap_or_default(),
+            server_name: connection.server_name().map(str::to_owned),
+            alpn: connection.alpn_protocol().map(text),
+            resumed,
+            verified: anchor.is_some(),
+            leaf_sha256: chain.first().map(|leaf| trust::sha256(leaf.as_bytes())),
+            chain,
+            path,
+            anchor,
+        })
+    }
+
+    /// rustls verified the chain of a resumed session when it was made: certificates may have expired since, and the
+    /// authorities may be others.
+    fn verify_again(
+        &self,
+        client: &ClientTrust,
+        connection: &ServerConnection,
+    ) -> Result<(Vec<Der>, Option<Verified>), HandshakeError> {
+        let sent = connection.peer_certificates().unwrap_or_default();
+        let chain: Vec<Der> = sent.iter().map(|c| Der::new(c)).collect();
+        if chain.is_empty() && !client.required {
+            return Ok((chain, None));
+        }
+        // A session is made only after CertificateVerify, and only its owner can resume it.
+        let proven = !chain.is_empty();
+        let verified = match self.config.time_provider.current_time() {
+            Some(now) => client.trust.verify(sent, now).map_err(|e| e.to_string()),
+            None => Err("the clock cannot be read".to_owned()),
+        };
+        match verified {
+            Ok(verified) => Ok((chain, Some(verified))),
+            Err(error) => Err(HandshakeError { error: format!("resumed session: {error}"), chain, proven }),
+        }
+    }
+}
+
+/// The peer of a full handshake. rustls has checked all of it; nobody passes here because rustls did not ask.
+fn verified_peer(client: &ClientTrust, record: Record) -> Result<(Vec<Der>, Option<Verified>), HandshakeError> {
+    let Record { chain, verified, proven } = record;
+    let error = match verified {
+        Some(Ok(verified)) if proven => return Ok((chain, Some(verified))),
+        Some(Ok(_)) => "the peer did not prove to hold its certificate's key".to_owned(),
+        Some(Err(e)) => e.to_string(),
+        None if !client.required => return Ok((chain, None)),
+        None => VerifyError::Missing.to_string(),
+    };
+    Err(HandshakeError { error, chain, proven })
+}
+
+/// rustls names the suites of TLS 1.3 in its own way; this is IANA's.
+fn cipher_name(suite: rustls::SupportedCipherSuite) -> String {
+    let name = suite.suite().as_str().unwrap_or("unknown");
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => name.to_owned(),
+    }
+}
+
+/// The listener's certificate and key, checked to belong together.
+fn read_key(tls: &ListenerTls, provider: &CryptoProvider) -> Result<Arc<dyn ResolvesServerCert>, TlsConfigError> {
+    let certificates = trust::read_certificates(&tls.certificate_file)?;
+    let file = &tls.private_key_file;
+    let key = PrivateKeyDer::from_pem_file(file).map_err(|e| match e {
+        rustls_pki_types::pem::Error::NoItemsFound => {
+            TlsConfigError::new(file, "holds no unencrypted private key in PEM form; convert it with `openssl pkey`")
+        }
+        other => TlsConfigError::new(file, format!("cannot be read: {other}")),
+    })?;
+    let key = CertifiedKey::from_der(certificates, key, provider).map_err(|e| match e {
+        rustls::Error::InconsistentKeys(_) => {
+            let certificate = tls.certificate_file.display();
+            TlsConfigError::new(file, format!("is not the key of the first certificate in {certificate}"))
+        }
+        other => TlsConfigError::new(file, format!("cannot be used with its certificate: {other}")),
+    })?;
+    Ok(Arc::new(SingleCertAndKey::from(key)))
+}
+
+/// Ends a connection whose handshake succeeded but whose peer is refused. rustls sends no fatal alert from here on,
+/// so the peer gets close_notify.
+async fn refuse(tcp: TcpStream, connection: &mut ServerConnection) {
+    connection.send_close_notify();
+    let mut bytes = Vec::new();
+    while connection.wants_write() {
+        if connection.write_tls(&mut bytes).is_err() {
+            break;
+        }
+    }
+    // A peer whose receive window is full now learns it from the end of the stream.
+    let _ = tcp.try_write(&bytes);
+    close(Some(tcp)).await;
+}
+
+/// Closes so that the alert arrives: a socket closed with unread bytes is reset, and the alert with it is lost. Waits
+/// for nothing.
+async fn close(tcp: Option<TcpStream>) {
+    let Some(mut tcp) = tcp else { return };
+    if tcp.shutdown().await.is_err() {
+        return;
+    }
+    let mut discarded = 0;
+    let mut buffer = [0; 4096];
+    while discarded < DISCARD_BYTES_MAX {
+        match tcp.try_read(&mut buffer) {
+            Ok(n @ 1..) => discarded += n,
+            _ => return,
+        }
+    }
+}

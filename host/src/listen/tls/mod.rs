@@ -1,0 +1,25 @@
+//! TLS of one connection: the handshake, and everything it says of the peer.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`trust`] | the certificate authorities of a listener; verifies a chain and tells path and anchor |
+//! | [`verifier`] | what rustls asks, one instance per connection; keeps the chain as it was sent |
+//! | [`handshake`] | the listener's settings and the handshake itself, full or resumed |
+//! | [`certificate`] | names out of a verified leaf, for grants |
+//! | [`error`] | what is wrong with the files, what was wrong with a handshake |
+
+pub(crate) mod certificate;
+pub(crate) mod error;
+pub(crate) mod handshake;
+pub(crate) mod trust;
+pub(crate) mod verifier;
+
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use error::HandshakeError;
+pub(crate) use error::TlsConfigError;
+pub(crate) use handshake::Acceptor;

@@ -1,0 +1,112 @@
+//! What all workers share.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenants};
+
+use crate::config::Limits;
+use crate::events::Events;
+use crate::plugins::AuthChain;
+use crate::worker::inbox::{Inbox, Mail};
+
+/// Tenants of a node.
+const TENANTS_MAX: usize = 100_000;
+/// Rule lists that identities share.
+const GRANT_LISTS_MAX: usize = 100_000;
+
+/// See the module.
+pub(crate) struct Node {
+    /// What clients may have.
+    pub(crate) limits: Limits,
+    /// Namespaces.
+    pub(crate) tenants: Tenants,
+    /// Who is there.
+    pub(crate) sessions: Sessions,
+    /// Compiled rule lists.
+    pub(crate) grants: GrantTable,
+    /// The node's hasher.
+    pub(crate) hasher: Hasher,
+    /// Who is asked at CONNECT.
+    pub(crate) auth: AuthChain,
+    /// Events.
+    pub(crate) events: Arc<Events>,
+    inboxes: Vec<OnceLock<Inbox>>,
+    loads: Vec<AtomicUsize>,
+    connections: AtomicU64,
+}
+
+impl Node {
+    /// With that many workers.
+    pub(crate) fn new(workers: usize, limits: Limits, auth: AuthChain, events: Arc<Events>) -> Arc<Self> {
+        Arc::new(Node {
+            limits,
+            tenants: Tenants::new(TENANTS_MAX),
+            sessions: Sessions::new(),
+            grants: GrantTable::new(GRANT_LISTS_MAX),
+            hasher: Hasher::default(),
+            auth,
+            events,
+            inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Opens a worker's inbox, once.
+    pub(crate) fn open_inbox(&self, worker: u32, inbox: Inbox) {
+        if let Some(slot) = self.inboxes.get(worker as usize) {
+            // A second one would be a mistake of the start sequence: the first stays.
+            let _ = slot.set(inbox);
+        }
+    }
+
+    /// Puts something into a worker's inbox. A worker that has not begun gets nothing: nobody knows of it yet.
+    pub(crate) fn send(&self, worker: usize, put: impl FnOnce(&mut Mail)) {
+        if let Some(inbox) = self.inboxes.get(worker).and_then(OnceLock::get) {
+            inbox.send(put);
+        }
+    }
+
+    /// Takes a worker's mail.
+    pub(crate) fn receive(&self, worker: u32, into: &mut Mail) {
+        if let Some(inbox) = self.inboxes.get(worker as usize).and_then(OnceLock::get) {
+            inbox.receive(into);
+        }
+    }
+
+    /// Has whoever writes for an ended session look at it.
+    pub(crate) fn session_ended(&self, home: Home) {
+        self.send(home.worker as usize, |mail| mail.ended.push(home.connection));
+    }
+
+    /// A number for a connection, from 1 on.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The worker with the fewest connections gets one more.
+    pub(crate) fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().map(|l| l.load(Ordering::Relaxed));
+        let worker = loads.enumerate().min_by_key(|(_, n)| *n).map_or(0, |(worker, _)| worker);
+        self.loads[worker].fetch_add(1, Ordering::Relaxed);
+        worker
+    }
+
+    /// A worker's connection has ended.
+    pub(crate) fn unload(&self, worker: u32) {
+        if let Some(load) = self.loads.get(worker as usize) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Connections of all workers.
+    pub(crate) fn load(&self) -> usize {
+        self.loads.iter().map(|l| l.load(Ordering::Relaxed)).sum()
+    }
+}

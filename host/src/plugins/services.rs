@@ -1,0 +1,115 @@
+//! What the host does for a plugin instance.
+
+use std::collections::HashMap;
+
+use gatemq_plugin_loader::{Answer, Level, Services};
+use gatemq_types::service::{Request, ServiceError};
+use parking_lot::Mutex;
+
+/// Counters and gauges that a plugin may have.
+const METRICS_MAX: usize = 256;
+/// Log lines of a plugin in a second; further ones are left out and counted.
+const LOG_LINES_PER_S_MAX: u32 = 1000;
+
+/// Services of one instance.
+pub(crate) struct InstanceServices {
+    name: String,
+    metrics: Mutex<HashMap<String, i64>>,
+    lines: Mutex<Lines>,
+}
+
+/// The log budget of the running second.
+#[derive(Default)]
+struct Lines {
+    second: u64,
+    written: u32,
+    left_out: u64,
+}
+
+impl InstanceServices {
+    /// For an instance of that name.
+    pub(crate) fn new(name: &str) -> Self {
+        InstanceServices { name: name.to_owned(), metrics: Mutex::default(), lines: Mutex::default() }
+    }
+
+    /// Whether one more line may be written, and how many were left out before it.
+    fn line_allowed(&self) -> Option<u64> {
+        let now = crate::clock::now_ms() / 1000;
+        let mut lines = self.lines.lock();
+        if lines.second != now {
+            (lines.second, lines.written) = (now, 0);
+        }
+        if lines.written >= LOG_LINES_PER_S_MAX {
+            lines.left_out += 1;
+            return None;
+        }
+        lines.written += 1;
+        Some(std::mem::take(&mut lines.left_out))
+    }
+
+    fn metric(&self, name: &str, change: impl FnOnce(&mut i64)) {
+        let mut metrics = self.metrics.lock();
+        if let Some(value) = metrics.get_mut(name) {
+            change(value);
+        } else if metrics.len() < METRICS_MAX {
+            change(metrics.entry(name.to_owned()).or_insert(0));
+        }
+    }
+}
+
+impl Services for InstanceServices {
+    fn log_level(&self) -> Level {
+        // The host's filter decides on each line; the bound here spares plugins the formatting.
+        match tracing::level_filters::LevelFilter::current() {
+            l if l >= tracing::level_filters::LevelFilter::TRACE => Level::Trace,
+            l if l >= tracing::level_filters::LevelFilter::DEBUG => Level::Debug,
+            l if l >= tracing::level_filters::LevelFilter::INFO => Level::Info,
+            l if l >= tracing::level_filters::LevelFilter::WARN => Level::Warn,
+            _ => Level::Error,
+        }
+    }
+
+    fn log(&self, level: Level, target: &str, message: &str) {
+        let Some(left_out) = self.line_allowed() else { return };
+        let plugin = &self.name;
+        if left_out > 0 {
+            tracing::warn!(target: "gatemq::plugin", plugin, left_out, "more log lines than a plugin may write in a second");
+        }
+        // `message` is escaped: it may hold what a peer said.
+        match level {
+            Level::Error => tracing::error!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
+            Level::Warn => tracing::warn!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
+            Level::Info => tracing::info!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
+            Level::Debug => tracing::debug!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
+            Level::Trace => tracing::trace!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
+        }
+    }
+
+    fn count(&self, counter: &str, add: u64) {
+        self.metric(counter, |value| *value = value.saturating_add(i64::try_from(add).unwrap_or(i64::MAX)));
+    }
+
+    fn gauge(&self, gauge: &str, to: i64) {
+        self.metric(gauge, |value| *value = to);
+    }
+
+    fn request(&self, _: Request, answer: Answer) {
+        answer(Err(ServiceError::NotSupported));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise 6: a plugin that floods log and metrics is bounded.
+    #[test]
+    fn promise_6_a_flooding_plugin_is_bounded() {
+        let services = InstanceServices::new("p");
+        (0..10_000).for_each(|n| services.count(&format!("c{n}"), 1));
+        assert_eq!(services.metrics.lock().len(), METRICS_MAX);
+        // Over at most three turns of the second.
+        let written = (0..10_000).filter(|_| services.line_allowed().is_some()).count();
+        assert!(written <= 4 * LOG_LINES_PER_S_MAX as usize, "{written}");
+    }
+}

@@ -1,0 +1,69 @@
+//! What other threads want a worker to do: one lock, and at most one wake while it has mail.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::listen::Listener;
+
+/// A socket that was accepted.
+pub(crate) struct Accepted {
+    /// The socket, non-blocking.
+    pub(crate) socket: TcpStream,
+    /// The client's address.
+    pub(crate) remote: SocketAddr,
+    /// Who accepted it.
+    pub(crate) listener: Arc<Listener>,
+}
+
+/// What a worker has to do. Bounded by what it is about: connections of the worker, and sockets within
+/// `connections_max`.
+#[derive(Default)]
+pub(crate) struct Mail {
+    /// Connections with something to write.
+    pub(crate) armed: Vec<u32>,
+    /// Connections whose session may have ended.
+    pub(crate) ended: Vec<u32>,
+    /// New sockets.
+    pub(crate) sockets: Vec<Accepted>,
+    /// Whether the node stops.
+    pub(crate) stop: bool,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.armed.is_empty() && self.ended.is_empty() && self.sockets.is_empty() && !self.stop
+    }
+}
+
+/// A worker's inbox.
+pub(crate) struct Inbox {
+    mail: Mutex<Mail>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Inbox {
+    /// `wake` wakes the worker.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Inbox { mail: Mutex::default(), wake: Box::new(wake) }
+    }
+
+    /// `put` adds to the mail; the worker is woken only if it had none.
+    pub(crate) fn send(&self, put: impl FnOnce(&mut Mail)) {
+        let was_empty = {
+            let mut mail = self.mail.lock();
+            let was_empty = mail.is_empty();
+            put(&mut mail);
+            was_empty
+        };
+        if was_empty {
+            (self.wake)();
+        }
+    }
+
+    /// Swaps the mail with an empty one, so that its buffers are reused.
+    pub(crate) fn receive(&self, into: &mut Mail) {
+        std::mem::swap(&mut *self.mail.lock(), into);
+    }
+}

@@ -1,0 +1,199 @@
+//! A worker: one thread, one current-thread runtime, its connections for life.
+
+pub(crate) mod hot;
+pub(crate) mod inbox;
+mod tick;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use gatemq_broker::Home;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::spawn_local;
+
+use crate::clock;
+use crate::connection::{self, Connection};
+use crate::node::Node;
+use hot::Hot;
+use inbox::{Accepted, Inbox, Mail};
+
+/// A connection whose client is admitted.
+struct Slot {
+    waker: Waker,
+    connection: Rc<RefCell<Connection>>,
+}
+
+/// See the module.
+pub(crate) struct Worker {
+    id: u32,
+    /// What all workers share.
+    pub(crate) node: Arc<Node>,
+    /// Borrowed for the length of a turn, never across an await.
+    pub(crate) hot: RefCell<Hot>,
+    /// Milliseconds since 1970, set by the tick: the hot path reads no clock. At most some 100 ms old.
+    pub(crate) now_ms: Cell<u64>,
+    slots: RefCell<Vec<Option<Slot>>>,
+    free: RefCell<Vec<u32>>,
+    /// Handshakes in flight, by listener.
+    handshakes: RefCell<HashMap<Arc<str>, Arc<Semaphore>>>,
+    /// Connections that were not admitted yet, or are; all tasks.
+    tasks: Cell<usize>,
+    stopping: Cell<bool>,
+    stopped: Notify,
+}
+
+/// Runs a worker until the node stops and its last connection has ended. `ready` is called when its inbox is open.
+///
+/// # Errors
+/// No runtime can be had.
+pub(crate) fn run(id: u32, node: Arc<Node>, ready: impl FnOnce()) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    runtime.block_on(serve(id, node, ready));
+    Ok(())
+}
+
+async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
+    let notify = Arc::new(Notify::new());
+    let wake = notify.clone();
+    node.open_inbox(id, Inbox::new(move || wake.notify_one()));
+    let worker = Rc::new(Worker {
+        id,
+        hot: RefCell::new(Hot::new(node.workers())),
+        node,
+        now_ms: Cell::new(clock::now_ms()),
+        slots: RefCell::default(),
+        free: RefCell::default(),
+        handshakes: RefCell::default(),
+        tasks: Cell::new(0),
+        stopping: Cell::new(false),
+        stopped: Notify::new(),
+    });
+    spawn_local(tick::run(worker.clone()));
+    ready();
+    let mut mail = Mail::default();
+    loop {
+        notify.notified().await;
+        worker.node.receive(id, &mut mail);
+        for connection in mail.armed.drain(..) {
+            worker.wake(connection);
+        }
+        for connection in mail.ended.drain(..) {
+            worker.with(connection, Connection::look_at_session);
+        }
+        for accepted in mail.sockets.drain(..) {
+            worker.adopt(accepted);
+        }
+        if std::mem::take(&mut mail.stop) {
+            worker.stop();
+            while worker.tasks.get() > 0 {
+                worker.stopped.notified().await;
+            }
+            return;
+        }
+    }
+}
+
+impl Worker {
+    /// Where a connection is.
+    pub(crate) fn home(&self, connection: u32) -> Home {
+        Home { worker: self.id, connection }
+    }
+
+    /// Serves a socket; it stays on this worker.
+    fn adopt(self: &Rc<Self>, accepted: Accepted) {
+        let Accepted { socket, remote, listener } = accepted;
+        let worker = self.clone();
+        self.tasks.set(self.tasks.get() + 1);
+        match TcpStream::from_std(socket) {
+            Ok(socket) if !self.stopping.get() => {
+                spawn_local(async move {
+                    connection::run(&worker, &listener, socket, remote).await;
+                    worker.ended(&listener);
+                });
+            }
+            _ => self.ended(&listener),
+        }
+    }
+
+    fn ended(&self, listener: &crate::listen::Listener) {
+        listener.leave();
+        self.node.unload(self.id);
+        self.tasks.set(self.tasks.get() - 1);
+        if self.tasks.get() == 0 {
+            self.stopped.notify_one();
+        }
+    }
+
+    /// Permits for handshakes of a listener.
+    pub(crate) fn handshakes(&self, listener: &crate::listen::Listener) -> Arc<Semaphore> {
+        let mut handshakes = self.handshakes.borrow_mut();
+        let new = || Arc::new(Semaphore::new(listener.handshakes_max));
+        handshakes.entry(listener.name.clone()).or_insert_with(new).clone()
+    }
+
+    /// A number for a connection of this worker.
+    pub(crate) fn reserve(&self) -> u32 {
+        self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let mut slots = self.slots.borrow_mut();
+            slots.push(None);
+            slots.len() as u32 - 1
+        })
+    }
+
+    /// Makes a connection known by its number, with the waker of its task.
+    pub(crate) fn register(&self, id: u32, connection: &Rc<RefCell<Connection>>, cx: &Context) {
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(id as usize) else { return };
+        match slot {
+            Some(known) if known.waker.will_wake(cx.waker()) => {}
+            slot => *slot = Some(Slot { waker: cx.waker().clone(), connection: connection.clone() }),
+        }
+    }
+
+    /// Gives a number back.
+    pub(crate) fn release(&self, id: u32) {
+        if let Some(slot) = self.slots.borrow_mut().get_mut(id as usize) {
+            *slot = None;
+            self.free.borrow_mut().push(id);
+        }
+    }
+
+    /// Whether the node stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    fn wake(&self, connection: u32) {
+        if let Some(Some(slot)) = self.slots.borrow().get(connection as usize) {
+            slot.waker.wake_by_ref();
+        }
+    }
+
+    /// Does something with a connection and wakes its task. Never called from within a connection's own turn.
+    fn with(&self, connection: u32, f: impl FnOnce(&mut Connection)) {
+        if let Some(Some(slot)) = self.slots.borrow().get(connection as usize) {
+            f(&mut slot.connection.borrow_mut());
+            slot.waker.wake_by_ref();
+        }
+    }
+
+    /// After a turn: everyone who has something to write is told.
+    pub(crate) fn deliver_armed(&self, hot: &mut Hot) {
+        if !hot.out.armed.is_empty() {
+            hot.share_armed(self.id, &self.node, |connection| self.wake(connection));
+        }
+    }
+
+    fn stop(&self) {
+        self.stopping.set(true);
+        for slot in self.slots.borrow().iter().flatten() {
+            slot.connection.borrow_mut().stop(connection::Ending::of(gatemq_types::CloseReason::ServerStopping));
+            slot.waker.wake_by_ref();
+        }
+    }
+}

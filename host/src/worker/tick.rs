@@ -1,0 +1,34 @@
+//! Ten times a second: the coarse clock. Once a second: keep alive, expiry, stalled clients, the topic cache.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Worker;
+use crate::clock;
+
+/// Resolution of the worker's clock.
+const TICK: Duration = Duration::from_millis(100);
+const TICKS_PER_LOOK: u32 = 10;
+/// Entries of the topic cache looked at each second.
+const SWEEP_ENTRIES: usize = 1024;
+
+pub(super) async fn run(worker: Rc<Worker>) {
+    let mut every = tokio::time::interval(TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = 0;
+    loop {
+        every.tick().await;
+        let now_ms = clock::now_ms();
+        worker.now_ms.set(now_ms);
+        ticks += 1;
+        if ticks % TICKS_PER_LOOK != 0 {
+            continue;
+        }
+        for slot in worker.slots.borrow().iter().flatten() {
+            if slot.connection.borrow_mut().look(&worker.node, now_ms) {
+                slot.waker.wake_by_ref();
+            }
+        }
+        worker.hot.borrow_mut().out.cache.sweep(SWEEP_ENTRIES);
+    }
+}

@@ -1,0 +1,12 @@
+//! Which packets are legal when: a state is a struct, and a step consumes it.
+//!
+//! [`ExpectConnect`] → [`ExpectDecision`] → [`Established`]. A packet that has no arm in a state is a breach. Bytes are cut
+//! into packets by the state's own `frame`, which knows how large they may be.
+
+mod established;
+mod expect_connect;
+mod expect_decision;
+
+pub use established::{Established, Packet};
+pub use expect_connect::ExpectConnect;
+pub use expect_decision::{Exchange, ExpectDecision};

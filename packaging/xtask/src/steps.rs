@@ -1,0 +1,52 @@
+//! Steps of a command: each is a line when it is done, and the last line sums up.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// What was done and what of it failed.
+pub(crate) struct Steps {
+    started: Instant,
+    done: usize,
+    failed: Vec<String>,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Steps {
+        Steps { started: Instant::now(), done: 0, failed: Vec::new() }
+    }
+
+    /// Runs a command, shows what it says. Whether it went well.
+    pub(crate) fn run(&mut self, name: &str, command: &mut Command) -> bool {
+        println!("── {name}");
+        let started = Instant::now();
+        let well = match command.status() {
+            Ok(status) => status.success(),
+            Err(e) => {
+                println!("{command:?}: {e}");
+                false
+            }
+        };
+        self.done += 1;
+        println!("{} {name} ({} s)", if well { "ok " } else { "FAILED " }, started.elapsed().as_secs());
+        if !well {
+            self.failed.push(name.to_owned());
+        }
+        well
+    }
+
+    /// One plain line, and the exit code that says the same.
+    pub(crate) fn sum_up(self, command: &str) -> ExitCode {
+        let seconds = self.started.elapsed().as_secs();
+        match self.failed.is_empty() {
+            true => {
+                println!("{command}: all {} steps passed in {seconds} s", self.done);
+                ExitCode::SUCCESS
+            }
+            false => {
+                let failed = self.failed.join(", ");
+                println!("{command}: {} of {} steps FAILED in {seconds} s: {failed}", self.failed.len(), self.done);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask test`: everything, in the order in which failures are cheapest.
+
+use std::process::{Command, ExitCode};
+
+use gatemq_tests::artifacts::{cargo, profile, target_directory};
+use gatemq_tests::workspace;
+
+use crate::steps::Steps;
+
+/// Cases of each property test with `--long`; without, each test has its own number.
+const LONG_CASES: &str = "20000";
+
+pub(crate) fn run(long: bool) -> ExitCode {
+    let mut steps = Steps::new();
+    let at_root = |subcommand: &str, arguments: &[&str]| {
+        let mut command = cargo(subcommand);
+        command.current_dir(workspace()).args(arguments);
+        command
+    };
+    steps.run("format", &mut at_root("fmt", &["--all", "--check"]));
+    // With the tests in the same build: what they depend on is then built once.
+    let built = steps.run("build", &mut at_root("build", &["--workspace", "--lib", "--bins", "--tests"]));
+    if !built {
+        return steps.sum_up("cargo xtask test");
+    }
+    steps.run("lints", &mut at_root("clippy", &["--workspace", "--all-targets", "--", "-D", "warnings"]));
+    let with_binaries = |mut command: Command| {
+        command.env("GATEMQ_BIN_DIR", target_directory().join(profile()));
+        if long {
+            command.env("PROPTEST_CASES", LONG_CASES);
+        }
+        command
+    };
+    let tests = if has_nextest() {
+        at_root("nextest", &["run", "--workspace", "--no-fail-fast"])
+    } else {
+        at_root("test", &["--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
+    };
+    steps.run("tests", &mut with_binaries(tests));
+    steps.run("documentation tests", &mut with_binaries(at_root("test", &["--workspace", "--doc"])));
+    let mut demo = Command::new(std::env::current_exe().expect("this program has a path"));
+    demo.args(["dev", "--demo"]);
+    steps.run("demo", &mut with_binaries(demo));
+    if long {
+        let mut documentation = at_root("doc", &["--workspace", "--no-deps", "--document-private-items"]);
+        steps.run("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"));
+        steps.run("licences and advisories", &mut at_root("deny", &["check"]));
+    }
+    steps.sum_up("cargo xtask test")
+}
+
+fn has_nextest() -> bool {
+    cargo("nextest").arg("--version").output().is_ok_and(|output| output.status.success())
+}

@@ -1,0 +1,62 @@
+//! The configuration: see the table on the crate's page.
+
+use gatemq_plugin_api::config::GrantConfig;
+use gatemq_plugin_api::{Actions, Grant};
+use serde::Deserialize;
+
+use crate::fault::Fault;
+
+#[derive(Deserialize, Clone, Debug)]
+#[serde(default)]
+pub(crate) struct Config {
+    pub(crate) tenant: String,
+    pub(crate) grants: Option<Vec<GrantConfig>>,
+    pub(crate) late_ms: u64,
+    pub(crate) record_file: Option<String>,
+    pub(crate) events_file: Option<String>,
+    pub(crate) dropped_file: Option<String>,
+    pub(crate) start: Fault,
+    pub(crate) reconfigure: Fault,
+    pub(crate) health: Fault,
+    pub(crate) stop: Fault,
+    pub(crate) drop: Fault,
+    pub(crate) interest: Fault,
+    pub(crate) collect: Fault,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            tenant: "test".into(),
+            grants: None,
+            late_ms: 10_000,
+            record_file: None,
+            events_file: None,
+            dropped_file: None,
+            start: Fault::Ok,
+            reconfigure: Fault::Ok,
+            health: Fault::Ok,
+            stop: Fault::Ok,
+            drop: Fault::Ok,
+            interest: Fault::Ok,
+            collect: Fault::Ok,
+        }
+    }
+}
+
+impl Config {
+    /// The grants of everybody.
+    ///
+    /// # Errors
+    /// A grant that is none.
+    pub(crate) fn grants(&self) -> Result<Vec<Grant>, String> {
+        match &self.grants {
+            Some(grants) => grants.iter().map(GrantConfig::grant).collect(),
+            None => {
+                let mut all = Grant::allow(Actions::ALL, "#");
+                all.constraints.share_groups = vec!["*".into()];
+                Ok(vec![Grant::ask(Actions::ALL, "ask/#"), all])
+            }
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The real broker as a process of its own: configuration, addresses, log, end.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::artifacts::Artifacts;
+use crate::pki::Pki;
+use crate::tape::Tape;
+use crate::{PATIENCE, wait_for};
+
+/// A broker to start: its files are in a directory of its own, its listeners on free ports.
+pub struct Setup {
+    directory: TempDir,
+    text: String,
+    log_level: String,
+    arguments: Vec<String>,
+    tape: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            directory: tempfile::tempdir().expect("a directory"),
+            text: String::new(),
+            log_level: "info".into(),
+            arguments: Vec::new(),
+            tape: false,
+        }
+    }
+}
+
+impl Setup {
+    /// Nothing but node and directories.
+    pub fn new() -> Setup {
+        Setup::default()
+    }
+
+    /// The broker's directory, removed when it ends.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// With this text in the configuration file.
+    pub fn toml(mut self, text: &str) -> Setup {
+        self.text.push_str(text);
+        self.text.push('\n');
+        self
+    }
+
+    /// With a listener without TLS.
+    pub fn mqtt(self, name: &str) -> Setup {
+        self.toml(&format!("[listeners.{name}]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\""))
+    }
+
+    /// With a listener with TLS whose server and whose clients are `pki`'s. `client_auth` as in the configuration;
+    /// `more` goes into its `tls` table.
+    pub fn mqtts(self, name: &str, pki: &Pki, client_auth: &str, more: &str) -> Setup {
+        let server = pki.server().write(self.directory(), &format!("{name}-server"));
+        let root = pki.write_root(self.directory());
+        let mut text = format!(
+            "[listeners.{name}]\nkind = \"mqtts\"\nbind = \"127.0.0.1:0\"\n[listeners.{name}.tls]\n\
+             certificate_file = {:?}\nprivate_key_file = {:?}\nclient_auth = {client_auth:?}\n",
+            server.certificate, server.key
+        );
+        if client_auth != "none" {
+            let _ = writeln!(text, "client_ca_file = {root:?}");
+        }
+        self.toml(&text).toml(more)
+    }
+
+    /// With a plugin: `library` is a file; `more` goes into its table.
+    pub fn plugin(self, name: &str, library: &Path, more: &str) -> Setup {
+        self.toml(&format!("[plugins.{name}]\nlibrary = {library:?}\n{more}"))
+    }
+
+    /// With `auth-certificate` under the name `fleet`, configured by [`fleet_config`].
+    pub fn fleet(self, pki: &Pki) -> Setup {
+        let config = fleet_config(&pki.write_root(self.directory()));
+        self.plugin("fleet", &Artifacts::get().plugin("auth-certificate"), &config)
+    }
+
+    /// With `events-json`, so that [`Broker::tape`] has something to read.
+    pub fn tape(mut self) -> Setup {
+        self.tape = true;
+        let config = format!("config.file = {:?}\nconfig.chain = \"pem\"", self.tape_file());
+        self.plugin("tape", &Artifacts::get().plugin("events-json"), &config)
+    }
+
+    /// With this `log.level`.
+    pub fn log(mut self, level: &str) -> Setup {
+        self.log_level = level.into();
+        self
+    }
+
+    /// With this argument on the command line.
+    pub fn argument(mut self, argument: &str) -> Setup {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    fn tape_file(&self) -> PathBuf {
+        self.directory().join("events.json")
+    }
+
+    /// Starts it and waits until its listeners are open.
+    ///
+    /// # Panics
+    /// When it ends instead.
+    pub fn start(self) -> Broker {
+        self.try_start().unwrap_or_else(|ended| panic!("the broker does not start: {ended:?}"))
+    }
+
+    /// Starts it and waits until its listeners are open.
+    ///
+    /// # Errors
+    /// It ended instead.
+    ///
+    /// # Panics
+    /// When it does neither within [`PATIENCE`].
+    pub fn try_start(self) -> Result<Broker, Ended> {
+        let ready_file = self.directory().join("ready.json");
+        let mut process = self.spawn("run", &ready_file);
+        let mut ready = None;
+        let ended = wait_for("the broker is ready, or ends", PATIENCE, || {
+            // Asked before the file is looked for: whoever wrote it and ended is seen as ready first.
+            let ended = process.child.try_wait().expect("the process is ours");
+            ready = std::fs::read(&ready_file).ok();
+            if ready.is_some() { Some(None) } else { ended.map(Some) }
+        });
+        match (ready, ended) {
+            (Some(ready), _) => Ok(Broker::new(self, process, &ready)),
+            (None, ended) => Err(process.ended(ended)),
+        }
+    }
+
+    /// Runs `gatemq check` with this configuration.
+    pub fn check(self) -> Ended {
+        let mut process = self.spawn("check", &self.directory().join("ready.json"));
+        let status = process.wait(PATIENCE);
+        process.ended(status)
+    }
+
+    fn spawn(&self, command: &str, ready_file: &Path) -> Process {
+        let config = self.directory().join("gatemq.toml");
+        let nothing = self.directory().join("nothing-in-here");
+        std::fs::create_dir_all(&nothing).expect("a directory");
+        let head = format!(
+            "[node]\nname = \"node-1\"\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
+             [log]\nlevel = {:?}\n[plugin_host]\ndrop_in_dir = {nothing:?}\nbundled_dir = {nothing:?}\n",
+            self.directory().join("data"),
+            self.log_level,
+        );
+        std::fs::write(&config, head + &self.text).expect("the configuration is written");
+        let mut broker = Command::new(Artifacts::get().broker());
+        broker.arg(command).arg("--config").arg(&config).args(&self.arguments);
+        Process::spawn(&mut broker)
+    }
+}
+
+/// Configuration of `auth-certificate` under which clients whose anchor is in `root` become users of tenant `acme`, named by
+/// their common name, who may do all below `devices/` and their name, and subscribe to all of `devices/`.
+pub fn fleet_config(root: &Path) -> String {
+    format!(
+        r##"config.anchors = {{ acme = {root:?} }}
+config.rules = [
+    {{ common_name = "*", grants = [
+        {{ allow = ["all"], filter = "devices/${{cert.cn}}/#" }},
+        {{ allow = ["subscribe", "unsubscribe"], filter = "devices/#" }},
+    ] }},
+]"##
+    )
+}
+
+/// How a broker ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// All that it said on standard error.
+    pub log: String,
+}
+
+/// A running broker. Killed when dropped.
+pub struct Broker {
+    process: Process,
+    listeners: Value,
+    tape: Option<Tape>,
+    directory: TempDir,
+}
+
+impl Broker {
+    fn new(setup: Setup, process: Process, ready: &[u8]) -> Broker {
+        let ready: Value = serde_json::from_slice(ready).expect("the ready file is JSON");
+        assert_eq!(ready["pid"], process.child.id(), "the ready file is of another process");
+        let tape = setup.tape.then(|| Tape::new(setup.tape_file()));
+        Broker { listeners: ready["listeners"].clone(), tape, process, directory: setup.directory }
+    }
+
+    /// The address of a listener.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let address = self.listeners[listener]["address"].as_str();
+        address.and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("no listener {listener} in {}", self.listeners))
+    }
+
+    /// Its events.
+    ///
+    /// # Panics
+    /// When it was set up without [`Setup::tape`].
+    pub fn tape(&mut self) -> &mut Tape {
+        self.tape.as_mut().expect("set up with tape()")
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// All that it has said on standard error.
+    pub fn log(&self) -> String {
+        self.process.log.text()
+    }
+
+    /// Waits for a line on standard error.
+    ///
+    /// # Panics
+    /// When there is none within [`PATIENCE`].
+    pub fn wait_for_log(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
+        self.process.log.wait_for(&is).unwrap_or_else(|| panic!("no line: {what}; the log is:\n{}", self.log()))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.child.try_wait().expect("the process is ours").is_none()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    ///
+    /// # Panics
+    /// When it does not end within [`PATIENCE`].
+    pub fn stop(mut self) -> Ended {
+        self.process.signal(Signal::TERM);
+        let status = self.process.wait(PATIENCE);
+        self.process.ended(status)
+    }
+}
+
+struct Process {
+    child: Child,
+    log: Arc<Log>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    fn spawn(command: &mut Command) -> Process {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let stderr = child.stderr.take().expect("piped");
+        let log = Arc::new(Log::default());
+        let reader = std::thread::spawn({
+            let log = log.clone();
+            move || log.follow(BufReader::new(stderr))
+        });
+        Process { child, log, reader: Some(reader) }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let _ = kill_process(pid, signal);
+    }
+
+    fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let log = self.log.clone();
+        let what = "the broker ends";
+        let deadline = Instant::now() + patience;
+        wait_for(what, patience * 2, || {
+            assert!(Instant::now() < deadline, "{what}: not within {patience:?}; its log:\n{}", log.text());
+            self.child.try_wait().expect("the process is ours").map(Some)
+        })
+    }
+
+    fn ended(&mut self, status: Option<ExitStatus>) -> Ended {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        Ended { code: status.and_then(|s| s.code()), log: self.log.text() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<(Vec<String>, bool)>,
+    more: Condvar,
+}
+
+impl Log {
+    fn follow(&self, stderr: impl BufRead) {
+        for line in stderr.lines().map_while(Result::ok) {
+            self.lines.lock().unwrap().0.push(line);
+            self.more.notify_all();
+        }
+        self.lines.lock().unwrap().1 = true;
+        self.more.notify_all();
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().0.join("\n")
+    }
+
+    fn wait_for(&self, is: &dyn Fn(&str) -> bool) -> Option<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut lines, mut seen) = (self.lines.lock().unwrap(), 0);
+        loop {
+            if let Some(line) = lines.0[seen..].iter().find(|line| is(line)) {
+                return Some(line.clone());
+            }
+            seen = lines.0.len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if lines.1 || left.is_zero() {
+                return None;
+            }
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! A raw MQTT client: blocking, bytes written by hand, free to break every rule. Not built on the broker's codec, so
+//! that a mistake in it is not made twice.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SignatureScheme, StreamOwned, version};
+
+use crate::PATIENCE;
+use crate::pki::{Credentials, Pki};
+
+/// A version of MQTT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Version {
+    /// 3.1.1
+    V3,
+    /// 5.0
+    V5,
+}
+
+impl Version {
+    /// Both.
+    pub const ALL: [Version; 2] = [Version::V3, Version::V5];
+
+    /// What a reason code of 5.0 is in a CONNACK of this version.
+    ///
+    /// # Panics
+    /// For codes that 3.1.1 has no word for.
+    pub fn connack(self, code: u8) -> u8 {
+        match (self, code) {
+            (Version::V5, code) => code,
+            (Version::V3, 0x88 | 0x89) => 3,
+            (Version::V3, 0x86) => 4,
+            (Version::V3, 0x87) => 5,
+            (Version::V3, code) => panic!("3.1.1 has no {code:#x}"),
+        }
+    }
+}
+
+/// One packet as it arrived.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// First byte: type and flags.
+    pub first: u8,
+    /// What follows the remaining length.
+    pub body: Vec<u8>,
+}
+
+impl Packet {
+    /// Type, 1 (CONNECT) to 15 (AUTH).
+    pub fn kind(&self) -> u8 {
+        self.first >> 4
+    }
+}
+
+/// What [`Client::receive`] saw.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// A packet.
+    Packet(Packet),
+    /// The end of the connection, in good order or not.
+    Closed,
+}
+
+/// What to bring to a TLS listener. Whoever is used again may resume a session.
+#[derive(Clone)]
+pub struct Tls {
+    config: ClientConfig,
+    name: String,
+}
+
+impl Tls {
+    /// Trusts `pki`; shows `credentials`, if given, whether the key fits or not.
+    pub fn new(pki: &Pki, credentials: Option<&Credentials>) -> Tls {
+        Self::with_versions(pki, credentials, rustls::ALL_VERSIONS)
+    }
+
+    /// As [`Tls::new`], with TLS 1.2 only.
+    pub fn v1_2(pki: &Pki, credentials: Option<&Credentials>) -> Tls {
+        Self::with_versions(pki, credentials, &[&version::TLS12])
+    }
+
+    /// As [`Tls::new`], with TLS 1.3 only.
+    pub fn v1_3(pki: &Pki, credentials: Option<&Credentials>) -> Tls {
+        Self::with_versions(pki, credentials, &[&version::TLS13])
+    }
+
+    fn with_versions(
+        pki: &Pki,
+        credentials: Option<&Credentials>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Tls {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(pki.root()).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match credentials {
+            None => builder.with_no_client_auth(),
+            Some(shown) => {
+                let key = provider.key_provider.load_private_key(shown.key()).unwrap();
+                let shows = Shows(Arc::new(CertifiedKey::new(shown.chain.clone(), key)));
+                builder.with_client_cert_resolver(Arc::new(shows))
+            }
+        };
+        config.resumption = Resumption::in_memory_sessions(8);
+        Tls { config, name: "localhost".into() }
+    }
+
+    /// Asks for these application protocols.
+    pub fn alpn(mut self, protocols: &[&str]) -> Tls {
+        self.config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// Asks for this server instead of `localhost`; an address is not sent (no SNI).
+    pub fn server_name(mut self, name: &str) -> Tls {
+        self.name = name.into();
+        self
+    }
+}
+
+/// Shows certificates and signs with a key, whether they belong together or not.
+#[derive(Debug)]
+struct Shows(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Shows {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Tcp(tcp) => tcp,
+            Stream::Tls(tls) => &tls.sock,
+        }
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(tcp) => tcp.read(bytes),
+            Stream::Tls(tls) => tls.read(bytes),
+        }
+    }
+}
+
+/// A connection.
+pub struct Client {
+    stream: Stream,
+    read: Vec<u8>,
+    version: Version,
+    packet_id: u16,
+}
+
+impl Client {
+    /// Connects without TLS.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn tcp(address: SocketAddr, version: Version) -> io::Result<Client> {
+        let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
+        tcp.set_nodelay(true)?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        Ok(Client { stream: Stream::Tcp(tcp), read: Vec::new(), version, packet_id: 0 })
+    }
+
+    /// Connects with TLS and finishes the client's side of the handshake. With TLS 1.3 a server that does not like the
+    /// client's certificate says so only afterwards: at the first [`Client::receive`].
+    ///
+    /// # Errors
+    /// Those of the socket and of the handshake.
+    pub fn tls(address: SocketAddr, tls: &Tls, version: Version) -> io::Result<Client> {
+        let mut client = Self::tcp(address, version)?;
+        let Stream::Tcp(mut tcp) = client.stream else { unreachable!("made above") };
+        let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
+        let mut connection = ClientConnection::new(Arc::new(tls.config.clone()), name).map_err(io::Error::other)?;
+        tcp.set_read_timeout(Some(PATIENCE))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut tcp)?;
+        }
+        client.stream = Stream::Tls(Box::new(StreamOwned::new(connection, tcp)));
+        Ok(client)
+    }
+
+    /// Whether the TLS session was resumed.
+    pub fn resumed(&self) -> bool {
+        matches!(&self.stream, Stream::Tls(tls) if tls.conn.handshake_kind() == Some(HandshakeKind::Resumed))
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Tcp(tcp) => tcp.write_all(bytes),
+            Stream::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
+        }
+    }
+
+    /// Sends a packet; the remaining length is put in.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn send_packet(&mut self, first: u8, body: &[u8]) -> io::Result<()> {
+        self.send(&packet(first, body))
+    }
+
+    /// The next packet, or the end.
+    ///
+    /// # Errors
+    /// `TimedOut` when neither comes within `patience`; `InvalidData` when bytes come that are no packet, or the server
+    /// ends the TLS session with an alert.
+    pub fn receive(&mut self, patience: Duration) -> io::Result<Received> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(packet) = self.take()? {
+                return Ok(Received::Packet(packet));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.stream.tcp().set_read_timeout(Some(left))?;
+            let mut bytes = [0; 16 * 1024];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Ok(Received::Closed),
+                Ok(n) => self.read.extend_from_slice(&bytes[..n]),
+                Err(e) => match e.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                        return Ok(Received::Closed);
+                    }
+                    _ => return Err(e),
+                },
+            }
+        }
+    }
+
+    /// The next packet.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn packet(&mut self) -> Packet {
+        match self.receive(PATIENCE) {
+            Ok(Received::Packet(packet)) => packet,
+            other => panic!("wanted a packet, got {other:?}"),
+        }
+    }
+
+    /// Waits for the end of the connection.
+    ///
+    /// # Panics
+    /// When packets come instead, or nothing.
+    pub fn expect_closed(&mut self) {
+        match self.receive(PATIENCE) {
+            Ok(Received::Closed) => {}
+            other => panic!("wanted the connection to end, got {other:?}"),
+        }
+    }
+
+    /// Takes a whole packet out of what was read.
+    fn take(&mut self) -> io::Result<Option<Packet>> {
+        let (mut length, mut shift, mut at) = (0usize, 0, 1);
+        loop {
+            let Some(byte) = self.read.get(at).copied() else { return Ok(None) };
+            length |= usize::from(byte & 0x7F) << shift;
+            (shift, at) = (shift + 7, at + 1);
+            match byte & 0x80 {
+                0 => break,
+                _ if shift > 21 => {
+                    return Err(io::Error::new(ErrorKind::InvalidData, "remaining length of five bytes"));
+                }
+                _ => {}
+            }
+        }
+        if self.read.len() < at + length {
+            return Ok(None);
+        }
+        let rest = self.read.split_off(at + length);
+        let whole = std::mem::replace(&mut self.read, rest);
+        Ok(Some(Packet { first: whole[0], body: whole[at..].to_vec() }))
+    }
+
+    /// Sends CONNECT (clean, keep alive 60 s) and gives the CONNACK's code, as it is in this version.
+    ///
+    /// # Errors
+    /// Those of the socket and of TLS; `ConnectionAborted` when the connection ends, `InvalidData` when something else
+    /// than a CONNACK comes.
+    pub fn connect(&mut self, client_id: &str) -> io::Result<u8> {
+        self.connect_as(client_id, None)
+    }
+
+    /// As [`Client::connect`], with user name and password.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_as(&mut self, client_id: &str, user: Option<(&str, &str)>) -> io::Result<u8> {
+        let connect = connect(self.version, client_id, user);
+        self.send(&connect)?;
+        match self.receive(PATIENCE)? {
+            Received::Closed => Err(ErrorKind::ConnectionAborted.into()),
+            Received::Packet(Packet { first: 0x20, body }) if body.len() >= 2 => Ok(body[1]),
+            Received::Packet(other) => Err(io::Error::new(ErrorKind::InvalidData, format!("no CONNACK: {other:?}"))),
+        }
+    }
+
+    /// Subscribes at QoS `qos` and gives the SUBACK's code.
+    ///
+    /// # Panics
+    /// When something else than its SUBACK comes.
+    pub fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
+        let id = self.next_id();
+        let mut body = id.to_be_bytes().to_vec();
+        self.no_properties(&mut body);
+        text(&mut body, filter);
+        body.push(qos);
+        self.send_packet(0x82, &body).expect("SUBSCRIBE");
+        let suback = self.packet();
+        assert!(suback.first == 0x90 && suback.body.starts_with(&id.to_be_bytes()), "no SUBACK: {suback:?}");
+        *suback.body.last().expect("not empty")
+    }
+
+    /// Publishes and waits for nothing. The packet id, if there is one.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn publish(&mut self, topic: &str, qos: u8, payload: &[u8]) -> io::Result<Option<u16>> {
+        let mut body = Vec::new();
+        text(&mut body, topic);
+        let id = (qos > 0).then(|| self.next_id());
+        body.extend(id.into_iter().flat_map(u16::to_be_bytes));
+        self.no_properties(&mut body);
+        body.extend_from_slice(payload);
+        self.send_packet(0x30 | qos << 1, &body)?;
+        Ok(id)
+    }
+
+    /// The next packet, which must be a PUBLISH at QoS 0: topic and payload.
+    ///
+    /// # Panics
+    /// When something else comes.
+    pub fn message(&mut self) -> (String, Vec<u8>) {
+        let packet = self.packet();
+        assert!(packet.first & 0xF6 == 0x30, "wanted a PUBLISH at QoS 0, got {packet:?}");
+        let length = usize::from(u16::from_be_bytes([packet.body[0], packet.body[1]]));
+        let topic = String::from_utf8(packet.body[2..2 + length].to_vec()).expect("UTF-8");
+        let properties = if self.version == Version::V5 { 1 + usize::from(packet.body[2 + length]) } else { 0 };
+        (topic, packet.body[2 + length + properties..].to_vec())
+    }
+
+    /// Asks for a PINGRESP: what was sent before has been handled when this returns.
+    ///
+    /// # Panics
+    /// When something else comes.
+    pub fn ping(&mut self) {
+        self.send_packet(0xC0, &[]).expect("PINGREQ");
+        let pong = self.packet();
+        assert!(pong.first == 0xD0, "wanted a PINGRESP, got {pong:?}");
+    }
+
+    /// Says DISCONNECT and ends the connection.
+    pub fn disconnect(mut self) {
+        let _ = self.send_packet(0xE0, &[]);
+        let _ = self.stream.tcp().shutdown(Shutdown::Write);
+    }
+
+    fn next_id(&mut self) -> u16 {
+        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
+        self.packet_id
+    }
+
+    fn no_properties(&self, body: &mut Vec<u8>) {
+        if self.version == Version::V5 {
+            body.push(0);
+        }
+    }
+}
+
+/// A CONNECT: clean, keep alive 60 s.
+pub fn connect(version: Version, client_id: &str, user: Option<(&str, &str)>) -> Vec<u8> {
+    let mut body = Vec::new();
+    text(&mut body, "MQTT");
+    let level = match version {
+        Version::V3 => 4,
+        Version::V5 => 5,
+    };
+    body.extend([level, if user.is_some() { 0b1100_0010 } else { 0b0000_0010 }, 0, 60]);
+    if version == Version::V5 {
+        body.push(0);
+    }
+    text(&mut body, client_id);
+    if let Some((name, password)) = user {
+        text(&mut body, name);
+        text(&mut body, password);
+    }
+    packet(0x10, &body)
+}
+
+/// A packet: first byte, remaining length, body.
+pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let mut length = body.len();
+    loop {
+        let digit = u8::try_from(length & 0x7F).unwrap();
+        length >>= 7;
+        bytes.push(if length > 0 { digit | 0x80 } else { digit });
+        if length == 0 {
+            break;
+        }
+    }
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// A string with its length before it.
+pub fn text(body: &mut Vec<u8>, text: &str) {
+    body.extend(u16::try_from(text.len()).expect("at most 65,535 bytes").to_be_bytes());
+    body.extend_from_slice(text.as_bytes());
+}

@@ -1,0 +1,154 @@
+//! Authorities, chains and keys, right ones and wrong ones.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+/// Root, intermediate 1 under it, intermediate 2 under that. Clients are signed by intermediate 2, servers by
+/// intermediate 1.
+pub struct Pki {
+    organization: String,
+    root: Issuer,
+    intermediate_1: Issuer,
+    intermediate_2: Issuer,
+}
+
+/// Certificates to show, the own one first, and a key.
+pub struct Credentials {
+    /// DER, in the order in which they are sent.
+    pub chain: Vec<CertificateDer<'static>>,
+    key: KeyPair,
+}
+
+/// Where [`Credentials::write`] put them.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// The key, PEM, readable by its owner only.
+    pub key: PathBuf,
+}
+
+impl Pki {
+    /// A new PKI; subjects are `CN=…, O=organization`.
+    pub fn new(organization: &str) -> Pki {
+        let ca = |name: &str| {
+            let mut params = parameters(organization, &format!("{organization} {name}"));
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            params
+        };
+        let root = Issuer::self_signed(ca("Root"), new_key()).unwrap();
+        let intermediate_1 = Issuer::signed_by(ca("Intermediate 1"), new_key(), &root).unwrap();
+        let intermediate_2 = Issuer::signed_by(ca("Intermediate 2"), new_key(), &intermediate_1).unwrap();
+        Pki { organization: organization.into(), root, intermediate_1, intermediate_2 }
+    }
+
+    /// The trust anchor.
+    pub fn root(&self) -> CertificateDer<'static> {
+        self.root.der().clone()
+    }
+
+    /// The trust anchor, PEM.
+    pub fn root_pem(&self) -> String {
+        self.root.pem()
+    }
+
+    /// A server for `localhost` and `127.0.0.1`; two certificates are sent.
+    pub fn server(&self) -> Credentials {
+        let mut params = parameters(&self.organization, "localhost");
+        params.subject_alt_names =
+            CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap().subject_alt_names;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = new_key();
+        let leaf = params.signed_by(&key, &self.intermediate_1).unwrap();
+        Credentials { chain: vec![leaf.der().clone(), self.intermediate_1.der().clone()], key }
+    }
+
+    /// A client with this common name. Three certificates are sent: its own, intermediate 2, intermediate 1.
+    pub fn client(&self, name: &str) -> Credentials {
+        self.client_with(name, |_| {})
+    }
+
+    /// A client whose certificate ended in 2001.
+    pub fn expired_client(&self, name: &str) -> Credentials {
+        self.client_with(name, |params| {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(2001, 1, 1);
+        })
+    }
+
+    /// A client whose certificate is as `change` makes it.
+    pub fn client_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Credentials {
+        let mut params = parameters(&self.organization, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        let key = new_key();
+        let leaf = params.signed_by(&key, &self.intermediate_2).unwrap();
+        let chain = vec![leaf.der().clone(), self.intermediate_2.der().clone(), self.intermediate_1.der().clone()];
+        Credentials { chain, key }
+    }
+
+    /// Writes the root into `dir` and gives its path.
+    pub fn write_root(&self, dir: &Path) -> PathBuf {
+        let file = dir.join(format!("{}-root.crt", self.organization.to_lowercase()));
+        fs::write(&file, self.root_pem()).unwrap();
+        file
+    }
+}
+
+impl Credentials {
+    /// The same certificates with another key: somebody who has seen them.
+    pub fn stolen(&self) -> Credentials {
+        Credentials { chain: self.chain.clone(), key: new_key() }
+    }
+
+    /// The key.
+    pub fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
+    }
+
+    /// Writes `name.crt` and `name.key` into `dir`.
+    pub fn write(&self, dir: &Path, name: &str) -> Files {
+        let files = Files { certificate: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) };
+        fs::write(&files.certificate, to_pem(&self.chain)).unwrap();
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&files.key).unwrap();
+        std::io::Write::write_all(&mut file, self.key.serialize_pem().as_bytes()).unwrap();
+        files
+    }
+}
+
+/// Certificates out of PEM text, in its order.
+///
+/// # Panics
+/// On text that is not PEM.
+pub fn from_pem(text: &str) -> Vec<CertificateDer<'static>> {
+    let blocks = pem::parse_many(text).expect("PEM");
+    blocks.into_iter().map(|block| block.into_contents().into()).collect()
+}
+
+fn to_pem(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec()))).collect()
+}
+
+fn parameters(organization: &str, name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::OrganizationName, organization);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().unwrap()
+}
