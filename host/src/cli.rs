@@ -31,6 +31,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         sources: SourceArgs,
     },
+    /// Print every configuration key with its default and its purpose.
+    Keys,
     /// Print the version.
     Version,
 }

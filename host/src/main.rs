@@ -42,6 +42,10 @@ fn main() -> ExitCode {
             println!("gatemq {} (plugin interface {})", env!("CARGO_PKG_VERSION"), gatemq_plugin_loader::INTERFACE_VERSION);
             ExitCode::SUCCESS
         }
+        Command::Keys => {
+            config::print_keys();
+            ExitCode::SUCCESS
+        }
         Command::Check { sources: args } => match app::load(&sources(args), false) {
             Ok(_) => {
                 println!("the configuration is good");

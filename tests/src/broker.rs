@@ -18,6 +18,9 @@ use crate::pki::Pki;
 use crate::tape::Tape;
 use crate::{PATIENCE, wait_for};
 
+/// What `test-faults` was shown, a JSON line a client.
+const RECORD: &str = "seen.json";
+
 /// A broker to start: its files are in a directory of its own, its listeners on free ports.
 pub struct Setup {
     directory: TempDir,
@@ -87,6 +90,13 @@ impl Setup {
     pub fn fleet(self, pki: &Pki) -> Setup {
         let config = fleet_config(&pki.write_root(self.directory()));
         self.plugin("fleet", &Artifacts::get().plugin("auth-certificate"), &config)
+    }
+
+    /// With `test-faults` under the name `faults`, whose clients are of tenant `test`; `more` goes into its table. What it is
+    /// shown of a client is there for [`Broker::seen`].
+    pub fn faults(self, more: &str) -> Setup {
+        let record = format!("config.record_file = {:?}\n{more}", self.directory().join(RECORD));
+        self.plugin("faults", &Artifacts::get().plugin("test-faults"), &record)
     }
 
     /// With `events-json`, so that [`Broker::tape`] has something to read.
@@ -223,6 +233,17 @@ impl Broker {
         self.tape.as_mut().expect("set up with tape()")
     }
 
+    /// What `test-faults` was shown of a client, the last time that it came.
+    ///
+    /// # Panics
+    /// When it was shown nothing of it.
+    pub fn seen(&self, client_id: &str) -> Value {
+        let text = std::fs::read_to_string(self.directory().join(RECORD)).expect("set up with faults()");
+        let seen = text.lines().rev().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let mut seen = seen.filter(|client| client["client_id"] == client_id);
+        seen.next().unwrap_or_else(|| panic!("nothing of {client_id} in\n{text}"))
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -306,6 +327,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("the broker ({ended:?}) has said:\n{}", self.log.text());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

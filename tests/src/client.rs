@@ -204,6 +204,30 @@ impl Client {
         matches!(&self.stream, Stream::Tls(tls) if tls.conn.handshake_kind() == Some(HandshakeKind::Resumed))
     }
 
+    /// Connects, with TLS, and says CONNECT: the client if it is admitted, otherwise the CONNACK's code.
+    ///
+    /// # Panics
+    /// When there is no CONNACK.
+    ///
+    /// # Errors
+    /// The code.
+    pub fn try_admitted(address: SocketAddr, tls: &Tls, version: Version, client_id: &str) -> Result<Client, u8> {
+        let mut client = Self::tls(address, tls, version).unwrap_or_else(|e| panic!("{client_id}: TLS: {e}"));
+        match client.connect(client_id).unwrap_or_else(|e| panic!("{client_id}: CONNECT: {e}")) {
+            0 => Ok(client),
+            code => Err(code),
+        }
+    }
+
+    /// Connects, with TLS, and is admitted.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn admitted(address: SocketAddr, tls: &Tls, version: Version, client_id: &str) -> Client {
+        Self::try_admitted(address, tls, version, client_id)
+            .unwrap_or_else(|code| panic!("{client_id} is refused: CONNACK {code:#04x}"))
+    }
+
     /// Sends bytes as they are.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -55,6 +55,11 @@ impl Pki {
     /// The trust anchor.
     pub fn root(&self) -> CertificateDer<'static> {
         self.root.der().clone()
+    }
+
+    /// The trust anchor's SubjectPublicKeyInfo, DER.
+    pub fn root_key_info(&self) -> Vec<u8> {
+        self.root.key().subject_public_key_info()
     }
 
     /// The trust anchor, PEM.

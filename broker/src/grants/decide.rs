@@ -69,7 +69,11 @@ mod tests {
         assert_eq!(effect(QoS::AtLeastOnce, false), Some(Effect::Allow));
         assert_eq!(effect(QoS::AtLeastOnce, true), Some(Effect::Deny));
         assert_eq!(effect(QoS::ExactlyOnce, false), Some(Effect::Ask));
-        assert_eq!(decide(&rules, "$a", QoS::AtMostOnce, false, 0).effect, None);
+        let wild = ["#", "+", "+/x"].map(|filter| Grant::allow(Actions::PUBLISH, filter));
+        for topic in ["$a", "$a/x"] {
+            assert_eq!(decide(&wild, topic, QoS::AtMostOnce, false, 0).effect, None, "MQTT-4.7.2-1");
+            assert_eq!(decide(&wild, &topic[1..], QoS::AtMostOnce, false, 0).effect, Some(Effect::Allow));
+        }
     }
 
     /// Guards the verdict cache: whoever's size could have mattered is marked, and nobody else.

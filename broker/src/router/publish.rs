@@ -171,11 +171,12 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use gatemq_types::{Actions, Grant, Limits, NoMatch};
+    use gatemq_types::{Actions, Grant, Limits, NoMatch, ReasonCode};
 
     use super::*;
     use crate::identity::testing::{free, key, with};
     use crate::router::testing::{QOS, drain, frame, publish, send, subscribe};
+    use crate::session::{Ack, testing::HOME};
     use crate::{Identity, SessionKey, SessionLimits, Tenants};
 
     fn out() -> Out {
@@ -272,6 +273,31 @@ mod tests {
         }
         assert_eq!((&out.armed[..], out.delivered), (&[Home { worker: 0, connection: 1 }][..], 10));
         assert_eq!(drain(&one, &mut out).len(), 10 * 8);
+    }
+
+    /// Guards waiting messages against each other: each keeps its own bytes, for all that wait for it.
+    #[test]
+    fn what_waits_is_each_its_own() {
+        let (identity, from) = client(Protocol::V311);
+        let limits = SessionLimits { inflight_max: 1, ..SessionLimits::default() };
+        let waiting = |protocol| Arc::new(Session::new(identity.key().clone(), protocol, limits, HOME));
+        let receivers = [Protocol::V311, Protocol::V311, Protocol::V5].map(waiting);
+        let mut out = out();
+        for receiver in &receivers {
+            subscribe(&identity, receiver, "t", 1);
+        }
+        for n in 0..3 {
+            send(&identity, &from, &frame(Protocol::V311, 0x32, "t", &[], &[n]), &mut out);
+        }
+        for receiver in receivers {
+            let mut got = Vec::new();
+            while let Some(bytes) = receiver.take(&mut out.spare) {
+                got.push(bytes[bytes.len() - 1]);
+                let ack = Ack { kind: kind::PUBACK, packet_id: 1, reason: ReasonCode::SUCCESS };
+                receiver.settle(&[ack], &mut Vec::new(), &mut out.spare);
+            }
+            assert_eq!(got, [0, 1, 2]);
+        }
     }
 
     /// Guards section 16.3: a permit is leave for what it names, and nothing else goes out with it.

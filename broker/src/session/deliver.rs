@@ -59,6 +59,9 @@ impl Session {
         }
         let mut output = self.output.lock();
         let bytes = std::mem::take(&mut output.bytes);
+        if output.queue.is_some() {
+            output.refill(&self.limits, spare);
+        }
         self.armed.store(!output.bytes.is_empty(), Ordering::Release);
         (!bytes.is_empty()).then_some(bytes)
     }
@@ -212,6 +215,8 @@ mod tests {
                 session.settle(&[ack(kind::PUBACK, 1)], &mut Vec::new(), &mut spare);
             }
             assert_eq!(got, [0, 1, 2, 3], "the oldest stay");
+            let again: Vec<_> = (0..6).map(|n| deliver(&session, 0x32, &[n], &mut spare)).collect();
+            assert_eq!(again, delivered, "what left the queue makes room in it");
         }
     }
 

@@ -27,6 +27,17 @@ pub(crate) use layers::Sources;
 #[cfg(test)]
 pub(crate) use problem::Problem;
 
+/// Prints the table of keys.
+pub(crate) fn print_keys() {
+    for key in keys::KEYS {
+        let value = match key.default {
+            Some(default) => format!(" = {default}"),
+            None => format!("   (for example {})", key.example),
+        };
+        println!("{}{value}\n    {}", key.path, key.why);
+    }
+}
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {

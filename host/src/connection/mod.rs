@@ -43,8 +43,8 @@ use stream::Stream;
 
 /// Full reads a connection may do before the others get their turn.
 const READS_PER_TURN: usize = 4;
-/// Free bytes of the scratch buffer that a read needs; a packet with a longer beginning is collected apart.
-const READ_BYTES_MIN: usize = 4096;
+/// A packet whose beginning is longer is collected apart, so that one which comes byte by byte is not copied each time.
+const TAIL_BYTES_MAX: usize = 4096;
 /// How long a client may take none of its output.
 const STALLED_MS_MAX: u64 = 30_000;
 
@@ -193,7 +193,7 @@ impl Connection {
         hot: &mut Hot,
         scratch: &mut [u8],
     ) -> Result<Poll<()>, Ending> {
-        let large = self.tail.len() + READ_BYTES_MIN > scratch.len();
+        let large = self.tail.len() > TAIL_BYTES_MAX;
         let from = if large { 0 } else { self.tail.len() };
         let n = match self.stream.poll_read(cx, &mut scratch[from..], &mut hot.cipher) {
             Poll::Pending => return Ok(Poll::Pending),

@@ -84,7 +84,7 @@ bind = "127.0.0.1:1883"
 library = {admit:?}
 config.tenant = "bench"
 config.rules = [
-    {{ deny = ["all"], filter = "admin/#" }},
+    {{ deny = ["publish"], filter = "admin/#" }},
     {{ allow = ["all"], filter = "users/${{user}}/#" }},
     {{ allow = ["publish"], filter = "in/${{client_id}}/+" }},
     {{ allow = ["all"], filter = "#", share_groups = ["*"] }},

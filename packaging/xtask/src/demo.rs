@@ -61,7 +61,7 @@ impl Demo {
         let (acme, stranger) = (Pki::new("Acme"), Pki::new("Stranger"));
         let (sensor, second) = (acme.client("sensor-1"), acme.client("sensor-2"));
         let Some(mut broker) = self.step("the broker starts", || {
-            let setup = Setup::new().log("info,auth_certificate=debug").mqtts("secure", &acme, "required", "");
+            let setup = Setup::new().log("info,gatemq::plugin=debug").mqtts("secure", &acme, "required", "");
             let broker = setup.fleet(&acme).tape().start();
             let found = format!("pid {}, mqtts on {}", broker.pid(), broker.address("secure"));
             Ok((broker, found))

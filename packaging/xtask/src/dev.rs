@@ -56,7 +56,7 @@ fn configuration(directory: &Path, root: &Path, events: &Path, artifacts: &Artif
 name = "dev"
 data_dir = {data:?}
 [log]
-level = "info,auth_certificate=debug"
+level = "info,gatemq::plugin=debug"
 [plugin_host]
 drop_in_dir = {nothing:?}
 bundled_dir = {nothing:?}

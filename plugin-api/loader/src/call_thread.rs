@@ -18,6 +18,9 @@ const ABANDONED_MAX: usize = 4;
 struct Job {
     run: Box<dyn FnOnce() + Send>,
     deadline: Instant,
+    /// How long it may run at least before its thread is given up: one that had to wait for its turn until shortly before
+    /// its deadline does not hang yet.
+    grace: Duration,
 }
 
 #[derive(Default)]
@@ -26,7 +29,7 @@ struct State {
     /// Which thread may take calls. Moves when one is abandoned.
     generation: u64,
     running: bool,
-    /// Deadline of the call that the thread is in.
+    /// When the call that the thread is in counts as hanging.
     busy_until: Option<Instant>,
     abandoned: usize,
     ended: bool,
@@ -49,7 +52,8 @@ impl CallThread {
     }
 
     /// How many threads are away.
-    pub(crate) fn abandoned(&self) -> usize {
+    #[cfg(test)]
+    fn abandoned(&self) -> usize {
         self.lock().abandoned
     }
 
@@ -66,7 +70,7 @@ impl CallThread {
                 let _ = sender.send(f());
             }
         });
-        self.enqueue(Job { run, deadline: Instant::now() + timeout })?;
+        self.enqueue(Job { run, deadline: Instant::now() + timeout, grace: timeout / 4 })?;
         match tokio::time::timeout(timeout, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(CallFailure::NotThere("the plugin ended")),
@@ -158,7 +162,7 @@ fn serve(shared: &(Mutex<State>, Condvar), generation: u64) {
             return;
         }
         if let Some(job) = state.waiting.pop_front() {
-            state.busy_until = Some(job.deadline);
+            state.busy_until = Some(job.deadline.max(Instant::now() + job.grace));
             drop(state);
             (job.run)();
             state = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,6 +219,23 @@ mod tests {
         let next = thread.call(LONG, || 8).await;
         assert!(behind.is_err(), "the thread was held while it waited");
         assert_eq!(next, Ok(8));
+    }
+
+    /// Promise 6: more calls than a slow plugin can answer in time are refused, but its thread is not taken for a hanging
+    /// one: that would fence it.
+    #[tokio::test]
+    async fn promise_6_a_slow_plugin_with_a_long_queue_is_not_fenced() {
+        let thread = Arc::new(CallThread::new("t", 100));
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..60 {
+            let thread = thread.clone();
+            let slow = || std::thread::sleep(Duration::from_millis(20));
+            calls.spawn(async move { thread.call(Duration::from_millis(400), slow).await });
+        }
+        let answers = calls.join_all().await;
+        assert!(answers.iter().any(Result::is_ok) && answers.iter().any(Result::is_err), "{answers:?}");
+        assert_eq!(thread.abandoned(), 0);
+        assert_eq!(thread.call(LONG, || 7).await, Ok(7));
     }
 
     /// Guards that calls behind a hanging one are not lost with it.

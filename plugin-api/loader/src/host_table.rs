@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::RStr;
 use gatemq_plugin_api::abi::convert;
-use gatemq_plugin_api::abi::v1_0::{HostTable, HostTable_Ref, RequestRecord, ServiceCompleter};
+use gatemq_plugin_api::abi::v1_0::{HostTable, HostTable_Ref, RequestRecord, ServiceCompleter, Status};
 use gatemq_types::service::{Reply, Request, ServiceError};
 
 /// Level of a plugin's log line.
@@ -25,7 +25,7 @@ pub enum Level {
     Trace = 5,
 }
 
-/// How a request is answered; may be called from any thread, once.
+/// How a request is answered; may be called from any thread, once. Dropping it answers that the host is unavailable.
 pub type Answer = Box<dyn FnOnce(Result<Reply, ServiceError>) + Send>;
 
 /// What the host does for one plugin instance. Called from the plugin's threads; must neither block nor panic.
@@ -115,11 +115,30 @@ extern "C" fn now_ms(_: u64) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A request's completer, which is told when nobody will answer: whoever asked waits for it.
+struct Answering(Option<ServiceCompleter>);
+
+impl Answering {
+    fn finish(mut self, reply: Result<Reply, ServiceError>) {
+        if let Some(completer) = self.0.take() {
+            completer.complete(convert::reply_to(reply));
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(completer) = self.0.take() {
+            completer.abandon(Status::failed("the host dropped the request"));
+        }
+    }
+}
+
 extern "C" fn request(context: u64, request: &RequestRecord, completer: ServiceCompleter) {
-    let answer = move |reply| completer.complete(convert::reply_to(reply));
+    let answering = Answering(Some(completer));
     shielded((), || match (services(context), convert::request_from(request)) {
-        (Some(services), Ok(request)) => services.request(request, Box::new(answer)),
-        (Some(_), Err(e)) => answer(Err(e)),
-        (None, _) => answer(Err(ServiceError::NotFound)),
+        (Some(services), Ok(request)) => services.request(request, Box::new(|reply| answering.finish(reply))),
+        (Some(_), Err(e)) => answering.finish(Err(e)),
+        (None, _) => answering.finish(Err(ServiceError::NotFound)),
     });
 }

@@ -1,7 +1,7 @@
 //! A started plugin, and every call into it.
 
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
 
 use abi_stable::std_types::{RResult, RStr, RString, RVec};
 use gatemq_plugin_api::abi::convert;
@@ -13,6 +13,7 @@ use gatemq_types::event::Event;
 use gatemq_types::{Action, AuthOutcome, Connect, Identity, Verdict};
 
 use crate::call_thread::CallThread;
+use crate::gate::{Gate, STOPPED};
 use crate::host_table::{self, Services};
 use crate::slots::{Answered, Slots};
 use crate::{CallFailure, Info, Library, views};
@@ -78,8 +79,8 @@ pub struct Instance {
     outcomes: &'static Slots<AuthOutcome>,
     verdicts: &'static Slots<Verdict>,
     host: u64,
-    /// Whether `raw` may still be called: held for reading by every call.
-    alive: Arc<RwLock<bool>>,
+    /// Every call into `raw` goes through it.
+    gate: Arc<Gate>,
 }
 
 impl Instance {
@@ -99,18 +100,13 @@ impl Instance {
         let (root, info) = (library.root(), library.info().clone());
         let (host, table) = host_table::register(services);
         let thread = CallThread::new(name, options.calls_max);
-        let started = thread.call(options.start_timeout, move || (root.start())(RStr::from_str(&config), table)).await;
-        let raw = match started {
-            Ok(RResult::ROk(raw)) => raw,
-            Ok(RResult::RErr(status)) => {
-                host_table::unregister(host);
-                return Err(CallFailure::abandoned(status));
-            }
-            Err(e) => {
-                host_table::unregister(host);
-                return Err(e);
-            }
-        };
+        let started =
+            thread.call(options.start_timeout, move || match (root.start())(RStr::from_str(&config), table) {
+                RResult::ROk(raw) => Ok(Started { root, raw: Some(raw) }),
+                RResult::RErr(status) => Err(CallFailure::abandoned(status)),
+            });
+        let started = started.await.and_then(|answer| answer).inspect_err(|_| host_table::unregister(host))?;
+        let raw = started.keep()?;
         Ok(Arc::new(Instance {
             name: name.to_owned(),
             info,
@@ -121,7 +117,7 @@ impl Instance {
             outcomes: Slots::leaked(options.calls_max),
             verdicts: Slots::leaked(options.calls_max),
             host,
-            alive: Arc::new(RwLock::new(true)),
+            gate: Arc::default(),
         }))
     }
 
@@ -144,6 +140,21 @@ impl Instance {
         self.root.auth().into_option().ok_or(CallFailure::NotThere("it is not an auth provider"))
     }
 
+    /// A call on the call thread, refused once the plugin is stopped.
+    async fn inside<R: Send + 'static>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, CallFailure> {
+        drop(self.gate.enter()?);
+        let gate = self.gate.clone();
+        let entered = move || {
+            let _inside = gate.enter()?;
+            Ok(call())
+        };
+        self.thread.call(timeout, entered).await?
+    }
+
     /// Asks who a client is. Dropping the future cancels the call.
     ///
     /// # Errors
@@ -152,10 +163,7 @@ impl Instance {
         let auth = self.auth()?;
         let (reserved, answer) = self.outcomes.reserve()?;
         {
-            let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
-            if !*alive {
-                return Err(CallFailure::NotThere("it was stopped"));
-            }
+            let _inside = self.gate.enter()?;
             let mut record = convert::connect_to(connect);
             (auth.authenticate)(self.raw, &record, outcome_completer(self.outcomes, reserved.token()));
             convert::wipe(&mut record);
@@ -171,12 +179,8 @@ impl Instance {
         let auth = self.auth()?;
         let began = std::time::Instant::now();
         let properties: Vec<Pair> = pairs(&action);
-        let (raw, asked, alive) = (self.raw, session.clone(), self.alive.clone());
-        let asking = self.thread.call(self.options.timeout, move || {
-            let alive = alive.read().unwrap_or_else(PoisonError::into_inner);
-            if !*alive {
-                return Err(CallFailure::NotThere("it was stopped"));
-            }
+        let (raw, asked) = (self.raw, session.clone());
+        let asking = self.inside(self.options.timeout, move || {
             let mut record = VerdictRecord::bare(VerdictCode(0));
             let view = views::action(&action, &properties);
             let status = (auth.authorize)(raw, &asked.0, &view, &mut record);
@@ -194,6 +198,21 @@ impl Instance {
         }
     }
 
+    /// Calls `authorize` on this thread and waits for as long as it takes: for those who measure or try out a plugin.
+    ///
+    /// # Errors
+    /// As [`Instance::authorize`], but for the deadline.
+    pub fn authorize_here(&self, session: &Session, action: &Action) -> Result<Verdict, CallFailure> {
+        let auth = self.auth()?;
+        let _inside = self.gate.enter()?;
+        let mut record = VerdictRecord::bare(VerdictCode(0));
+        let status = (auth.authorize)(self.raw, &session.0, &views::action(action, &pairs(action)), &mut record);
+        match CallFailure::of(status) {
+            None => convert::verdict_from(record).map_err(CallFailure::UnknownCode),
+            Some(failure) => Err(failure),
+        }
+    }
+
     async fn authorize_slow(
         &self,
         auth: AuthTable,
@@ -204,10 +223,7 @@ impl Instance {
     ) -> Result<Verdict, CallFailure> {
         let (reserved, answer) = self.verdicts.reserve()?;
         {
-            let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
-            if !*alive {
-                return Err(CallFailure::NotThere("it was stopped"));
-            }
+            let _inside = self.gate.enter()?;
             let completer = verdict_completer(self.verdicts, reserved.token());
             (auth.authorize_slow)(self.raw, &session.0, &views::action(action, properties), completer);
         }
@@ -234,13 +250,11 @@ impl Instance {
     pub async fn interest(&self) -> Result<Interest, CallFailure> {
         let events = self.root.events().into_option().ok_or(CallFailure::NotThere("it is not an event collector"))?;
         let raw = self.raw;
-        let (status, record) = self
-            .thread
-            .call(self.options.timeout, move || {
-                let mut record = InterestRecord { classes: 0, kinds: RVec::new(), tenants: RVec::new() };
-                ((events.interest)(raw, &mut record), record)
-            })
-            .await?;
+        let asking = self.inside(self.options.timeout, move || {
+            let mut record = InterestRecord { classes: 0, kinds: RVec::new(), tenants: RVec::new() };
+            ((events.interest)(raw, &mut record), record)
+        });
+        let (status, record) = asking.await?;
         match CallFailure::of(status) {
             None => Ok(Interest {
                 classes: record.classes,
@@ -258,10 +272,7 @@ impl Instance {
     /// It is not a collector, or it panicked.
     pub fn collect(&self, batch: &[&Event]) -> Result<(), CallFailure> {
         let events = self.root.events().into_option().ok_or(CallFailure::NotThere("it is not an event collector"))?;
-        let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
-        if !*alive {
-            return Err(CallFailure::NotThere("it was stopped"));
-        }
+        let _inside = self.gate.enter()?;
         let status = views::with_events(batch, |views| (events.collect)(self.raw, views));
         CallFailure::of(status).map_or(Ok(()), Err)
     }
@@ -272,14 +283,14 @@ impl Instance {
     /// What the plugin says; the old configuration stays in force.
     pub async fn reconfigure(&self, config: String) -> Result<(), CallFailure> {
         let (root, raw) = (self.root, self.raw);
-        let call = self.thread.call(self.options.timeout, move || (root.reconfigure())(raw, RStr::from_str(&config)));
+        let call = self.inside(self.options.timeout, move || (root.reconfigure())(raw, RStr::from_str(&config)));
         CallFailure::of(call.await?).map_or(Ok(()), Err)
     }
 
     /// How it is. A failing call is `NotReady`.
     pub async fn health(&self) -> Health {
         let (root, raw) = (self.root, self.raw);
-        let call = self.thread.call(self.options.timeout, move || {
+        let call = self.inside(self.options.timeout, move || {
             let mut state = 0;
             ((root.health())(raw, &mut state), state)
         });
@@ -295,30 +306,55 @@ impl Instance {
         }
     }
 
-    /// Stops it within `deadline` and drops the instance. Calls after that are refused. An instance that some thread is
-    /// still in is left alone instead of being dropped.
+    /// Stops it within `deadline` and drops the instance, within another. Calls are refused from its beginning on. An
+    /// instance that some call does not leave is left alone instead of being dropped.
     ///
     /// # Errors
-    /// `stop` or a destructor failed; it counts as stopped all the same.
+    /// `stop` or a destructor failed; it counts as stopped all the same. It was stopped before.
     pub async fn stop(&self, deadline: Duration) -> Result<(), CallFailure> {
-        let (root, raw, alive) = (self.root, self.raw, self.alive.clone());
+        if !self.gate.close() {
+            return Err(STOPPED);
+        }
+        let (root, raw) = (self.root, self.raw);
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        let stopped = self.thread.call(deadline, move || (root.stop())(raw, deadline_ms)).await;
-        let nobody_inside = self.thread.abandoned() == 0;
-        let destroyed = self
-            .thread
-            .call(deadline, move || {
-                let Ok(mut alive) = alive.try_write() else { return Status::ok() };
-                match std::mem::replace(&mut *alive, false) && nobody_inside {
-                    true => (root.destroy())(raw),
-                    false => Status::ok(),
-                }
-            })
-            .await;
+        let gate = self.gate.clone();
+        let stopping = self.thread.call(deadline, move || {
+            let _inside = gate.enter_closed();
+            (root.stop())(raw, deadline_ms)
+        });
+        let stopped = stopping.await;
+        let (gate, began) = (self.gate.clone(), Clock::now());
+        let dropping = self.thread.call(deadline, move || match gate.emptied(began + deadline / 2) {
+            true => (root.destroy())(raw),
+            false => Status::ok(),
+        });
+        let destroyed = dropping.await;
         self.thread.end();
         host_table::unregister(self.host);
         let failed = CallFailure::of(stopped?);
         failed.or(CallFailure::of(destroyed?)).map_or(Ok(()), Err)
+    }
+}
+
+/// What `start` made. Nobody may be there any more to take it, since it came too late: then it is dropped again.
+struct Started {
+    root: PluginRoot_Ref,
+    raw: Option<v1_0::Instance>,
+}
+
+impl Started {
+    fn keep(mut self) -> Result<v1_0::Instance, CallFailure> {
+        self.raw.take().ok_or(CallFailure::NotThere("it was dropped"))
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let (root, raw) = (self.root, self.raw.take());
+        if let Some(raw) = raw {
+            // A thread of its own: the author's destructor must not hold whoever drops this.
+            let _ = std::thread::Builder::new().spawn(move || (root.destroy())(raw));
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod call_thread;
 mod failure;
+mod gate;
 mod host_table;
 mod instance;
 mod library;

@@ -64,6 +64,10 @@ impl Library {
         if major(found.version.as_str()) != major(crate::INTERFACE_VERSION) {
             return Err(Reason::OtherInterface { found: found.version.as_str().to_owned() });
         }
+        // abi_stable would take its word for it.
+        if lib_header.layout().is_none() {
+            return Err(Reason::LayoutDiffers("it does not say which it has".into()));
+        }
         let root = lib_header.init_root_module::<PluginRoot_Ref>().map_err(|e| match e {
             LibraryError::AbiInstability(e) => Reason::LayoutDiffers(layout_difference(&e.to_string())),
             LibraryError::IncompatibleVersionNumber { actual_version, .. } => {

@@ -1,8 +1,9 @@
 //! Understanding a library file without running it: `dlopen` runs constructors.
 
+use abi_stable::library::AbiHeader;
 use gatemq_plugin_api::abi::{ENTRY_SYMBOL, Header};
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Architecture, Object, ObjectKind, ObjectSymbol};
+use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol};
 
 use crate::Reason;
 
@@ -32,13 +33,29 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Reason> {
     }
     whole(bytes)?;
     let entry = file.dynamic_symbols().find(|s| s.is_definition() && s.name() == Ok(ENTRY_SYMBOL));
-    match entry.map(|s| s.size()) {
-        None => Err(Reason::NoEntrySymbol),
-        // PE exports carry no sizes.
-        Some(size) if size < size_of::<Header>() as u64 && cfg!(target_os = "linux") => {
-            Err(Reason::EntryTooSmall { found: size })
-        }
-        Some(_) => Ok(()),
+    let entry = entry.ok_or(Reason::NoEntrySymbol)?;
+    // PE exports carry no sizes.
+    if entry.size() < size_of::<Header>() as u64 && cfg!(target_os = "linux") {
+        return Err(Reason::EntryTooSmall { found: entry.size() });
+    }
+    header(&file, entry.address())
+}
+
+/// What the entry symbol names begins as abi_stable's header of this version does. The linker does not change this part.
+fn header(file: &object::File<'_>, address: u64) -> Result<(), Reason> {
+    let ours = AbiHeader::VALUE;
+    let size = ours.magic_string.len() as u64 + 8;
+    let found = file.segments().find_map(|s| s.data_range(address, size).ok().flatten()).unwrap_or_default();
+    let Some((magic, versions)) = found.split_at_checked(ours.magic_string.len()) else {
+        return Err(Reason::OtherAbi("an entry symbol without data".into()));
+    };
+    if magic != ours.magic_string {
+        return Err(Reason::OtherAbi("an entry symbol that is something else".into()));
+    }
+    let version = |at: usize| versions.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+    match (version(0), version(4)) {
+        (Some(major), Some(minor)) if major == ours.abi_major && (major != 0 || minor == ours.abi_minor) => Ok(()),
+        (major, minor) => Err(Reason::OtherAbi(format!("{}.{}", major.unwrap_or(0), minor.unwrap_or(0)))),
     }
 }
 

@@ -12,7 +12,8 @@ pub struct Refusal {
     pub reason: Reason,
 }
 
-/// Why a library is refused. Those down to `EntryTooSmall` are found before any of its code runs.
+/// Why a library is refused. Those down to `EntryTooSmall`, and `OtherAbi`, are found before any
+/// of its code runs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reason {
     /// It cannot be read.

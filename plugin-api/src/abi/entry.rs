@@ -130,7 +130,6 @@ impl<P: Plugin> Entry<P> {
         let running = unsafe { Arc::from_raw(instance.pointer.cast::<Running<P>>()) };
         status(contained(|| {
             running.end();
-            drop(running);
             Ok(())
         }))
     }

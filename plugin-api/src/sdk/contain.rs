@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Once;
+use std::task::{Context, Poll};
 
 thread_local! {
     /// Message and place of the last panic of this thread, put down by the hook.
@@ -34,7 +36,7 @@ fn text(payload: &(dyn Any + Send)) -> &str {
 /// Runs `f`; a panic becomes its message. The payload is dropped in here too, since its destructor may panic as well.
 pub(crate) fn contained<R>(f: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let message = LAST.with(|last| last.take()).unwrap_or_else(|| text(&*payload).to_owned());
+        let message = LAST.try_with(|last| last.take()).ok().flatten().unwrap_or_else(|| text(&*payload).to_owned());
         discard(payload);
         message
     })
@@ -52,6 +54,30 @@ pub(crate) fn discard<T>(value: T) {
     // Each payload's destructor made another one: leak the last.
     if let Err(payload) = dropped {
         std::mem::forget(payload);
+    }
+}
+
+/// A future of the author's: its panics, and those of its destructors, end in here.
+pub(crate) struct Contained<F>(Option<Pin<Box<F>>>);
+
+impl<F: Future> Contained<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Contained(Some(Box::pin(future)))
+    }
+
+    /// Polls it; a panic becomes its message.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<F::Output, String>> {
+        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        match contained(|| future.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+impl<F> Drop for Contained<F> {
+    fn drop(&mut self) {
+        discard(self.0.take());
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::Host;
@@ -35,6 +36,10 @@ fn number(level: &Level) -> u8 {
 }
 
 impl Subscriber for ToHost {
+    /// By default tracing remembers the first answer of `enabled` for ever; the host's level may change.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if metadata.is_event() { Interest::sometimes() } else { Interest::never() }
+    }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.is_event() && number(metadata.level()) <= self.host.log_level()
     }

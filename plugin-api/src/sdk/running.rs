@@ -1,17 +1,21 @@
 //! A started plugin.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use gatemq_types::{AuthOutcome, Verdict};
 
-use super::contain::{contained, discard, install_hook};
+use super::contain::{Contained, discard, install_hook};
 use super::runtime::Runtime;
 use super::{Health, Host, Plugin, config, log};
 use crate::abi::convert;
 use crate::abi::v1_0::{OutcomeCompleter, Status, VerdictCompleter};
+
+/// How often it is looked whether anybody still waits for a future that is not woken.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A plugin with its runtime.
 pub(crate) struct Running<P> {
@@ -60,9 +64,13 @@ impl<P: Plugin> Running<P> {
         self.plugin().stop(deadline);
     }
 
-    /// No new work from now on.
-    pub(crate) fn end(&self) {
+    /// No new work from now on. The plugin is dropped here, where a panic of its destructor can be told, unless a call is
+    /// still in it: then that call drops it.
+    pub(crate) fn end(self: Arc<Self>) {
         self.runtime.end();
+        if let Some(mut running) = Arc::into_inner(self) {
+            drop(running.plugin.take());
+        }
     }
 
     /// Runs `future` on the plugin's runtime and answers with what it returns. A panic, and dropping it, abandon.
@@ -71,38 +79,56 @@ impl<P: Plugin> Running<P> {
         completer: C,
         future: impl Future<Output = C::Output> + Send + 'static,
     ) {
-        let pending = Pending(Some(completer));
-        let refused = self.runtime.call(Box::new(move || {
-            Box::pin(async move {
-                let mut pending = pending;
-                let completer = pending.0;
-                // Boxed, so that it can be dropped where a panic of its destructors is contained.
-                let mut future = Some(Box::pin(future));
-                let answer = std::future::poll_fn(|cx| {
-                    let Some(running) = future.as_mut() else { return Poll::Pending };
-                    match contained(|| running.as_mut().poll(cx)) {
-                        Ok(Poll::Pending) if completer.is_some_and(|c| c.is_cancelled()) => {
-                            Poll::Ready(Err(Status::failed("nobody waits any more")))
+        let refused = self.runtime.call(|| {
+            let pending = Pending(Some(completer));
+            let mut future = Contained::new(future);
+            Box::new(move || {
+                Box::pin(async move {
+                    // All of it moves in here: its field alone would be copied, and the rest dropped.
+                    let mut pending = pending;
+                    let answer = driven(&mut future, completer).await;
+                    // Before it is answered: the next call of this client finds what the future held released.
+                    drop(future);
+                    if let Some(completer) = pending.0.take() {
+                        match answer {
+                            Ok(answer) => completer.finish(answer),
+                            Err(why) => completer.give_up(why),
                         }
-                        Ok(Poll::Pending) => Poll::Pending,
-                        Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
-                        Err(panic) => Poll::Ready(Err(Status::panicked(panic))),
                     }
                 })
-                .await;
-                discard(future.take());
-                if let Some(completer) = pending.0.take() {
-                    match answer {
-                        Ok(answer) => completer.finish(answer),
-                        Err(why) => completer.give_up(why),
-                    }
-                }
             })
-        }));
+        });
         if let Err(why) = refused {
             completer.give_up(Status::failed(why));
         }
     }
+}
+
+/// Polls an author's future until it is done, has panicked, or nobody waits for it any more. The last is also looked for
+/// now and then, since a future that hangs is never woken.
+async fn driven<C: Answer, F: Future<Output = C::Output>>(
+    future: &mut Contained<F>,
+    completer: C,
+) -> Result<C::Output, Status> {
+    let gone = || Err(Status::failed("nobody waits any more"));
+    let mut look: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    std::future::poll_fn(|cx| {
+        if completer.is_cancelled() {
+            return Poll::Ready(gone());
+        }
+        if let Poll::Ready(done) = future.poll(cx) {
+            return Poll::Ready(done.map_err(Status::panicked));
+        }
+        let sleep = look.get_or_insert_with(|| Box::pin(tokio::time::sleep(LOOK_EVERY)));
+        while sleep.as_mut().poll(cx).is_ready() {
+            if completer.is_cancelled() {
+                return Poll::Ready(gone());
+            }
+            sleep.set(tokio::time::sleep(LOOK_EVERY));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 impl<P> Drop for Running<P> {

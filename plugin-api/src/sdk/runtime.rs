@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::contain::discard;
+use super::contain::{Contained, discard};
 
 const THREADS: usize = 2;
 const PROBE_EVERY: Duration = Duration::from_millis(100);
@@ -67,15 +67,18 @@ impl Runtime {
 
     /// Runs a future for as long as the plugin lives. False: it has ended.
     pub(crate) fn spawn(self: &Arc<Self>, future: impl Future<Output = ()> + Send + 'static) -> bool {
+        let mut future = Contained::new(future);
+        // The hook has logged a panic: nobody else waits for it.
+        let contained = async move { std::future::poll_fn(|cx| future.poll(cx)).await.unwrap_or_default() };
         let mut state = self.lock();
         match Self::current(&mut state) {
-            Ok(generation) => generation.spawn(future),
+            Ok(generation) => generation.spawn(contained),
             Err(_) => false,
         }
     }
 
-    /// Begins a call as soon as a thread is free.
-    pub(crate) fn call(self: &Arc<Self>, call: Call) -> Result<(), String> {
+    /// Begins the call that `make` makes as soon as a thread is free. An error says why it was not even made.
+    pub(crate) fn call(self: &Arc<Self>, make: impl FnOnce() -> Call) -> Result<(), String> {
         let mut state = self.lock();
         if state.fenced {
             drop(state);
@@ -84,11 +87,9 @@ impl Runtime {
         if state.waiting.len() >= QUEUE_MAX {
             return Err(format!("{QUEUE_MAX} calls wait already"));
         }
-        state.waiting.push_back(call);
-        if let Err(e) = self.begin_one(&mut state) {
-            state.waiting.pop_back();
-            return Err(e);
-        }
+        Self::current(&mut state)?;
+        state.waiting.push_back(make());
+        self.begin_one(&mut state)?;
         self.watch(&mut state);
         Ok(())
     }
@@ -169,7 +170,9 @@ impl Runtime {
         let mut state = self.lock();
         state.bury();
         if let Some(stuck) = state.current.take() {
-            tracing::warn!("code of this plugin held every thread of its runtime for {STUCK_MS} ms; a new one takes over");
+            tracing::warn!(
+                "code of this plugin held every thread of its runtime for {STUCK_MS} ms; a new one takes over"
+            );
             stuck.probe_again();
             state.abandoned.push(stuck);
         }

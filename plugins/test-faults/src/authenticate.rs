@@ -28,6 +28,7 @@ pub(crate) enum ClientFault {
     BadGrant,
     DenyTemplate,
     Flood,
+    SpawnPanic,
     DropCompleter,
     Never,
     Twice,
@@ -37,7 +38,7 @@ pub(crate) enum ClientFault {
     AcceptNobody,
 }
 
-const CLIENTS: [(&str, ClientFault); 22] = [
+const CLIENTS: [(&str, ClientFault); 23] = [
     ("fault-panic", ClientFault::Panic),
     ("fault-panic-payload", ClientFault::PanicPayload),
     ("fault-hang", ClientFault::Hang),
@@ -53,6 +54,7 @@ const CLIENTS: [(&str, ClientFault); 22] = [
     ("fault-bad-grant", ClientFault::BadGrant),
     ("fault-deny-template", ClientFault::DenyTemplate),
     ("fault-flood", ClientFault::Flood),
+    ("fault-spawn-panic", ClientFault::SpawnPanic),
     ("fault-drop-completer", ClientFault::DropCompleter),
     ("fault-never", ClientFault::Never),
     ("fault-twice", ClientFault::Twice),
@@ -102,6 +104,12 @@ impl TestFaults {
             ClientFault::DenyTemplate => with_grant(Grant::deny(Actions::ALL, "x/${attr.missing}")),
             ClientFault::Flood => {
                 self.flood();
+                everybody()
+            }
+            ClientFault::SpawnPanic => {
+                self.host.spawn(async {
+                    let _ = Fault::PanicPayload.commit();
+                });
                 everybody()
             }
             // Answered below the SDK: whoever comes here was not, and that must show.

@@ -35,6 +35,7 @@
 //! | `fault-bad-grant` | accepts with a grant on `a/#/b` |
 //! | `fault-deny-template` | accepts with a Deny on `${attr.missing}` |
 //! | `fault-flood` | 20,000 log lines and 20,000 host requests in the background, and accepts; the counter `flood_replies` counts answers |
+//! | `fault-spawn-panic` | a task in the background panics with such a payload; accepts |
 //! | `fault-drop-completer` | abandons the completer |
 //! | `fault-never` | keeps the completer and never answers |
 //! | `fault-twice` | Reject, then Accept at once, then Accept after 50 ms from another thread |

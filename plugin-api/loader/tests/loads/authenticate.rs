@@ -1,6 +1,7 @@
 //! Clients of a plugin that answers wrongly, late, twice or never.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gatemq_plugin_loader::{CallFailure, Options};
 use gatemq_types::{AuthOutcome, ReasonCode};
@@ -129,6 +130,19 @@ async fn a_hanging_future_is_dropped_when_its_caller_has_left() {
     until("the future is dropped", || recorder.counted("hang_dropped") == 1).await;
 }
 
+/// Promise 3: tasks in the background that panic, with payloads that panic, cost the plugin none of its threads.
+#[tokio::test]
+async fn promise_3_panicking_tasks_cost_no_threads() {
+    let recorder = Arc::new(Recorder::default());
+    let instance = try_start(TEST_FAULTS, json!({}), recorder.clone(), options()).await.unwrap();
+    for n in 1..=4 {
+        assert_eq!(word(&ask(&instance, "fault-spawn-panic").await), "accept", "{n}");
+        until("the panic is logged", || recorder.logged("a payload's panic on demand") == n).await;
+    }
+    accepted_soon(&instance, "panicking tasks").await;
+    assert_eq!(recorder.logged("a new one takes over"), 0);
+}
+
 /// Promise 6: calls under way are bounded, the refusal says so, and places become free again.
 #[tokio::test]
 async fn promise_6_calls_under_way_are_bounded() {
@@ -170,6 +184,20 @@ async fn promise_6_a_flood_delays_nobody() {
         accepted_soon(&instance, "a flood").await;
         until("every request ends", || recorder.counted("flood_replies") == 20_000).await;
         assert_eq!(recorder.logged("flood"), 20_000);
+    }
+}
+
+/// Guards that a plugin's log follows the host's level also after its lines were once not wanted.
+#[tokio::test]
+async fn the_log_level_may_change() {
+    let recorder = Arc::new(Recorder::default());
+    recorder.quiet.store(true, Ordering::Relaxed);
+    let instance = try_start(TEST_FAULTS, json!({}), recorder.clone(), options()).await.unwrap();
+    for (floods, wanted) in [(1, 0), (2, 20_000)] {
+        assert_eq!(word(&ask(&instance, "fault-flood").await), "accept");
+        until("the flood is over", || recorder.counted("flood_replies") == floods * 20_000).await;
+        assert_eq!(recorder.logged("flood"), wanted);
+        recorder.quiet.store(false, Ordering::Relaxed);
     }
 }
 

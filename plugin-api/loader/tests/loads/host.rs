@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use gatemq_types::service::{Request, ServiceError};
 use gatemq_types::{Action, ActionKind, AuthOutcome, Connect, Identity, Protocol, QoS, Transport};
 
 /// A fault has to show within this; a good client is given [`SOON`].
-pub(crate) const SHORT: Duration = Duration::from_millis(300);
+pub(crate) const SHORT: Duration = Duration::from_millis(600);
 /// In this time whatever is well must have happened, also on a machine with other things to do.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
@@ -47,6 +48,8 @@ pub(crate) struct Recorder {
     pub(crate) counts: Mutex<HashMap<String, u64>>,
     /// Whether requests are dropped instead of answered.
     pub(crate) drops_requests: bool,
+    /// Whether only errors are to be logged.
+    pub(crate) quiet: AtomicBool,
 }
 
 impl Recorder {
@@ -61,7 +64,7 @@ impl Recorder {
 
 impl Services for Recorder {
     fn log_level(&self) -> Level {
-        Level::Info
+        if self.quiet.load(Ordering::Relaxed) { Level::Error } else { Level::Info }
     }
     fn log(&self, level: Level, _: &str, message: &str) {
         self.lines.lock().unwrap().push((level, message.to_owned()));

@@ -150,7 +150,11 @@ fn promise_3_executables_are_refused() {
     let fixed = dir.path().join("fixed");
     cc("int main(void) { return 0; }", &fixed, &["-no-pie"]);
     assert_eq!(refused(&fixed), Reason::NotDynamic("an executable".into()));
-    assert_eq!(refused(&std::env::current_exe().unwrap()), Reason::NotDynamic("an executable".into()));
+    // These look like libraries; the second even has our symbol.
+    assert_eq!(refused(&std::env::current_exe().unwrap()), Reason::NoEntrySymbol);
+    let exporting = dir.path().join("exporting");
+    cc("char gatemq_plugin[4096] = \"?\"; int main(void) { return 0; }", &exporting, &["-pie", "-fPIE", "-rdynamic"]);
+    assert!(matches!(refused(&exporting), Reason::OtherAbi(_)));
     let object = dir.path().join("object.o");
     cc("int gatemq_plugin[4096];", &object, &["-c"]);
     assert_eq!(refused(&object), Reason::NotDynamic("an object file".into()));

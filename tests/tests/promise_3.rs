@@ -1,0 +1,199 @@
+//! Promise 3: a plugin cannot take the broker down by accident.
+
+use std::time::{Duration, Instant};
+
+use gatemq_tests::PATIENCE;
+use gatemq_tests::broker::{Broker, Setup};
+use gatemq_tests::client::{Client, Tls, Version};
+use gatemq_tests::pki::Pki;
+
+/// Within this the next client is served, whatever the plugin does with the last one.
+const SERVED: Duration = Duration::from_secs(1);
+
+/// Every fault that a client can ask `test-faults` for.
+const CLIENTS: &[&str] = &[
+    "fault-panic",
+    "fault-panic-payload",
+    "fault-hang",
+    "fault-late",
+    "fault-drop-panic",
+    "fault-unavailable",
+    "fault-next",
+    "fault-reject",
+    "fault-reject-success-code",
+    "fault-empty-tenant",
+    "fault-bad-grant",
+    "fault-deny-template",
+    "fault-flood",
+    "fault-drop-completer",
+    "fault-never",
+    "fault-twice",
+    "fault-accept-then-reject",
+    "fault-unknown-code",
+    "fault-zero-code",
+    "fault-accept-nobody",
+    "fault-block",
+    "fault-loop",
+];
+
+/// Every fault of `authorize` and `authorize_slow`.
+const TOPICS: &[&str] = &[
+    "ask/panic",
+    "ask/panic-payload",
+    "ask/unknown",
+    "ask/bad-status",
+    "ask/allow-but-failed",
+    "ask/slow-panic",
+    "ask/slow-hang",
+    "ask/slow-pending",
+    "ask/slow-loop",
+    "ask/hang",
+    "ask/loop",
+];
+
+struct Faulty {
+    broker: Broker,
+    tls: Tls,
+}
+
+impl Faulty {
+    fn setup(more: &str) -> (Setup, Tls) {
+        let pki = Pki::new("Acme");
+        let setup = Setup::new().mqtts("secure", &pki, "required", "").faults(&format!("timeout_ms = 500\n{more}"));
+        (setup, Tls::new(&pki, Some(&pki.client("tester"))))
+    }
+
+    fn start(more: &str) -> Faulty {
+        let (setup, tls) = Self::setup(more);
+        Faulty { broker: setup.tape().start(), tls }
+    }
+
+    fn open(&self, version: Version) -> Client {
+        Client::tls(self.broker.address("secure"), &self.tls, version).expect("TLS")
+    }
+
+    fn admitted(&self, version: Version, client_id: &str) -> Client {
+        Client::admitted(self.broker.address("secure"), &self.tls, version, client_id)
+    }
+
+    /// From the first byte of TCP to a CONNACK, and a question answered.
+    fn serves(&self, after: &str) {
+        let started = Instant::now();
+        let mut client = self.admitted(Version::V5, "next");
+        assert_eq!(client.subscribe("free", 0), 0, "after {after}");
+        let took = started.elapsed();
+        assert!(took < SERVED, "the next client after {after} waits for {took:?}");
+    }
+}
+
+/// Whatever happens to one client's `authenticate`, the next is served while it is happening and after it, within a second.
+#[test]
+fn promise_3_faults_in_authenticate_cost_one_client() {
+    let faulty = Faulty::start("config.late_ms = 1500");
+    for fault in CLIENTS {
+        let mut client = faulty.open(Version::V5);
+        client.send(&gatemq_tests::client::connect(Version::V5, fault, None)).unwrap();
+        faulty.serves(&format!("{fault} (under way)"));
+        client.packet();
+        faulty.serves(fault);
+    }
+    assert_eq!(faulty.broker.stop().code, Some(0));
+}
+
+/// Whatever happens to one client's question, the next client is served meanwhile, and its question is answered.
+#[test]
+fn promise_3_faults_in_authorize_cost_one_question() {
+    let faulty = Faulty::start("");
+    for fault in TOPICS {
+        let mut client = faulty.admitted(Version::V5, "asking");
+        client.publish(fault, 1, b"").unwrap();
+        faulty.serves(fault);
+        // Answered by DISCONNECT: its thread, if it has one, is known to be lost.
+        assert_eq!(client.packet().first, 0xE0, "{fault}");
+        assert_eq!(faulty.admitted(Version::V5, "asks").subscribe("ask/allow", 0), 0, "after {fault}");
+    }
+    assert_eq!(faulty.broker.stop().code, Some(0));
+}
+
+/// A plugin that keeps holding threads is fenced: told, never called again, and everything else goes on.
+#[test]
+fn promise_3_a_plugin_that_holds_threads_is_fenced() {
+    let mut faulty = Faulty::start("");
+    for _ in 0..4 {
+        let mut client = faulty.admitted(Version::V5, "asking");
+        client.publish("ask/hang", 1, b"").unwrap();
+        assert_eq!(client.packet().first, 0xE0);
+    }
+    faulty
+        .broker
+        .tape()
+        .wait_for("PluginFenced", |e| e["event"] == "PluginFenced" && e["fields"]["plugin"] == "faults");
+    let started = Instant::now();
+    assert_eq!(faulty.open(Version::V5).connect("next").unwrap(), 0x88);
+    assert!(started.elapsed() < SERVED);
+    assert_eq!(faulty.broker.stop().code, Some(0));
+}
+
+/// A plugin whose start fails, in whatever way, keeps a broker that requires it from starting, with one line that says so.
+#[test]
+fn promise_3_a_plugin_that_does_not_start_is_told() {
+    for fault in ["error", "panic", "panic_payload", "hang", "loop"] {
+        let (setup, _) = Faulty::setup(&format!("config.start = \"{fault}\""));
+        let ended = setup.try_start().err().unwrap_or_else(|| panic!("it starts with {fault}"));
+        assert_eq!(ended.code, Some(69), "{fault}: {}", ended.log);
+        assert!(
+            ended.log.lines().any(|l| l.contains("faults") && l.contains("libtest_faults.so")),
+            "{fault}: {}",
+            ended.log
+        );
+    }
+    for fault in ["panic", "panic_payload", "hang", "loop"] {
+        let (setup, _) = Faulty::setup(&format!("config.interest = \"{fault}\""));
+        let ended = setup.try_start().err().unwrap_or_else(|| panic!("it starts with interest = {fault}"));
+        assert_eq!(ended.code, Some(69), "{fault}: {}", ended.log);
+        assert!(ended.log.contains("faults"), "{fault}: {}", ended.log);
+    }
+    let (twin, tls) = Faulty::setup("config.start = \"slow\"\nconfig.interest = \"slow\"");
+    Faulty { broker: twin.tape().start(), tls }.serves("a slow start");
+}
+
+/// A collector that panics, hangs or loops costs its own events and nobody else anything; the other collector goes on.
+#[test]
+fn promise_3_faults_in_a_collector_cost_its_events() {
+    for fault in ["panic", "panic_payload", "hang", "loop"] {
+        let mut faulty = Faulty::start(&format!("config.collect = \"{fault}\""));
+        for n in 0..3 {
+            faulty.admitted(Version::V5, &format!("client-{n}"));
+        }
+        faulty.broker.tape().wait_for_client("ClientConnected", "client-2");
+        faulty.serves(fault);
+        assert_eq!(faulty.broker.stop().code, Some(0), "{fault}");
+    }
+}
+
+/// A plugin that does not stop, or whose destructor panics, does not keep the broker from stopping in good order.
+#[test]
+fn promise_3_faults_in_stop_and_drop_do_not_keep_the_broker() {
+    for method in ["stop", "drop"] {
+        for fault in ["panic", "panic_payload", "hang", "loop"] {
+            let faulty = Faulty::start(&format!("config.{method} = \"{fault}\""));
+            faulty.serves(method);
+            let started = Instant::now();
+            let ended = faulty.broker.stop();
+            assert_eq!(ended.code, Some(0), "{method} = {fault}: {}", ended.log);
+            assert!(started.elapsed() < PATIENCE / 2, "{method} = {fault} takes {:?}", started.elapsed());
+        }
+    }
+}
+
+/// A required plugin that is not ready keeps the listeners closed; one that becomes ready opens them.
+#[test]
+fn promise_3_faults_in_health_are_not_ready() {
+    for fault in ["panic", "panic_payload", "hang", "loop"] {
+        let (setup, tls) = Faulty::setup(&format!("config.health = \"{fault}\""));
+        match setup.tape().try_start() {
+            Err(ended) => assert_eq!(ended.code, Some(69), "{fault}: {}", ended.log),
+            Ok(broker) => panic!("{fault}: it is called ready: {}", { Faulty { broker, tls }.broker.log() }),
+        }
+    }
+}
