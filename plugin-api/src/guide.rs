@@ -40,14 +40,16 @@
 //! | method | thread | when it takes longer than the plugin's `timeout_ms` |
 //! |---|---|---|
 //! | `authenticate`, `exchange`, `refresh`, `authorize_slow` | the plugin's own runtime (two threads) | the client is refused, the future dropped at its next `await` |
-//! | `start`, `reconfigure`, `health`, `stop`, `authorize` | a call thread of this plugin | the caller is refused, the thread abandoned and replaced |
-//! | `interest`, `collect` | the collector's own thread | its rings fill, the oldest events are lost and told by `EventsLost` |
+//! | `start`, `reconfigure`, `health`, `stop`, `interest`, `authorize` | a call thread of this plugin | the caller is refused, the thread abandoned and replaced |
+//! | `collect` | the collector's own thread | its rings fill, the oldest events are lost and told by `EventsLost` |
 //!
-//! The fourth abandoned thread, or the fourth runtime whose threads are all held, fences the plugin until restart. So an
+//! With four call threads away the plugin's synchronous calls are refused until one comes back; the fourth runtime whose
+//! threads are all held fences its futures until restart. So an
 //! endless loop in a plugin costs clients of that plugin their admission, and nobody else anything but a core.
 //!
 //! In `async` methods wait with `.await`; blocking them for more than 400 ms costs a new runtime. Use
-//! `tokio::task::spawn_blocking` for what blocks.
+//! `tokio::task::spawn_blocking` for what blocks, and [`crate::Host::spawn`] for tasks that outlive a call: it contains
+//! their panics, which a bare `tokio::spawn` does only as long as the panic's payload does not panic in its turn.
 //!
 //! # Panics
 //!

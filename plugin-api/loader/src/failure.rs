@@ -27,8 +27,8 @@ pub enum CallFailure {
         /// The bound.
         calls_max: usize,
     },
-    /// It is not called any more until restart.
-    #[error("fenced until restart: {0} of its call threads did not come back")]
+    /// As many of its call threads as may be are away: it is not called until one comes back.
+    #[error("fenced: {0} of its call threads did not come back")]
     Fenced(usize),
     /// It was stopped, or does not have this role.
     #[error("not available: {0}")]

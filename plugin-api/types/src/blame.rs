@@ -19,6 +19,13 @@ pub enum Blame {
 }
 
 impl Blame {
+    const ALL: [Blame; 6] = [Blame::Peer, Blame::Limit, Blame::Policy, Blame::Plugin, Blame::Node, Blame::Broker];
+
+    /// By its name.
+    pub fn from_name(name: &str) -> Option<Blame> {
+        Blame::ALL.into_iter().find(|blame| blame.name() == name)
+    }
+
     /// Lower-case name, as in JSON.
     pub const fn name(self) -> &'static str {
         match self {

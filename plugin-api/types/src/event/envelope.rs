@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{EventKind, Fact};
+use super::{EventKind, Fact, Value};
 use crate::{Blame, Protocol, Transport};
 
 /// What sort of event it is. Collectors choose by class.
@@ -110,8 +110,14 @@ impl Event {
         self.fact.kind()
     }
 
-    /// Whose doing it was.
+    /// Whose doing it was: the fact's own field `blame` where it has one, else its kind's.
     pub fn blame(&self) -> Blame {
-        self.kind().blame()
+        let mut blame = self.kind().blame();
+        self.fact.fields(&mut |name, value| {
+            if let ("blame", Value::Text(text)) = (name, value) {
+                blame = Blame::from_name(text).unwrap_or(blame);
+            }
+        });
+        blame
     }
 }
