@@ -86,7 +86,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
             if dev {
                 tracing::warn!("--dev: for trying things out, on loopback");
             }
-            events.emit(None, Fact::NodeStarted { version: env!("CARGO_PKG_VERSION").into(), listeners: listeners.into() });
+            events.emit(
+                None,
+                Fact::NodeStarted { version: env!("CARGO_PKG_VERSION").into(), listeners: listeners.into() },
+            );
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
             events.emit(None, Fact::NodeStopping { reason: "signal".into() });
             ExitCode::SUCCESS
@@ -144,7 +147,11 @@ struct Running {
 type Bound = BTreeMap<String, (&'static str, SocketAddr)>;
 
 /// Binds everything first, then starts the workers, then accepts.
-fn start(config: &Config, node: &Arc<Node>, listeners: Vec<(Arc<Listener>, SocketAddr)>) -> Result<(Running, Bound), String> {
+fn start(
+    config: &Config,
+    node: &Arc<Node>,
+    listeners: Vec<(Arc<Listener>, SocketAddr)>,
+) -> Result<(Running, Bound), String> {
     let (mut sockets, mut bound) = (Vec::new(), Bound::new());
     for (listener, address) in listeners {
         let cannot = |e: std::io::Error| format!("listener {}: {address} cannot be bound: {e}", listener.name);

@@ -10,8 +10,9 @@ use crate::config::{Log, LogFormat};
 /// # Errors
 /// The level is no level and no filter.
 pub(crate) fn init(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|e| format!("log.level: {:?} is neither a level (error, warn, info, debug, trace) nor a filter: {e}", log.level))?;
+    let filter = EnvFilter::try_new(&log.level).map_err(|e| {
+        format!("log.level: {:?} is neither a level (error, warn, info, debug, trace) nor a filter: {e}", log.level)
+    })?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match log.format {
         LogFormat::Text => lines.with_ansi(false).try_init(),

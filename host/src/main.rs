@@ -39,7 +39,11 @@ fn main() -> ExitCode {
     let sources = |args: SourceArgs| Sources::of_process(args.config, args.set);
     match cli.command {
         Command::Version => {
-            println!("gatemq {} (plugin interface {})", env!("CARGO_PKG_VERSION"), gatemq_plugin_loader::INTERFACE_VERSION);
+            println!(
+                "gatemq {} (plugin interface {})",
+                env!("CARGO_PKG_VERSION"),
+                gatemq_plugin_loader::INTERFACE_VERSION
+            );
             ExitCode::SUCCESS
         }
         Command::Keys => {

@@ -11,7 +11,9 @@ use std::path::Path;
 pub(crate) fn write(file: &Path, listeners: &BTreeMap<String, (&'static str, SocketAddr)>) -> std::io::Result<()> {
     let listeners: serde_json::Map<String, serde_json::Value> = listeners
         .iter()
-        .map(|(name, (kind, address))| (name.clone(), serde_json::json!({"kind": kind, "address": address.to_string()})))
+        .map(|(name, (kind, address))| {
+            (name.clone(), serde_json::json!({"kind": kind, "address": address.to_string()}))
+        })
         .collect();
     let text = serde_json::json!({"pid": std::process::id(), "listeners": listeners}).to_string();
     let beside = file.with_extension("new");

@@ -80,7 +80,9 @@ impl Certificate {
         };
         for extension in x509.extensions() {
             match extension.parsed_extension() {
-                ParsedExtension::SubjectAlternativeName(san) => san.general_names.iter().for_each(|n| certificate.add(n)),
+                ParsedExtension::SubjectAlternativeName(san) => {
+                    san.general_names.iter().for_each(|n| certificate.add(n))
+                }
                 ParsedExtension::KeyUsage(usage) => certificate.key_usage = usage.flags,
                 _ => {}
             }

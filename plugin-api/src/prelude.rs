@@ -1,9 +1,9 @@
 //! What most plugins name: `use gatemq_plugin_api::prelude::*;`
 
 pub use crate::{
-    Action, ActionKind, Actions, AuthExchange, AuthOutcome, AuthProvider, Certificate, Class, Connect, Der, Effect, Event,
-    EventCollector, EventKind, Grant, Health, Host, Identity, Interest, Plugin, QoS, ReasonCode, ReconfigureError, Session,
-    StartError, Value, Verdict, export_plugin,
+    Action, ActionKind, Actions, AuthExchange, AuthOutcome, AuthProvider, Certificate, Class, Connect, Der, Effect,
+    Event, EventCollector, EventKind, Grant, Health, Host, Identity, Interest, Plugin, QoS, ReasonCode,
+    ReconfigureError, Session, StartError, Value, Verdict, export_plugin,
 };
 pub use serde::Deserialize;
 

@@ -138,10 +138,21 @@ impl Setup {
     /// # Panics
     /// When it does neither within [`PATIENCE`].
     pub fn try_start(self) -> Result<Broker, Ended> {
+        self.try_start_within(PATIENCE)
+    }
+
+    /// As [`Setup::try_start`], for a broker that takes its time.
+    ///
+    /// # Errors
+    /// It ended instead.
+    ///
+    /// # Panics
+    /// When it does neither within `patience`.
+    pub fn try_start_within(self, patience: Duration) -> Result<Broker, Ended> {
         let ready_file = self.directory().join("ready.json");
         let mut process = self.spawn("run", &ready_file);
         let mut ready = None;
-        let ended = wait_for("the broker is ready, or ends", PATIENCE, || {
+        let ended = wait_for("the broker is ready, or ends", patience, || {
             // Asked before the file is looked for: whoever wrote it and ended is seen as ready first.
             let ended = process.child.try_wait().expect("the process is ours");
             ready = std::fs::read(&ready_file).ok();

@@ -7,7 +7,7 @@ use gatemq_tests::client::{Client, Packet, Received, Tls, Version};
 use gatemq_tests::pki::Pki;
 
 /// Long for a plugin, short for a test.
-const TIMEOUT: &str = "timeout_ms = 500\n";
+const TIMEOUT: &str = "timeout_ms = 1000\n";
 
 /// Every answer of `authenticate` that is none, by the client id that `test-faults` knows.
 const NO_ANSWER: &[&str] = &[
@@ -98,7 +98,7 @@ fn promise_1_dev_listens_on_loopback_only() {
 #[test]
 fn promise_1_no_answer_admits_nobody() {
     for version in Version::ALL {
-        let mut faulty = Faulty::start("config.late_ms = 1500");
+        let mut faulty = Faulty::start("config.late_ms = 3000");
         for fault in NO_ANSWER {
             assert_eq!(faulty.code(version, fault), version.connack(0x88), "{fault}");
             let refused = faulty.broker.tape().wait_for_client("ClientRefused", fault);

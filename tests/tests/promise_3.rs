@@ -59,7 +59,7 @@ struct Faulty {
 impl Faulty {
     fn setup(more: &str) -> (Setup, Tls) {
         let pki = Pki::new("Acme");
-        let setup = Setup::new().mqtts("secure", &pki, "required", "").faults(&format!("timeout_ms = 500\n{more}"));
+        let setup = Setup::new().mqtts("secure", &pki, "required", "").faults(&format!("timeout_ms = 1000\n{more}"));
         (setup, Tls::new(&pki, Some(&pki.client("tester"))))
     }
 
@@ -89,7 +89,7 @@ impl Faulty {
 /// Whatever happens to one client's `authenticate`, the next is served while it is happening and after it, within a second.
 #[test]
 fn promise_3_faults_in_authenticate_cost_one_client() {
-    let faulty = Faulty::start("config.late_ms = 1500");
+    let faulty = Faulty::start("config.late_ms = 3000");
     for fault in CLIENTS {
         let mut client = faulty.open(Version::V5);
         client.send(&gatemq_tests::client::connect(Version::V5, fault, None)).unwrap();
@@ -115,46 +115,89 @@ fn promise_3_faults_in_authorize_cost_one_question() {
     assert_eq!(faulty.broker.stop().code, Some(0));
 }
 
-/// A plugin that keeps holding threads is fenced: told, never called again, and everything else goes on.
+/// A plugin that keeps holding the threads of its questions is fenced: told, not asked again, and everything else goes on.
 #[test]
-fn promise_3_a_plugin_that_holds_threads_is_fenced() {
+fn promise_3_a_plugin_that_holds_call_threads_is_fenced() {
     let mut faulty = Faulty::start("");
-    for _ in 0..4 {
+    for n in 0..4 {
+        assert_eq!(faulty.admitted(Version::V5, "asks").subscribe("ask/allow", 0), 0, "after {n} threads");
         let mut client = faulty.admitted(Version::V5, "asking");
         client.publish("ask/hang", 1, b"").unwrap();
         assert_eq!(client.packet().first, 0xE0);
     }
+    let started = Instant::now();
+    assert_eq!(faulty.admitted(Version::V5, "asks").subscribe("ask/allow", 0), 0x83);
+    assert!(started.elapsed() < SERVED);
     faulty
         .broker
         .tape()
         .wait_for("PluginFenced", |e| e["event"] == "PluginFenced" && e["fields"]["plugin"] == "faults");
-    let started = Instant::now();
-    assert_eq!(faulty.open(Version::V5).connect("next").unwrap(), 0x88);
-    assert!(started.elapsed() < SERVED);
     assert_eq!(faulty.broker.stop().code, Some(0));
 }
 
-/// A plugin whose start fails, in whatever way, keeps a broker that requires it from starting, with one line that says so.
+/// The same for the threads that its futures run on.
+#[test]
+fn promise_3_a_plugin_that_holds_its_runtimes_is_fenced() {
+    let mut faulty = Faulty::start("");
+    for n in 0..4 {
+        faulty.serves(&format!("{n} runtimes"));
+        let mut held: Vec<Client> = (0..2).map(|_| faulty.open(Version::V5)).collect();
+        for client in &mut held {
+            client.send(&gatemq_tests::client::connect(Version::V5, "fault-block", None)).unwrap();
+        }
+        for client in &mut held {
+            assert_eq!(client.packet().body[1], 0x88);
+        }
+    }
+    let started = Instant::now();
+    assert_eq!(faulty.open(Version::V5).connect("next").unwrap(), 0x88);
+    assert!(started.elapsed() < SERVED);
+    let refused = faulty.broker.tape().wait_for_client("ClientRefused", "next");
+    assert!(refused["fields"]["reason"].as_str().unwrap().contains("fenced"), "{refused}");
+    assert_eq!(faulty.broker.stop().code, Some(0));
+}
+
+/// A plugin that fails to start, or to say what it wants to see, keeps a broker that requires it from starting, with one line
+/// that says so. The twin only takes its time.
 #[test]
 fn promise_3_a_plugin_that_does_not_start_is_told() {
-    for fault in ["error", "panic", "panic_payload", "hang", "loop"] {
-        let (setup, _) = Faulty::setup(&format!("config.start = \"{fault}\""));
-        let ended = setup.try_start().err().unwrap_or_else(|| panic!("it starts with {fault}"));
-        assert_eq!(ended.code, Some(69), "{fault}: {}", ended.log);
-        assert!(
-            ended.log.lines().any(|l| l.contains("faults") && l.contains("libtest_faults.so")),
-            "{fault}: {}",
-            ended.log
-        );
+    for (method, fault) in [
+        ("start", "error"),
+        ("start", "panic"),
+        ("start", "panic_payload"),
+        ("interest", "panic"),
+        ("interest", "panic_payload"),
+        ("interest", "hang"),
+        ("interest", "loop"),
+    ] {
+        let (setup, _) = Faulty::setup(&format!("config.{method} = \"{fault}\""));
+        let ended = setup.try_start().err().unwrap_or_else(|| panic!("it starts with {method} = {fault}"));
+        assert_eq!(ended.code, Some(69), "{method} = {fault}: {}", ended.log);
+        assert!(ended.log.lines().any(|line| line.contains("plugin faults")), "{method} = {fault}: {}", ended.log);
     }
-    for fault in ["panic", "panic_payload", "hang", "loop"] {
-        let (setup, _) = Faulty::setup(&format!("config.interest = \"{fault}\""));
-        let ended = setup.try_start().err().unwrap_or_else(|| panic!("it starts with interest = {fault}"));
-        assert_eq!(ended.code, Some(69), "{fault}: {}", ended.log);
-        assert!(ended.log.contains("faults"), "{fault}: {}", ended.log);
-    }
-    let (twin, tls) = Faulty::setup("config.start = \"slow\"\nconfig.interest = \"slow\"");
+    let (twin, tls) = Faulty::setup("config.start = \"slow\"\nconfig.interest = \"slow\"\nconfig.health = \"slow\"");
     Faulty { broker: twin.tape().start(), tls }.serves("a slow start");
+}
+
+/// A required plugin whose start hangs, or that is never ready, keeps the listeners closed, and at last the broker from
+/// starting. All at once, since each waits for the half minute that a plugin has.
+#[test]
+fn promise_3_a_plugin_that_is_never_ready_keeps_the_listeners_closed() {
+    std::thread::scope(|all| {
+        for (method, fault) in [("start", "hang"), ("health", "error"), ("health", "panic"), ("health", "hang")] {
+            all.spawn(move || {
+                let (setup, _) = Faulty::setup(&format!("config.{method} = \"{fault}\""));
+                let ended = setup.try_start_within(3 * PATIENCE).err();
+                let ended = ended.unwrap_or_else(|| panic!("{method} = {fault}: it is called ready"));
+                assert_eq!(ended.code, Some(69), "{method} = {fault}: {}", ended.log);
+                assert!(
+                    ended.log.lines().any(|line| line.contains("plugin faults")),
+                    "{method} = {fault}: {}",
+                    ended.log
+                );
+            });
+        }
+    });
 }
 
 /// A collector that panics, hangs or loops costs its own events and nobody else anything; the other collector goes on.
@@ -182,18 +225,6 @@ fn promise_3_faults_in_stop_and_drop_do_not_keep_the_broker() {
             let ended = faulty.broker.stop();
             assert_eq!(ended.code, Some(0), "{method} = {fault}: {}", ended.log);
             assert!(started.elapsed() < PATIENCE / 2, "{method} = {fault} takes {:?}", started.elapsed());
-        }
-    }
-}
-
-/// A required plugin that is not ready keeps the listeners closed; one that becomes ready opens them.
-#[test]
-fn promise_3_faults_in_health_are_not_ready() {
-    for fault in ["panic", "panic_payload", "hang", "loop"] {
-        let (setup, tls) = Faulty::setup(&format!("config.health = \"{fault}\""));
-        match setup.tape().try_start() {
-            Err(ended) => assert_eq!(ended.code, Some(69), "{fault}: {}", ended.log),
-            Ok(broker) => panic!("{fault}: it is called ready: {}", { Faulty { broker, tls }.broker.log() }),
         }
     }
 }

@@ -17,8 +17,18 @@ use crate::Hasher;
 pub struct GrantTable {
     lists_max: usize,
     hasher: Hasher,
-    lists: Mutex<HashTable<(u64, Weak<Grants>)>>,
+    lists: Mutex<Lists>,
 }
+
+/// Lists by hash, those that nobody has any more among them until they are swept.
+#[derive(Default)]
+struct Lists {
+    table: HashTable<(u64, Weak<Grants>)>,
+    sweep_at: usize,
+}
+
+/// Fewer lists than this are not worth a sweep.
+const SWEEP_MIN: usize = 64;
 
 impl GrantTable {
     /// Knows none yet.
@@ -32,20 +42,27 @@ impl GrantTable {
     /// The first rule that is malformed.
     pub fn compile(&self, grants: &[Grant]) -> Result<Arc<Grants>, GrantError> {
         let hash = self.hasher.hash_one(grants);
-        if let Some(known) = find(&self.lists.lock(), hash, grants) {
+        if let Some(known) = find(&self.lists.lock().table, hash, grants) {
             return Ok(known);
         }
         // Without the lock: a long list of one client must not keep the others waiting.
         let compiled = Arc::new(Grants::compile(grants)?);
         let mut lists = self.lists.lock();
-        if let Some(known) = find(&lists, hash, grants) {
+        let Lists { table, sweep_at } = &mut *lists;
+        if let Some(known) = find(table, hash, grants) {
             return Ok(known);
         }
-        if lists.len() >= self.lists_max {
-            lists.retain(|(_, list)| list.strong_count() > 0);
+        // The same list that nobody had any more comes back: one entry, not one for each time.
+        while let Ok(gone) = table.find_entry(hash, |(known, list)| *known == hash && list.strong_count() == 0) {
+            gone.remove();
         }
-        if lists.len() < self.lists_max {
-            lists.insert_unique(hash, (hash, Arc::downgrade(&compiled)), |(hash, _)| *hash);
+        // Each sweep is paid for by as many lists that came since the last one.
+        if table.len() >= (*sweep_at).min(self.lists_max) {
+            table.retain(|(_, list)| list.strong_count() > 0);
+            *sweep_at = (table.len() * 2).max(SWEEP_MIN);
+        }
+        if table.len() < self.lists_max {
+            table.insert_unique(hash, (hash, Arc::downgrade(&compiled)), |(hash, _)| *hash);
         }
         Ok(compiled)
     }
@@ -78,6 +95,21 @@ mod tests {
         for n in 0..100 {
             table.compile(&list(n)).unwrap();
         }
-        assert!(table.lists.lock().len() <= 2);
+        assert!(table.lists.lock().table.len() <= 2);
+    }
+
+    /// Guards against what a connect storm showed: a list that comes and goes left an entry behind each time, and every
+    /// look-up walked them all.
+    #[test]
+    fn a_list_that_comes_and_goes_leaves_nothing_behind() {
+        let table = GrantTable::new(100_000);
+        for _ in 0..1000 {
+            drop(table.compile(&[Grant::allow(Actions::ALL, "a/#")]).unwrap());
+        }
+        assert_eq!(table.lists.lock().table.len(), 1);
+        for n in 0..10_000 {
+            drop(table.compile(&[Grant::allow(Actions::ALL, format!("{n}/#"))]).unwrap());
+        }
+        assert!(table.lists.lock().table.len() <= 2 * SWEEP_MIN);
     }
 }

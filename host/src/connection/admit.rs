@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatemq_broker::Home;
+use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{ExpectConnect, ExpectDecision};
 use gatemq_mqtt::packet::{connack, connect};
-use gatemq_mqtt::PacketLimits;
 use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{CloseReason, Tls};
 use tokio::net::TcpStream;
@@ -180,7 +180,7 @@ impl Stranger {
                 Err(_) => return,
             }
         }
-        self.stream.finish(&unsent);
+        self.stream.finish(&unsent, false);
     }
 }
 

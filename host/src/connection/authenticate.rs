@@ -7,9 +7,9 @@ use gatemq_broker::identity::Parts;
 use gatemq_broker::{Identity, Session, SessionKey, SessionLimits, Values, Verdicts};
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::ExpectDecision;
+use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_mqtt::packet::connect::Connect as Packet;
-use gatemq_mqtt::keepalive;
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
 use gatemq_types::event::Fact;
 use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
@@ -274,7 +274,8 @@ fn bind(
     packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
     packets.topic_levels_max = as_u16(limits.topic_levels_max);
     let mut peer = stranger.peer.clone();
-    (peer.tenant, peer.user, peer.client_id) = (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
+    (peer.tenant, peer.user, peer.client_id) =
+        (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
     given.client_id = Some(client_id);
     let now_ms = worker.now_ms.get();

@@ -279,7 +279,8 @@ impl Connection {
             return Ok(());
         }
         let mut more = std::mem::take(&mut hot.reply);
-        let encrypted = self.stream.encrypt(&more, &mut hot.cipher).map_err(|_| Ending::of(CloseReason::TransportFailed))?;
+        let encrypted =
+            self.stream.encrypt(&more, &mut hot.cipher).map_err(|_| Ending::of(CloseReason::TransportFailed))?;
         self.unsent.extend_from_slice(encrypted.unwrap_or(&more));
         more.clear();
         hot.reply = more;
@@ -341,6 +342,6 @@ impl Connection {
         if let Ok(encrypted) = self.stream.encrypt(&last, &mut hot.cipher) {
             self.unsent.extend_from_slice(encrypted.unwrap_or(&last));
         }
-        self.stream.finish(&self.unsent);
+        self.stream.finish(&self.unsent, !ending.is_told());
     }
 }

@@ -40,7 +40,12 @@ impl Stream {
     }
 
     /// Reads plaintext; 0 bytes is the end.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context, into: &mut [u8], cipher: &mut Cipher) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context,
+        into: &mut [u8],
+        cipher: &mut Cipher,
+    ) -> Poll<io::Result<usize>> {
         let (tcp, tls) = match self {
             Stream::Plain(tcp) => return poll_into(tcp, cx, into),
             Stream::Tls(tcp, tls) => (tcp, tls),
@@ -119,10 +124,11 @@ impl Stream {
     }
 
     /// Says goodbye as far as the socket takes it, after `unsent`, and closes so that it arrives: a socket closed with
-    /// unread bytes is reset, and what was sent last is lost. Waits for nothing.
-    pub(crate) fn finish(self, unsent: &[u8]) {
+    /// unread bytes is reset, and what was sent last is lost. Waits for nothing. Nobody is told who has `left`.
+    pub(crate) fn finish(self, unsent: &[u8], left: bool) {
         let (tcp, mut last) = match self {
             Stream::Plain(tcp) => (tcp, Vec::new()),
+            Stream::Tls(tcp, _) if left => (tcp, Vec::new()),
             Stream::Tls(tcp, mut tls) => {
                 tls.send_close_notify();
                 let mut cipher = Cipher { read: Box::default(), write: Vec::new() };
@@ -134,9 +140,10 @@ impl Stream {
         if !unsent.is_empty() {
             last.splice(0..0, unsent.iter().copied());
         }
-        if !last.is_empty() {
-            let _ = tcp.try_write(&last);
+        if last.is_empty() {
+            return;
         }
+        let _ = tcp.try_write(&last);
         let Ok(tcp) = tcp.into_std() else { return };
         if tcp.shutdown(std::net::Shutdown::Write).is_err() {
             return;

@@ -70,7 +70,9 @@ mod tests {
     #[test]
     fn promise_6_a_full_ring_drops_its_oldest_and_counts() {
         let ring = Ring::new(2);
-        (1..=5).for_each(|n| drop(ring.push(event(n))));
+        for n in 1..=5 {
+            ring.push(event(n));
+        }
         assert_eq!(ring.take_lost(), Some(Lost { from: 1, to: 3, count: 3 }));
         assert_eq!(ring.take_lost(), None);
         let left: Vec<u64> = std::iter::from_fn(|| ring.pop()).map(|e| e.sequence).collect();

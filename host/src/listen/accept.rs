@@ -1,12 +1,13 @@
 //! The thread that accepts for a listener.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gatemq_types::event::{Fact, Peer};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 
 use super::Listener;
 use crate::node::Node;
@@ -32,10 +33,11 @@ impl Accepting {
         let (accepting, flag) = (socket.clone(), stopping.clone());
         let thread = std::thread::Builder::new().name(format!("accept-{}", listener.name)).spawn(move || {
             while !flag.load(Ordering::SeqCst) {
-                match accepting.accept() {
-                    Ok((socket, remote)) => hand_over(&node, &listener, socket, remote.as_socket()),
+                // Non-blocking from the first: no system call of its own for it.
+                match acceptfrom_with(&*accepting, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                    Ok((socket, remote)) => hand_over(&node, &listener, socket.into(), remote),
                     Err(_) if flag.load(Ordering::SeqCst) => return,
-                    Err(e) => accept_failed(&listener, &e),
+                    Err(e) => accept_failed(&listener, &e.into()),
                 }
             }
         })?;
@@ -60,19 +62,15 @@ fn accept_failed(listener: &Listener, e: &std::io::Error) {
     std::thread::sleep(EXHAUSTED_WAIT);
 }
 
-fn hand_over(node: &Node, listener: &Arc<Listener>, socket: socket2::Socket, remote: Option<SocketAddr>) {
-    let Some(remote) = remote else { return };
+fn hand_over(node: &Node, listener: &Arc<Listener>, socket: TcpStream, remote: Option<SocketAddrAny>) {
+    let Some(remote) = remote.and_then(|r| SocketAddr::try_from(r).ok()) else { return };
     if !listener.enter() {
         let peer = peer(listener, 0, remote);
         node.events.emit(Some(&Arc::new(peer)), Fact::ConnectionRefused { reason: "connections_max".into() });
         return;
     }
-    if let Err(e) = socket.set_nonblocking(true) {
-        listener.leave();
-        return accept_failed(listener, &e);
-    }
     let worker = node.least_loaded();
-    let accepted = Accepted { socket: socket.into(), remote, listener: listener.clone() };
+    let accepted = Accepted { socket, remote, listener: listener.clone() };
     node.send(worker, |mail| mail.sockets.push(accepted));
 }
 

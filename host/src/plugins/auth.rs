@@ -52,18 +52,26 @@ impl AuthChain {
         let Some(order) = order else {
             return match providers.len() {
                 0 if dev => Ok(AuthChain { providers, dev }),
-                0 => Err("auth: no auth provider is loaded, so nobody could be admitted; configure one in [plugins.NAME], \
+                0 => Err(
+                    "auth: no auth provider is loaded, so nobody could be admitted; configure one in [plugins.NAME], \
                           or start with --dev to try things out on loopback"
-                    .into()),
+                        .into(),
+                ),
                 1 => Ok(AuthChain { providers, dev: false }),
                 _ => Err(format!("auth.chain: give the order in which the auth providers are asked: {}", names())),
             };
         };
         if let Some(missing) = order.iter().find(|name| !providers.iter().any(|p| p.name() == *name)) {
-            return Err(format!("auth.chain: {missing:?} is not an auth provider that is loaded (those are: {})", names()));
+            return Err(format!(
+                "auth.chain: {missing:?} is not an auth provider that is loaded (those are: {})",
+                names()
+            ));
         }
         if let Some(left_out) = providers.iter().find(|p| !order.iter().any(|name| name == p.name())) {
-            return Err(format!("auth.chain: {:?} is loaded but not in the chain; add it, or remove it", left_out.name()));
+            return Err(format!(
+                "auth.chain: {:?} is loaded but not in the chain; add it, or remove it",
+                left_out.name()
+            ));
         }
         if order.is_empty() {
             return Err("auth.chain: it is empty, so nobody could be admitted".into());

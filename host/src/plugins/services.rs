@@ -77,11 +77,21 @@ impl Services for InstanceServices {
         }
         // `message` is escaped: it may hold what a peer said.
         match level {
-            Level::Error => tracing::error!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
-            Level::Warn => tracing::warn!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
-            Level::Info => tracing::info!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
-            Level::Debug => tracing::debug!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
-            Level::Trace => tracing::trace!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug()),
+            Level::Error => {
+                tracing::error!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
+            }
+            Level::Warn => {
+                tracing::warn!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
+            }
+            Level::Info => {
+                tracing::info!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
+            }
+            Level::Debug => {
+                tracing::debug!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
+            }
+            Level::Trace => {
+                tracing::trace!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! What a turn of a connection needs, owned by the worker and borrowed once per turn.
 
-use gatemq_broker::session::Ack;
-use gatemq_broker::{Out, TopicCache};
 use crate::connection::stream::Cipher;
 use crate::node::Node;
+use gatemq_broker::session::Ack;
+use gatemq_broker::{Out, TopicCache};
 
 /// Bytes read at once.
 const SCRATCH_BYTES: usize = 64 << 10;

@@ -112,14 +112,15 @@ fn admitted(broker: &Broker, pki: &Pki, shown: &Credentials, client_id: &str) ->
 fn chain_in_log(broker: &Broker, sent: &Credentials) -> Result<String, String> {
     broker.wait_for_log("the verified path", |line| line.contains("verified path"));
     let log = broker.log();
-    let lines: Vec<&str> = log.lines().filter(|l| l.contains("auth_certificate")).collect();
+    let lines: Vec<String> =
+        log.lines().filter(|l| l.contains("from=\"auth_certificate\"")).map(|l| l.replace("\\\"", "\"")).collect();
     for (n, der) in sent.chain.iter().enumerate() {
         let sha256 = hex(&Sha256::digest(der));
         if !lines.iter().any(|l| l.contains(&sha256) && l.contains(&format!("n={n}")) && l.contains("verified=true")) {
             return Err(format!("certificate {n} ({sha256}) is not among\n{}", lines.join("\n")));
         }
     }
-    let path = lines.iter().find(|l| l.contains("verified path")).copied().unwrap_or_default();
+    let path = lines.iter().find(|l| l.contains("verified path")).map_or("", String::as_str);
     if !path.contains("[0, 1, 2]") || !path.contains("Acme Root") {
         return Err(format!("another path or anchor: {path}"));
     }

@@ -38,7 +38,8 @@ pub(crate) fn run(long: bool) -> ExitCode {
     };
     steps.run("tests", &mut with_binaries(tests));
     steps.run("documentation tests", &mut with_binaries(at_root("test", &["--workspace", "--doc"])));
-    let mut demo = Command::new(std::env::current_exe().expect("this program has a path"));
+    // Not ourselves: the build may have put another file in our place.
+    let mut demo = Command::new(target_directory().join(profile()).join("xtask"));
     demo.args(["dev", "--demo"]);
     steps.run("demo", &mut with_binaries(demo));
     if long {

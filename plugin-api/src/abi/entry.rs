@@ -5,8 +5,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use abi_stable::std_types::{ROption, RResult, RSlice, RStr};
 use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr};
 
 use super::convert;
 use super::v1_0::{
@@ -204,9 +204,9 @@ impl<P: AuthProvider> Entry<P> {
         let started = contained(|| {
             let (running, session) = (Self::running(instance), Session::owned(session));
             let action = OwnedAction::new(action);
-            running.clone().answer(completer, async move {
-                running.plugin().authorize_slow(&session, &action.action()).await
-            });
+            running
+                .clone()
+                .answer(completer, async move { running.plugin().authorize_slow(&session, &action.action()).await });
         });
         if let Err(panic) = started {
             completer.abandon(Status::panicked(panic));

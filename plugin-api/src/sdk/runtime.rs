@@ -87,10 +87,13 @@ impl Runtime {
         if state.waiting.len() >= QUEUE_MAX {
             return Err(format!("{QUEUE_MAX} calls wait already"));
         }
-        Self::current(&mut state)?;
+        let begin = self.begin_one(Self::current(&mut state)?);
         state.waiting.push_back(make());
-        self.begin_one(&mut state)?;
         self.watch(&mut state);
+        // Not under the lock, which the woken thread wants first. A runtime that is replaced meanwhile drops the task; the
+        // call waits already, and begins on the new one.
+        drop(state);
+        begin();
         Ok(())
     }
 
@@ -104,18 +107,18 @@ impl Runtime {
         }
     }
 
-    /// Spawns a task that takes the call which has waited longest.
-    fn begin_one(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
-        let generation = Self::current(state)?;
+    /// Spawns, when it is called, a task that takes the call which has waited longest.
+    fn begin_one(self: &Arc<Self>, generation: &Generation) -> impl FnOnce() + use<> {
         let (shared, busy) = (self.clone(), generation.busy.clone());
-        generation.spawn(async move {
+        let handle = generation.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        let task = async move {
             let call = shared.lock().waiting.pop_front();
             let Some(call) = call else { return };
             busy.fetch_add(1, Ordering::Relaxed);
             call().await;
             busy.fetch_sub(1, Ordering::Relaxed);
-        });
-        Ok(())
+        };
+        move || drop(handle.map(|handle| handle.spawn(task)))
     }
 
     /// Starts the watch with the first call; wakes it otherwise.
@@ -182,10 +185,10 @@ impl Runtime {
                 std::mem::take(&mut state.waiting)
             }
             _ => {
-                for _ in 0..state.waiting.len() {
-                    if self.begin_one(&mut state).is_err() {
-                        break;
-                    }
+                let waiting = state.waiting.len();
+                // Where no new runtime can be had, the next call tries again.
+                if let Ok(generation) = Self::current(&mut state) {
+                    (0..waiting).for_each(|_| self.begin_one(generation)());
                 }
                 VecDeque::new()
             }

@@ -81,6 +81,11 @@ impl Verdict {
 
     /// Denies this one with `Not authorized`.
     pub fn deny(reason: impl Into<String>) -> Self {
-        Verdict::Deny { code: ReasonCode::NOT_AUTHORIZED, reason: reason.into(), disconnect: false, ttl: Duration::ZERO }
+        Verdict::Deny {
+            code: ReasonCode::NOT_AUTHORIZED,
+            reason: reason.into(),
+            disconnect: false,
+            ttl: Duration::ZERO,
+        }
     }
 }

@@ -54,7 +54,12 @@ impl Plugin for AuthCertificate {
             return Err(StartError("rules: there is none, so nobody would be admitted; give at least one".into()));
         }
         let tenants = |name: &str| config.anchors.contains_key(name);
-        let rules = config.rules.into_iter().enumerate().map(|(n, r)| Rule::new(n + 1, r, &tenants)).collect::<Result<_, _>>()?;
+        let rules = config
+            .rules
+            .into_iter()
+            .enumerate()
+            .map(|(n, r)| Rule::new(n + 1, r, &tenants))
+            .collect::<Result<_, _>>()?;
         Ok(AuthCertificate { anchors, rules })
     }
 }
@@ -86,7 +91,15 @@ fn report(connect: &Connect, tls: &Tls) {
         let subject = Certificate::parse(der).map_or_else(|e| e.to_string(), |c| c.subject);
         let sha256 = hex(&Sha256::digest(der.as_bytes()));
         let verified = tls.path.contains(&u32::try_from(n).unwrap_or(u32::MAX));
-        tracing::debug!(connection = connect.connection, n, subject, sha256, bytes = der.as_bytes().len(), verified, "certificate");
+        tracing::debug!(
+            connection = connect.connection,
+            n,
+            subject,
+            sha256,
+            bytes = der.as_bytes().len(),
+            verified,
+            "certificate"
+        );
     }
     let anchor = tls.anchor.as_ref().map_or("", |a| a.subject.as_str());
     let spki_sha256 = tls.anchor.as_ref().map_or_else(String::new, |a| hex(&a.spki_sha256));

@@ -62,7 +62,8 @@ impl<'a> Shown<'a> {
         let (mut filled, mut rest) = (String::new(), template);
         while let Some(at) = rest.find("${") {
             filled.push_str(&rest[..at]);
-            let (name, after) = rest[at + 2..].split_once('}').ok_or_else(|| format!("{template:?} has no closing brace"))?;
+            let (name, after) =
+                rest[at + 2..].split_once('}').ok_or_else(|| format!("{template:?} has no closing brace"))?;
             filled.push_str(&self.value(name)?);
             rest = after;
         }
@@ -161,7 +162,8 @@ impl Rule {
 fn check_template(template: &str) -> Result<(), String> {
     let mut rest = template;
     while let Some(at) = rest.find("${") {
-        let (name, after) = rest[at + 2..].split_once('}').ok_or_else(|| format!("{template:?} has no closing brace"))?;
+        let (name, after) =
+            rest[at + 2..].split_once('}').ok_or_else(|| format!("{template:?} has no closing brace"))?;
         if !NAMES.contains(&name) {
             return Err(format!("{template:?}: ${{{name}}} is none of {}", NAMES.join(", ")));
         }
@@ -237,7 +239,8 @@ mod tests {
     #[test]
     fn a_value_that_is_not_there_exactly_once_admits_nobody() {
         let config: RuleConfig =
-            serde_json::from_str(r##"{"user": "u-${cert.cn}", "grants": [{"allow": ["all"], "filter": "#"}]}"##).unwrap();
+            serde_json::from_str(r##"{"user": "u-${cert.cn}", "grants": [{"allow": ["all"], "filter": "#"}]}"##)
+                .unwrap();
         let rule = Rule::new(1, config, &|_| true).unwrap_or_else(|e| panic!("{e}"));
         for (names, accepted) in [(&["x"][..], true), (&["x", "y"], false), (&[], false), (&[""], false)] {
             let certificate = certificate(names);

@@ -8,7 +8,7 @@ mod identity;
 mod outcome;
 mod service;
 
-pub use client::{connect_from, connect_to, without_secrets, wipe};
+pub use client::{connect_from, connect_to, wipe, without_secrets};
 pub use identity::{identity_from, identity_to};
 pub use outcome::{UnknownCode, outcome_from, outcome_to, verdict_from, verdict_to};
 pub use service::{reply_from, reply_to, request_from, request_to};

@@ -69,7 +69,9 @@ pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
     Ok(match record.code {
         OutcomeCode::ACCEPT => match &record.identity {
             ROption::RSome(identity) => AuthOutcome::accept(identity_from(identity)?),
-            ROption::RNone => return Err(UnknownCode { what: "acceptance without an identity", number: record.code.0 }),
+            ROption::RNone => {
+                return Err(UnknownCode { what: "acceptance without an identity", number: record.code.0 });
+            }
         },
         OutcomeCode::CONTINUE => AuthOutcome::Continue { data: record.data.into_vec(), state: record.state },
         OutcomeCode::REJECT => AuthOutcome::Reject {
@@ -86,11 +88,9 @@ pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
 /// For the host.
 pub fn verdict_to(verdict: Verdict) -> VerdictRecord {
     match verdict {
-        Verdict::Allow { ttl, qos_max } => VerdictRecord {
-            ttl_ms: millis(ttl),
-            qos_max: qos_max.bits(),
-            ..VerdictRecord::bare(VerdictCode::ALLOW)
-        },
+        Verdict::Allow { ttl, qos_max } => {
+            VerdictRecord { ttl_ms: millis(ttl), qos_max: qos_max.bits(), ..VerdictRecord::bare(VerdictCode::ALLOW) }
+        }
         Verdict::Deny { code, reason, disconnect, ttl } => VerdictRecord {
             reason_code: code.0,
             reason: reason.into(),

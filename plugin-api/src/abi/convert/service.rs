@@ -46,12 +46,9 @@ fn nobody() -> SubjectRecord {
 
 fn subject_to(s: &Subject) -> SubjectRecord {
     match s {
-        Subject::Address { address, bits } => SubjectRecord {
-            kind: 1,
-            address: address_to(SocketAddr::new(*address, 0)),
-            bits: *bits,
-            ..nobody()
-        },
+        Subject::Address { address, bits } => {
+            SubjectRecord { kind: 1, address: address_to(SocketAddr::new(*address, 0)), bits: *bits, ..nobody() }
+        }
         Subject::Certificate(sha256) => SubjectRecord { kind: 2, sha256: *sha256, ..nobody() },
         Subject::Key(sha256) => SubjectRecord { kind: 3, sha256: *sha256, ..nobody() },
         Subject::User { tenant, user } => {

@@ -6,8 +6,8 @@ use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString};
 
 use super::{
-    ActionView, ConnectRecord, EventView, InterestRecord, OutcomeCompleter, RequestRecord, ServiceCompleter, SessionRecord,
-    Status, VerdictCompleter, VerdictRecord,
+    ActionView, ConnectRecord, EventView, InterestRecord, OutcomeCompleter, RequestRecord, ServiceCompleter,
+    SessionRecord, Status, VerdictCompleter, VerdictRecord,
 };
 
 /// What a library says of itself.

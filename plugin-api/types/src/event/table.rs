@@ -344,7 +344,12 @@ mod tests {
         fact.fields(&mut |name, value| seen.push((name, value)));
         assert_eq!(
             seen,
-            [("ring", Value::Text("peers")), ("from", Value::Number(3)), ("to", Value::Number(9)), ("count", Value::Number(5))]
+            [
+                ("ring", Value::Text("peers")),
+                ("from", Value::Number(3)),
+                ("to", Value::Number(9)),
+                ("count", Value::Number(5))
+            ]
         );
     }
 }
