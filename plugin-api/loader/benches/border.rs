@@ -2,6 +2,9 @@
 //!
 //! The library is `test_faults`, from beside this executable's directory.
 
+// A benchmark stops where something is missing, as a test does.
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
