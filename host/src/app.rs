@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gatemq_types::event::Fact;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config, Sources};
 use crate::events::Events;
@@ -21,8 +21,8 @@ use crate::{log, ready, worker};
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong (EX_CONFIG).
 pub(crate) const EXIT_CONFIG: u8 = 78;
-/// How long stopping may take in all.
-const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long stopping may take in all: less than the ten seconds after which supervisors kill.
+const STOP_MAX: Duration = Duration::from_secs(9);
 
 /// Loads the configuration or prints every problem.
 ///
@@ -44,6 +44,19 @@ pub(crate) fn load(sources: &Sources, dev: bool) -> Result<Config, ExitCode> {
     }
 }
 
+/// Checks what the configuration names: the log's filter and the listeners' TLS files. Plugins are not loaded: their code would
+/// run.
+pub(crate) fn check(config: &Config) -> ExitCode {
+    let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
+    match (filter, listeners(config)) {
+        (Ok(_), Ok(_)) => {
+            println!("the configuration is good; plugins look at theirs when the broker starts");
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::from(EXIT_CONFIG),
+    }
+}
+
 /// Runs the node until it is told to stop.
 pub(crate) fn run(config: &Config, dev: bool) -> ExitCode {
     if let Err(e) = log::init(&config.log) {
@@ -57,9 +70,16 @@ pub(crate) fn run(config: &Config, dev: bool) -> ExitCode {
     runtime.block_on(serve(config, dev))
 }
 
+/// Says why the node does not run: in the log, which is stderr, or there without it where the log leaves errors out.
+fn fatal(why: &str) {
+    match tracing::enabled!(tracing::Level::ERROR) {
+        true => tracing::error!("{}", why.escape_debug()),
+        false => eprintln!("gatemq: {}", why.escape_debug()),
+    }
+}
+
 fn unavailable(why: &str) -> ExitCode {
-    tracing::error!("{why}");
-    eprintln!("gatemq: {why}");
+    fatal(why);
     ExitCode::from(EXIT_UNAVAILABLE)
 }
 
@@ -72,7 +92,15 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Ok(listeners) => listeners,
         Err(e) => return e,
     };
-    let plugins = match plugins::start(config, &events, dev).await {
+    let plugins = tokio::select! {
+        plugins = plugins::start(config, &events, dev) => plugins,
+        () = told_to_stop(&mut term, &mut int) => {
+            // Whatever a plugin is doing, it may take half a minute; nothing has been served.
+            tracing::info!("told to stop while plugins start: they are left behind");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let plugins = match plugins {
         Ok(plugins) => plugins,
         Err(problems) => return plugin_problems(&problems),
     };
@@ -84,13 +112,13 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
             let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
             let listeners = listeners.join(", ");
             if dev {
-                tracing::warn!("--dev: for trying things out, on loopback");
+                tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
             }
             events.emit(
                 None,
                 Fact::NodeStarted { version: env!("CARGO_PKG_VERSION").into(), listeners: listeners.into() },
             );
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            told_to_stop(&mut term, &mut int).await;
             events.emit(None, Fact::NodeStopping { reason: "signal".into() });
             ExitCode::SUCCESS
         }
@@ -107,6 +135,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     code
 }
 
+async fn told_to_stop(term: &mut Signal, int: &mut Signal) {
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+}
+
 fn plugin_problems(problems: &[Problem]) -> ExitCode {
     let mut code = EXIT_CONFIG;
     for problem in problems {
@@ -117,8 +149,7 @@ fn plugin_problems(problems: &[Problem]) -> ExitCode {
                 why
             }
         };
-        tracing::error!("{}", why.escape_debug());
-        eprintln!("gatemq: {why}");
+        fatal(why);
     }
     ExitCode::from(code)
 }

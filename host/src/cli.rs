@@ -25,7 +25,7 @@ pub(crate) enum Command {
         #[arg(long)]
         dev: bool,
     },
-    /// Check the configuration: every problem at once, exit code 78 if there is one.
+    /// Check the configuration and the TLS files that it names: every problem at once, exit code 78 if there is one.
     Check {
         /// Where the configuration is.
         #[command(flatten)]
@@ -33,6 +33,14 @@ pub(crate) enum Command {
     },
     /// Print every configuration key with its default and its purpose.
     Keys,
+    /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
+    Passwd {
+        /// File to write it into; without it the lines for such a file are printed.
+        #[arg(long, value_name = "FILE")]
+        users_file: Option<PathBuf>,
+        /// User.
+        name: String,
+    },
     /// Print the version.
     Version,
 }

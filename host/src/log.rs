@@ -5,14 +5,22 @@ use tracing_subscriber::fmt;
 
 use crate::config::{Log, LogFormat};
 
-/// Begins to log.
+/// What is logged.
 ///
 /// # Errors
 /// The level is no level and no filter.
-pub(crate) fn init(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|e| {
+pub(crate) fn filter(log: &Log) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(&log.level).map_err(|e| {
         format!("log.level: {:?} is neither a level (error, warn, info, debug, trace) nor a filter: {e}", log.level)
-    })?;
+    })
+}
+
+/// Begins to log.
+///
+/// # Errors
+/// As [`filter`]; or a log was begun before.
+pub(crate) fn init(log: &Log) -> Result<(), String> {
+    let filter = filter(log)?;
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match log.format {
         LogFormat::Text => lines.with_ansi(false).try_init(),

@@ -10,6 +10,7 @@ mod events;
 mod listen;
 mod log;
 mod node;
+mod passwd;
 mod plugins;
 mod ready;
 mod worker;
@@ -50,11 +51,9 @@ fn main() -> ExitCode {
             config::print_keys();
             ExitCode::SUCCESS
         }
+        Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
         Command::Check { sources: args } => match app::load(&sources(args), false) {
-            Ok(_) => {
-                println!("the configuration is good");
-                ExitCode::SUCCESS
-            }
+            Ok(config) => app::check(&config),
             Err(code) => code,
         },
         Command::Run { sources: args, dev } => match app::load(&sources(args), dev) {

@@ -1,4 +1,4 @@
-//! The guide for authors: threads, deadlines, panics, versions.
+//! The guide for authors: a first plugin, grants, collectors, threads and deadlines, panics, versions.
 //!
 //! # A plugin in five minutes
 //!
@@ -15,14 +15,19 @@
 //! gatemq-plugin-api = "0.1"
 //! ```
 //!
+//! (With a checkout of the broker instead of a registry: `gatemq-plugin-api = { path = "…/plugin-api" }`.)
+//!
 //! The example on the [first page](crate) is a whole plugin. `cargo build --release`, copy `target/release/libmy_gate.so`
-//! into the broker's plugin directory, and name it in the configuration:
+//! into the broker's plugin directory (`/usr/lib/gatemq/plugins` unless `plugin_host.drop_in_dir` says otherwise), and start
+//! the broker: it loads every library there, this one as `my-gate`. Its configuration goes under that name:
 //!
 //! ```toml
-//! [plugins.gate]
-//! library = "/usr/lib/gatemq/plugins/libmy_gate.so"
-//! [plugins.gate.config]      # becomes your type `Config`; an unknown key stops the start
+//! [plugins.my-gate.config]   # becomes your type `Config`; an unknown key stops the start
+//! tenant = "home"
 //! ```
+//!
+//! A library that is elsewhere is named: `[plugins.my-gate]` with `library = "/path/to/libmy_gate.so"`. `required = false`
+//! lets the broker start without the plugin, `timeout_ms` is the deadline of its calls, `calls_max` how many may be under way.
 //!
 //! For a configuration of your own derive it with the re-exported serde:
 //!
@@ -35,21 +40,104 @@
 //! }
 //! ```
 //!
+//! In `start` the `?` takes any error that can be displayed. Relative paths in your configuration count from the broker's
+//! working directory: ask for absolute ones. The broker shows what your `start` says, and serde shows the value of a key whose
+//! type is wrong: read a password from a file that a key names.
+//!
+//! # Log, counters, and other services
+//!
+//! Log with `tracing`, which comes with this crate; it goes to the broker's log with your plugin's name, at most 1,000 lines a
+//! second. What a client said is escaped there.
+//!
+//! ```
+//! use gatemq_plugin_api::tracing;
+//! tracing::info!(user = "u", "admitted");
+//! ```
+//!
+//! [`crate::Host`], which `start` is given, counts, tells the time and spawns. The methods of it that ask the broker for
+//! something (`deny`, `disconnect`, `revoke`, `publish`, …) answer `NotSupported` on a broker that does not offer them: this one
+//! offers none yet.
+//!
+//! # Who is admitted
+//!
+//! The providers are asked in the order of `auth.chain`. [`crate::AuthOutcome::Next`] ("not my kind of client") passes the client
+//! on to the next; every other answer is final. Answer `Next` only where you have not been shown what you decide about: a wrong
+//! password is a rejection. If everybody answers `Next`, the client is refused. The provider that accepted a client is the one
+//! whose `authorize` is asked later.
+//!
+//! An [`crate::Identity`] names tenant and user and carries the grants. Grants are walked in order, the first that matches
+//! decides, and what none matches is denied (unless `no_match` says Ask). The broker evaluates them by itself for every message;
+//! `authorize` is called only where a grant says Ask, and its answer is kept for the `ttl` that it carries, for a message with
+//! the same topic, QoS and retain flag. So prefer grants, then Ask with a `ttl`, and answer with a `ttl` of zero only where the
+//! answer may be another one for the next message.
+//!
+//! ```
+//! use gatemq_plugin_api::prelude::*;
+//! let grants = [
+//!     Grant::deny(Actions::PUBLISH, "devices/${client_id}/firmware/#"),
+//!     Grant::allow(Actions::ALL, "devices/${client_id}/#"),
+//!     Grant::ask(Actions::SUBSCRIBE, "shared/#"),
+//! ];
+//! # let _ = grants;
+//! ```
+//!
+//! [`crate::config::GrantConfig`] reads grants from your configuration.
+//!
+//! # A collector
+//!
+//! ```
+//! use gatemq_plugin_api::prelude::*;
+//! use gatemq_plugin_api::tracing;
+//!
+//! struct Watch;
+//!
+//! impl Plugin for Watch {
+//!     type Config = NoConfig;
+//!     fn start(_: NoConfig, _: Host) -> Result<Self, StartError> {
+//!         Ok(Watch)
+//!     }
+//! }
+//!
+//! impl EventCollector for Watch {
+//!     fn interest(&self) -> Interest {
+//!         Interest::none().kind(EventKind::ClientRefused).kind(EventKind::PluginPanicked)
+//!     }
+//!     fn collect(&self, batch: &[Event<'_>]) {
+//!         for event in batch {
+//!             if let Some(Value::Text(reason)) = event.field("reason") {
+//!                 tracing::warn!(remote = event.remote(), reason, "{}", event.name());
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! export_plugin!(Watch: events);
+//! # fn main() {}
+//! ```
+//!
+//! [`crate::EventKind`] lists the kinds and their fields. One type may have both roles: `export_plugin!(Both: auth, events)`.
+//! `EventsLost` comes whether it was asked for or not.
+//!
 //! # Who calls what, and for how long
 //!
 //! | method | thread | when it takes longer than the plugin's `timeout_ms` |
 //! |---|---|---|
-//! | `authenticate`, `exchange`, `refresh`, `authorize_slow` | the plugin's own runtime (two threads) | the client is refused, the future dropped at its next `await` |
+//! | `authenticate`, `exchange`, `refresh`, `authorize_slow` | the plugin's own runtime (two threads) | the client is refused, the future dropped where it waits, within a second |
 //! | `start`, `reconfigure`, `health`, `stop`, `interest`, `authorize` | a call thread of this plugin | the caller is refused, the thread abandoned and replaced |
 //! | `collect` | the collector's own thread | its rings fill, the oldest events are lost and told by `EventsLost` |
 //!
 //! With four call threads away the plugin's synchronous calls are refused until one comes back; the fourth runtime whose
-//! threads are all held fences its futures until restart. So an
+//! threads are all held fences its futures until one of
+//! them comes back. So an
 //! endless loop in a plugin costs clients of that plugin their admission, and nobody else anything but a core.
 //!
-//! In `async` methods wait with `.await`; blocking them for more than 400 ms costs a new runtime. Use
-//! `tokio::task::spawn_blocking` for what blocks, and [`crate::Host::spawn`] for tasks that outlive a call: it contains
-//! their panics, which a bare `tokio::spawn` does only as long as the panic's payload does not panic in its turn.
+//! In `async` methods wait with `.await`. Code that blocks both threads for more than 400 ms costs a new runtime: the futures
+//! that had begun go on in the old one if it comes back, and tasks that were given to it with `tokio::spawn` end with it. Use
+//! `tokio::task::spawn_blocking` for what blocks, and [`crate::Host::spawn`] for tasks that outlive a call (a refresh of keys, a
+//! connection that is shared): they have a thread of their own, which is not replaced, and their panics are contained.
+//!
+//! The re-exported tokio has `rt-multi-thread`, `sync` and `time`. For sockets add `tokio = { version = "1", features = ["net"] }`
+//! beside this crate: it is the same tokio, and the runtimes here drive its sockets and timers.
 //!
 //! # Panics
 //!

@@ -121,6 +121,11 @@ impl Credentials {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
 
+    /// Writes all but the own certificate into `dir`, as `name-intermediates.crt`, for programs that want them apart.
+    pub fn write_intermediates(&self, dir: &Path, name: &str) {
+        fs::write(dir.join(format!("{name}-intermediates.crt")), to_pem(&self.chain[1..])).unwrap();
+    }
+
     /// Writes `name.crt` and `name.key` into `dir`.
     pub fn write(&self, dir: &Path, name: &str) -> Files {
         let files = Files { certificate: dir.join(format!("{name}.crt")), key: dir.join(format!("{name}.key")) };

@@ -161,3 +161,55 @@ fn plain_mqtt_on_a_tls_listener_is_closed() {
     assert!(!matches!(client.receive(PATIENCE), Ok(Received::Packet(packet)) if packet.kind() == 2));
     broker.tape().wait_for("TlsHandshakeFailed", |e| e["event"] == "TlsHandshakeFailed");
 }
+
+/// Peers that begin and fall silent hold up nobody: not the next client, though there are more of them than handshakes at a
+/// time, and not the stop.
+#[test]
+fn silent_peers_hold_up_nobody() {
+    let pki = Pki::new("Acme");
+    let setup = setup(&pki).argument("--set").argument("listeners.secure.handshakes_max=1");
+    let mut broker = setup.argument("--set").argument("listeners.secure.connect_ms_max=600000").start();
+    let address = broker.address("secure");
+    let tls = Tls::new(&pki, Some(&pki.client("sensor-1")));
+    let silent: Vec<_> = (0..8).map(|_| Client::tcp(address, Version::V5).unwrap()).collect();
+    let without_connect = Client::tls(address, &tls, Version::V5).unwrap();
+    Client::admitted(address, &tls, Version::V5, "sensor-1");
+    broker.tape().wait_for_client("ClientDisconnected", "sensor-1");
+    let ended = broker.stop();
+    assert_eq!(ended.code, Some(0));
+    assert!(!ended.log.contains("left behind"), "{}", ended.log);
+    drop((silent, without_connect));
+}
+
+/// Who takes no CONNACK is refused with an event, and takes no session over.
+#[test]
+fn a_maximum_packet_size_without_room_for_a_connack_is_refused() {
+    let pki = Pki::new("Acme");
+    let mut broker = start(&pki);
+    let tls = Tls::new(&pki, Some(&pki.client("sensor-1")));
+    let mut first = Client::admitted(broker.address("secure"), &tls, Version::V5, "sensor-1");
+    let mut second = Client::tls(broker.address("secure"), &tls, Version::V5).unwrap();
+    // Clean start, no keep alive, Maximum Packet Size 1.
+    let mut body = b"\0\x04MQTT\x05\x02\0\0\x05\x27\0\0\0\x01".to_vec();
+    client::text(&mut body, "sensor-1");
+    second.send(&packet(0x10, &body)).unwrap();
+    end_of(&mut second, "a Maximum Packet Size of 1");
+    let event = broker.tape().wait_for_client("ClientRefused", "sensor-1");
+    assert_eq!(event["fields"]["code"], 0x95);
+    first.ping();
+}
+
+/// What CONNACK says is not available is not silently left out: a subscription with an identifier is refused (3.2.2.3.12).
+#[test]
+fn a_subscription_identifier_is_refused() {
+    let pki = Pki::new("Acme");
+    let broker = start(&pki);
+    let tls = Tls::new(&pki, Some(&pki.client("sensor-1")));
+    let mut client = Client::admitted(broker.address("secure"), &tls, Version::V5, "sensor-1");
+    let mut body = b"\0\x01\x02\x0B\x01".to_vec();
+    client::text(&mut body, "devices/sensor-1/a");
+    body.push(0);
+    client.send_packet(0x82, &body).unwrap();
+    assert_eq!(client.packet().body, b"\0\x01\0\xA1");
+    assert_eq!(client.subscribe("devices/sensor-1/a", 0), 0, "its twin without");
+}

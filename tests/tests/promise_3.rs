@@ -10,6 +10,9 @@ use gatemq_tests::pki::Pki;
 /// Within this the next client is served, whatever the plugin does with the last one.
 const SERVED: Duration = Duration::from_secs(1);
 
+/// The ten seconds that stopping may take in all, and some for a busy machine.
+const STOPPED: Duration = Duration::from_secs(13);
+
 /// Every fault that a client can ask `test-faults` for.
 const CLIENTS: &[&str] = &[
     "fault-panic",
@@ -224,7 +227,7 @@ fn promise_3_faults_in_stop_and_drop_do_not_keep_the_broker() {
             let started = Instant::now();
             let ended = faulty.broker.stop();
             assert_eq!(ended.code, Some(0), "{method} = {fault}: {}", ended.log);
-            assert!(started.elapsed() < PATIENCE / 2, "{method} = {fault} takes {:?}", started.elapsed());
+            assert!(started.elapsed() < STOPPED, "{method} = {fault} takes {:?}", started.elapsed());
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost,
     TlsVersion,
 };
+use crate::listen::ws::WebSocketSettings;
 
 /// Reads and checks all layers.
 ///
@@ -129,20 +130,31 @@ fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
     let connections_max = values.number(&path("connections_max"));
     let handshakes_max = values.number(&path("handshakes_max"));
     let connect_ms_max = values.number(&path("connect_ms_max"));
+    let (secure, web) = match kind.as_deref() {
+        Some(kind) => (Some(matches!(kind, "mqtts" | "wss")), Some(matches!(kind, "ws" | "wss"))),
+        None => (None, None),
+    };
     let has_tls = values.raw.get(&path("tls")).is_some();
-    let tls = match (kind.as_deref(), has_tls) {
-        (Some("mqtts"), true) => tls(values, name).map(Some),
-        (Some("mqtts"), false) => {
-            needed(values, &path("tls"), "with certificate_file and private_key_file, because kind is mqtts")
+    let tls = match (secure, has_tls) {
+        (Some(true), true) => tls(values, name).map(Some),
+        (Some(true), false) => {
+            let kind = kind.as_deref().unwrap_or_default();
+            needed(values, &path("tls"), &format!("with certificate_file and private_key_file, because kind is {kind}"))
         }
-        (Some(_), true) => {
-            values.refuse(&path("tls"), r#"kind mqtt has no TLS; write kind = "mqtts", or remove this table"#);
+        (Some(false), true) => {
+            let kind = kind.as_deref().unwrap_or_default();
+            let with = if kind == "ws" { "wss" } else { "mqtts" };
+            values.refuse(
+                &path("tls"),
+                format!(r#"kind {kind} has no TLS; write kind = "{with}", or remove this table"#),
+            );
             None
         }
-        (Some(_), false) => Some(None),
+        (Some(false), false) => Some(None),
         (None, true) => tls(values, name).map(Some),
         (None, false) => None,
     };
+    let web_socket = web_socket(values, name, web);
     kind?;
     Some(Listener {
         bind: bind?,
@@ -150,17 +162,40 @@ fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
         handshakes_max: handshakes_max?,
         connect_ms_max: connect_ms_max?,
         tls: tls?,
+        web_socket: web_socket?,
     })
+}
+
+/// `[listeners.NAME.websocket]`, which only kinds ws and wss have.
+fn web_socket(values: &mut Values<'_>, name: &str, web: Option<bool>) -> Option<Option<WebSocketSettings>> {
+    let table = ["listeners", name, "websocket"];
+    let path = |key: &'static str| ["listeners", name, "websocket", key];
+    if web == Some(false) {
+        if values.raw.get(&table).is_some() {
+            values.refuse(&table, r#"only kinds ws and wss have it; write kind = "ws" or "wss", or remove this table"#);
+            return None;
+        }
+        return Some(None);
+    }
+    let request_path = match values.raw.get(&table) {
+        Some(_) => values.text(&path("path")),
+        None => Some(WebSocketSettings::default().path),
+    };
+    if request_path.as_ref().is_some_and(|p| !p.starts_with('/')) {
+        values.refuse(&path("path"), "must begin with /, such as /mqtt");
+        return None;
+    }
+    let origins = match values.raw.get(&path("origins")) {
+        Some(_) => values.texts(&path("origins")),
+        None => Some(Vec::new()),
+    };
+    Some(Some(WebSocketSettings { path: request_path?, origins: origins? }))
 }
 
 fn kind(values: &mut Values<'_>, name: &str) -> Option<String> {
     let path = ["listeners", name, "kind"];
     match values.raw.get(&path).map(|kind| kind.as_str()) {
-        None => needed(values, &path, r#""mqtt" or "mqtts""#),
-        Some(Some("ws" | "wss")) => {
-            values.refuse(&path, "MQTT over WebSocket is not offered yet; write mqtt or mqtts");
-            None
-        }
+        None => needed(values, &path, r#""mqtt", "mqtts", "ws" or "wss""#),
         Some(_) => values.text(&path),
     }
 }

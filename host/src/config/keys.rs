@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Address,
     /// A list of names.
     Names,
+    /// A list of texts.
+    Texts,
     /// Any table: its owner checks it.
     Free,
 }
@@ -75,9 +77,9 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     open(
         "listeners.*.kind",
-        Kind::Choice(&["mqtt", "mqtts"]),
+        Kind::Choice(&["mqtt", "mqtts", "ws", "wss"]),
         r#""mqtts""#,
-        "mqtt is MQTT over TCP, mqtts is MQTT over TLS. Needed.",
+        "mqtt is MQTT over TCP, mqtts over TLS, ws over WebSocket, wss over WebSocket and TLS. Needed.",
     ),
     open("listeners.*.bind", Kind::Address, r#""0.0.0.0:8883""#, "Address and port. Needed. Port 0 takes a free one."),
     key(
@@ -136,6 +138,21 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Bool,
         "false",
         "Whether clients may resume a TLS session. Default: true when client_auth is none, else false.",
+    ),
+    Key {
+        example: r#""/mqtt""#,
+        ..key(
+            "listeners.*.websocket.path",
+            Kind::Text,
+            r#""/mqtt""#,
+            "Path that a WebSocket client asks for. For ws and wss.",
+        )
+    },
+    open(
+        "listeners.*.websocket.origins",
+        Kind::Texts,
+        r#"["https://console.example.com"]"#,
+        "Origins whose pages may connect from a browser. Default: all. For ws and wss.",
     ),
     open(
         "auth.chain",

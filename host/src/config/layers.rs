@@ -262,8 +262,8 @@ fn fill(values: &mut Dict, path: &[&str], merged: Option<&Value>, value: &Value)
     };
     for name in names {
         let below = present.and_then(|dict| dict.get(&name));
-        // `[listeners.NAME.tls]` says something by being there.
-        if name == "tls" && below.is_none() {
+        // `[listeners.NAME.tls]` and `.websocket` say something by being there.
+        if matches!(&*name, "tls" | "websocket") && below.is_none() {
             continue;
         }
         let entry = values.entry(name).or_insert_with(|| Value::from(Dict::new()));

@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::listen::ws::WebSocketSettings;
+
 mod check;
 pub(crate) mod keys;
 mod layers;
@@ -99,8 +101,10 @@ pub(crate) struct Listener {
     pub(crate) handshakes_max: usize,
     /// Milliseconds until TLS is established and CONNECT is whole.
     pub(crate) connect_ms_max: u64,
-    /// TLS: `None` is kind `mqtt`, `Some` is kind `mqtts`.
+    /// TLS: `Some` is kind `mqtts` or `wss`.
     pub(crate) tls: Option<ListenerTls>,
+    /// WebSocket: `Some` is kind `ws` or `wss`.
+    pub(crate) web_socket: Option<WebSocketSettings>,
 }
 
 /// `[listeners.NAME.tls]`
@@ -162,7 +166,7 @@ pub(crate) struct PluginHost {
 }
 
 /// `[plugins.NAME]`
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Plugin {
     /// Where the library is.
     pub(crate) library: Library,
@@ -176,6 +180,16 @@ pub(crate) struct Plugin {
     pub(crate) ring_events: usize,
     /// `[plugins.NAME.config]` as a JSON object; `{}` if absent.
     pub(crate) config_json: String,
+}
+
+/// Without the plugin's own configuration, which may hold secrets.
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("library", &self.library)
+            .field("required", &self.required)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Plugin {

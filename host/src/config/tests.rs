@@ -80,7 +80,7 @@ const PROBLEMS: &[Row] = &[
         "above packet_bytes_max",
     ),
     (LISTENER, "[limits]\nqueue_bytes_max = 2000\n", "limits.queue_bytes_max", Some(5), "below packet_bytes_max"),
-    (LISTENER, "[auth]\nchain = \"a\"\n", "auth.chain", Some(5), "must be a list of names"),
+    (LISTENER, "[auth]\nchain = \"a\"\n", "auth.chain", Some(5), "must be a list"),
     (LISTENER, "[auth]\nchain = []\n", "auth.chain", Some(5), "nobody would be admitted"),
     (LISTENER, "[auth]\nchain = [\"a\", \"a\"]\n", "auth.chain", Some(5), "twice"),
     (LISTENER, "[plugins.p]\ntimeout_ms = 60001\n", "plugins.p.timeout_ms", Some(5), "from 1 to 60000"),
@@ -93,9 +93,37 @@ const PROBLEMS: &[Row] = &[
     (
         LISTENER,
         "[listeners.b]\nkind = \"wss\"\nbind = \"[::1]:0\"\n",
-        "listeners.b.kind",
-        Some(5),
-        "not offered yet",
+        "listeners.b.tls",
+        Some(4),
+        "because kind is wss",
+    ),
+    (
+        LISTENER,
+        "[listeners.b]\nkind = \"ws\"\nbind = \"[::1]:0\"\n[listeners.b.tls]\nmin_version = \"1.3\"\n",
+        "listeners.b.tls",
+        Some(7),
+        "write kind = \"wss\"",
+    ),
+    (
+        LISTENER,
+        "[listeners.b]\nkind = \"mqtt\"\nbind = \"[::1]:0\"\n[listeners.b.websocket]\npath = \"/x\"\n",
+        "listeners.b.websocket",
+        Some(7),
+        "only kinds ws and wss",
+    ),
+    (
+        LISTENER,
+        "[listeners.b]\nkind = \"ws\"\nbind = \"[::1]:0\"\n[listeners.b.websocket]\npath = \"x\"\n",
+        "listeners.b.websocket.path",
+        Some(8),
+        "must begin with /",
+    ),
+    (
+        LISTENER,
+        "[listeners.b]\nkind = \"ws\"\nbind = \"[::1]:0\"\n[listeners.b.websocket]\norigins = 1\n",
+        "listeners.b.websocket.origins",
+        Some(8),
+        "must be a list",
     ),
     (
         LISTENER,
@@ -162,7 +190,7 @@ fn a_problem_names_key_line_and_remedy() {
 #[test]
 fn all_problems_are_told_at_once() {
     let dir = Dir::new(
-        "[node]\nworkers = 0\n[log]\nformat = 1\n[listeners.a]\nkind = \"ws\"\nbind = \"x\"\n[limits]\nwhat = 1\n",
+        "[node]\nworkers = 0\n[log]\nformat = 1\n[listeners.a]\nkind = \"udp\"\nbind = \"x\"\n[limits]\nwhat = 1\n",
     );
     let problems = dir.load().unwrap_err();
     let keys: Vec<_> = problems.iter().map(|p| p.key.as_str()).collect();

@@ -131,6 +131,20 @@ impl Values<'_> {
 
     /// A list of names, none twice. In the environment: `["a", "b"]`, or `a,b`.
     pub(super) fn names(&mut self, path: &[&str]) -> Option<Vec<String>> {
+        let names = self.texts(path)?;
+        for (at, name) in names.iter().enumerate() {
+            if !is_name(name) {
+                self.refuse(path, format!("`{}` is no name of a plugin", name.escape_debug()));
+            }
+            if names[..at].contains(name) {
+                self.refuse(path, format!("`{}` is in it twice; remove one", name.escape_debug()));
+            }
+        }
+        Some(names)
+    }
+
+    /// A list of texts. In the environment: `["a", "b"]`, or `a,b`.
+    pub(super) fn texts(&mut self, path: &[&str]) -> Option<Vec<String>> {
         let value = self.raw.get(path)?;
         let names: Option<Vec<String>> = match (value, self.textual(value)) {
             (_, Some(text)) => match toml_layer::parse_value(text) {
@@ -141,17 +155,9 @@ impl Values<'_> {
             _ => None,
         };
         let Some(names) = names else {
-            self.refuse(path, r#"must be a list of names, such as ["a", "b"]"#);
+            self.refuse(path, r#"must be a list, such as ["a", "b"]"#);
             return None;
         };
-        for (at, name) in names.iter().enumerate() {
-            if !is_name(name) {
-                self.refuse(path, format!("`{}` is no name of a plugin", name.escape_debug()));
-            }
-            if names[..at].contains(name) {
-                self.refuse(path, format!("`{}` is in it twice; remove one", name.escape_debug()));
-            }
-        }
         Some(names)
     }
 

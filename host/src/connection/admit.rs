@@ -1,8 +1,11 @@
 //! The beginning of a connection: handshake, CONNECT, decision. Boxed by the caller and dropped when it is over.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use gatemq_broker::Home;
@@ -11,15 +14,18 @@ use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{ExpectConnect, ExpectDecision};
 use gatemq_mqtt::packet::{connack, connect};
 use gatemq_types::event::{Fact, Peer};
-use gatemq_types::{CloseReason, Tls};
+use gatemq_types::{CloseReason, Secret, Tls};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
+use zeroize::Zeroize;
 
 use super::client::Client;
-use super::close::breach_event;
+use super::close::{breach_event, web_socket_event};
 use super::stream::Stream;
 use super::{Ending, authenticate};
 use crate::config::Limits;
+use crate::listen::ws::{Upgrade, Upgraded, WebSocketSettings};
 use crate::listen::{Listener, peer};
 use crate::worker::Worker;
 
@@ -34,7 +40,7 @@ pub(super) struct Stranger {
     pub(super) local: SocketAddr,
     pub(super) home: Home,
     /// What was read and not used yet.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Wiped,
 }
 
 /// Limits of a packet for somebody who is admitted with `limits`.
@@ -59,51 +65,105 @@ pub(super) async fn admit(
     let events = &worker.node.events;
     let mut peer = peer(listener, worker.node.next_connection(), remote);
     let deadline = Instant::now() + listener.connect_timeout;
-    let ms_max = u64::try_from(listener.connect_timeout.as_millis()).unwrap_or(u64::MAX);
     events.emit(Some(&Arc::new(peer.clone())), Fact::ConnectionAccepted {});
-    let local = socket.local_addr().ok()?;
+    // Fails only for a socket that is dead, which the next step tells.
+    let local = socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     let (stream, tls) = match handshake(worker, listener, socket, deadline).await {
         Ok(done) => done,
-        Err(failed) => {
-            let fact = failed.unwrap_or(Fact::ConnectTimedOut { stage: "tls".into(), connect_ms_max: ms_max });
+        Err(fact) => {
             events.emit(Some(&Arc::new(peer)), fact);
             return None;
         }
     };
     peer.leaf_sha256 = tls.as_ref().and_then(|t| t.leaf_sha256);
-    let mut stranger = Stranger { stream, peer, tls, local, home, bytes: Vec::new() };
-    match timeout_at(deadline, stranger.read_connect(worker)).await {
+    let mut stranger = Stranger { stream, peer, tls, local, home, bytes: Wiped::default() };
+    if let Some(settings) = &listener.web_socket {
+        match within(worker, deadline, stranger.upgrade(worker, settings)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => {
+                let Refused { fact, response } = refused;
+                events.emit(Some(&Arc::new(stranger.peer.clone())), fact);
+                stranger.end(worker, &response);
+                return None;
+            }
+            Err(cut) => {
+                events.emit(Some(&Arc::new(stranger.peer)), cut.fact("upgrade", listener));
+                return None;
+            }
+        }
+    }
+    match within(worker, deadline, stranger.read_connect(worker)).await {
         Ok(Ok((connect, next))) => authenticate::authenticate(worker, listener, stranger, connect, next).await,
         Ok(Err(ending)) => {
             stranger.refuse_connect(worker, ending);
             None
         }
-        Err(_) => {
-            let fact = Fact::ConnectTimedOut { stage: "connect".into(), connect_ms_max: ms_max };
-            events.emit(Some(&Arc::new(stranger.peer)), fact);
+        Err(cut) => {
+            events.emit(Some(&Arc::new(stranger.peer)), cut.fact("connect", listener));
             None
         }
     }
 }
 
-/// TLS where the listener speaks it. The error is an event; `None`: it took too long.
+/// Why a beginning was cut off.
+enum Cut {
+    TimedOut,
+    Stopping,
+}
+
+impl Cut {
+    fn fact(self, stage: &'static str, listener: &Listener) -> Fact {
+        match self {
+            Cut::TimedOut => {
+                let ms_max = u64::try_from(listener.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+                Fact::ConnectTimedOut { stage: stage.into(), connect_ms_max: ms_max }
+            }
+            Cut::Stopping => Fact::ConnectionClosed { reason: CloseReason::ServerStopping.name().into() },
+        }
+    }
+}
+
+/// Awaits a peer that nobody knows: until `deadline`, and not beyond the stop of the node, which it must not hold up.
+async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output = T>) -> Result<T, Cut> {
+    tokio::select! {
+        biased;
+        done = peer => Ok(done),
+        () = worker.stops() => Err(Cut::Stopping),
+        () = sleep_until(deadline) => Err(Cut::TimedOut),
+    }
+}
+
+/// TLS where the listener speaks it. The error is what happened instead.
 async fn handshake(
     worker: &Worker,
     listener: &Listener,
     socket: TcpStream,
     deadline: Instant,
-) -> Result<(Stream, Option<Tls>), Option<Fact>> {
-    let Some(acceptor) = &listener.tls else { return Ok((Stream::Plain(socket), None)) };
+) -> Result<(Stream, Option<Tls>), Fact> {
+    let Some(acceptor) = &listener.tls else { return Ok((Stream::plain(socket), None)) };
     let handshakes = worker.handshakes(listener);
-    let handshake = async {
-        // Bounded: asymmetric cryptography is what a flood of strangers would starve clients with.
-        let _permit = handshakes.acquire().await;
-        acceptor.accept(socket).await
-    };
-    match timeout_at(deadline, handshake).await {
+    match within(worker, deadline, in_steps(&handshakes, acceptor.accept(socket))).await {
         Ok(Ok((socket, connection, tls))) => Ok((Stream::tls(socket, connection), Some(tls))),
-        Ok(Err(e)) => Err(Some(Fact::TlsHandshakeFailed { error: e.error.into(), chain: e.chain, proven: e.proven })),
-        Err(_) => Err(None),
+        Ok(Err(e)) => Err(Fact::TlsHandshakeFailed { error: e.error.into(), chain: e.chain, proven: e.proven }),
+        Err(cut) => Err(cut.fact("tls", listener)),
+    }
+}
+
+/// Drives a handshake, each step of it with a permit and after a turn of everybody else: asymmetric cryptography is what
+/// a flood of strangers would starve clients with. While it waits for its peer it has no permit: one that is silent in
+/// the middle of a handshake holds up nobody.
+async fn in_steps<T>(permits: &Semaphore, handshake: impl Future<Output = T>) -> T {
+    let mut handshake = pin!(handshake);
+    loop {
+        let permit = permits.acquire().await;
+        tokio::task::yield_now().await;
+        // Pending has left this task's waker with the socket.
+        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await {
+            return done;
+        }
+        drop(permit);
+        let mut woken = false;
+        poll_fn(|_| if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
@@ -117,9 +177,7 @@ impl Stranger {
                 Framed::Frame { head, len, .. } => {
                     let (connect, next) = state.first(&self.bytes[..len], head)?;
                     self.peer.protocol = Some(connect.protocol);
-                    // Password and authentication data were in here.
-                    let rest = self.bytes.split_off(len);
-                    drop(gatemq_types::Secret::new(std::mem::replace(&mut self.bytes, rest)));
+                    self.bytes.remove_front(len);
                     return Ok((connect, next));
                 }
             }
@@ -131,11 +189,11 @@ impl Stranger {
     /// # Errors
     /// The peer has gone.
     pub(super) async fn read(&mut self, worker: &Worker) -> Result<(), Ending> {
-        let n = std::future::poll_fn(|cx| {
+        let n = poll_fn(|cx| {
             let hot = &mut *worker.hot.borrow_mut();
             let scratch = &mut hot.scratch[..EARLY_BYTES_MAX];
             self.stream.poll_read(cx, scratch, &mut hot.cipher).map_ok(|n| {
-                self.bytes.extend_from_slice(&scratch[..n]);
+                self.bytes.append_and_wipe(&mut scratch[..n]);
                 n
             })
         })
@@ -143,7 +201,52 @@ impl Stranger {
         match n {
             Ok(0) => Err(Ending::of(CloseReason::TransportClosed)),
             Ok(_) => Ok(()),
-            Err(_) => Err(Ending::of(CloseReason::TransportFailed)),
+            Err(_) => match self.stream.breach() {
+                Some(breach) => {
+                    let peer = Arc::new(self.peer.clone());
+                    worker.node.events.emit(Some(&peer), web_socket_event(breach));
+                    Err(Ending::of(CloseReason::ProtocolViolated))
+                }
+                None => Err(Ending::of(CloseReason::TransportFailed)),
+            },
+        }
+    }
+
+    /// The HTTP request before the first frame.
+    async fn upgrade(&mut self, worker: &Worker, settings: &WebSocketSettings) -> Result<(), Refused> {
+        let closed = |ending: Ending| Refused {
+            fact: Fact::ConnectionClosed { reason: ending.reason.name().into() },
+            response: Vec::new(),
+        };
+        loop {
+            match Upgrade::read(&self.bytes, settings) {
+                Upgrade::Incomplete => self.read(worker).await.map_err(closed)?,
+                Upgrade::Refused { response, reason } => {
+                    return Err(Refused { fact: Fact::UpgradeFailed { reason: reason.into() }, response });
+                }
+                Upgrade::Done(Upgraded { response, request_bytes }) => {
+                    self.write(worker, &response).await.map_err(closed)?;
+                    self.bytes.remove_front(request_bytes);
+                    self.stream.upgrade(&std::mem::take(&mut self.bytes));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Writes a little. A fresh socket takes it whole; one that does not is not worth keeping.
+    ///
+    /// # Errors
+    /// The peer has gone.
+    pub(super) async fn write(&mut self, worker: &Worker, bytes: &[u8]) -> Result<(), Ending> {
+        let mut unsent = Vec::new();
+        let sent = poll_fn(|cx| {
+            let hot = &mut *worker.hot.borrow_mut();
+            Poll::Ready(self.stream.send(cx, bytes, &mut unsent, &mut hot.cipher))
+        });
+        match sent.await {
+            Ok(()) if unsent.is_empty() => Ok(()),
+            _ => Err(Ending::of(CloseReason::TransportFailed)),
         }
     }
 
@@ -173,20 +276,95 @@ impl Stranger {
     /// Sends the last bytes and closes.
     pub(super) fn end(mut self, worker: &Worker, last: &[u8]) {
         let mut unsent = Vec::new();
-        if !last.is_empty() {
-            let hot = &mut *worker.hot.borrow_mut();
-            match self.stream.encrypt(last, &mut hot.cipher) {
-                Ok(encrypted) => unsent.extend_from_slice(encrypted.unwrap_or(last)),
-                Err(_) => return,
-            }
+        let hot = &mut *worker.hot.borrow_mut();
+        if !last.is_empty() && self.stream.send_later(last, &mut unsent, &mut hot.cipher).is_err() {
+            return;
         }
-        self.stream.finish(&unsent, false);
+        self.stream.finish(unsent, false, &mut hot.cipher);
     }
 }
 
-/// Waits, at most as long as a connection may take to begin.
-pub(super) async fn delay(wanted: Duration, listener: &Listener) {
+/// An upgrade that was not made.
+struct Refused {
+    fact: Fact,
+    response: Vec<u8>,
+}
+
+/// Bytes that may hold a password: wiped where they were when they move, and when they are dropped.
+#[derive(Default)]
+pub(super) struct Wiped(Vec<u8>);
+
+impl Wiped {
+    /// Takes bytes out of a buffer that others use as well.
+    fn append_and_wipe(&mut self, bytes: &mut [u8]) {
+        if self.0.capacity() - self.0.len() < bytes.len() {
+            let mut larger = Vec::with_capacity((self.0.len() + bytes.len()) * 2);
+            larger.extend_from_slice(&self.0);
+            drop(Secret::new(std::mem::replace(&mut self.0, larger)));
+        }
+        self.0.extend_from_slice(bytes);
+        bytes.zeroize();
+    }
+
+    fn remove_front(&mut self, n: usize) {
+        let rest = self.0[n..].to_vec();
+        drop(Secret::new(std::mem::replace(&mut self.0, rest)));
+    }
+
+    /// The bytes, for somebody who is admitted.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl std::ops::Deref for Wiped {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        drop(Secret::new(std::mem::take(&mut self.0)));
+    }
+}
+
+/// Waits, at most as long as a connection may take to begin, and not while the node stops.
+pub(super) async fn delay(worker: &Worker, wanted: Duration, listener: &Listener) {
     if !wanted.is_zero() {
-        tokio::time::sleep(wanted.min(listener.connect_timeout)).await;
+        let until = Instant::now() + wanted.min(listener.connect_timeout);
+        // Either way the refusal is told now.
+        let _ = within(worker, until, std::future::pending::<()>()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+
+    use super::*;
+
+    async fn turns(n: usize) {
+        for _ in 0..n {
+            yield_now().await;
+        }
+    }
+
+    /// Guards TLS listeners against peers that begin a handshake and fall silent: as many of them as there are permits
+    /// leave one for the next, whose every step goes on when it is woken.
+    #[test]
+    fn a_silent_peer_holds_no_permit() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let finished = LocalSet::new().block_on(&runtime, async {
+            let permits = Rc::new(Semaphore::new(1));
+            let (of_silent, of_next) = (permits.clone(), permits.clone());
+            let silent = spawn_local(async move { in_steps(&of_silent, std::future::pending::<()>()).await });
+            turns(10).await;
+            let next = spawn_local(async move { in_steps(&of_next, turns(3)).await });
+            turns(100).await;
+            (silent.is_finished(), next.is_finished())
+        });
+        assert_eq!(finished, (false, true));
     }
 }

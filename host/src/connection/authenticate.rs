@@ -45,6 +45,10 @@ impl Refusal {
         Refusal { stage, code, reason: reason.into(), plugin: String::new() }
     }
 
+    fn stopping() -> Self {
+        Refusal::new("connect", ReasonCode::SERVER_UNAVAILABLE, "the broker stops")
+    }
+
     fn identity(plugin: &str, reason: impl ToString) -> Self {
         let code = ReasonCode::NOT_AUTHORIZED;
         Refusal { stage: "identity", code, reason: reason.to_string(), plugin: plugin.to_owned() }
@@ -77,31 +81,27 @@ pub(super) async fn authenticate(
         }
     };
     if worker.is_stopping() {
-        let code = ReasonCode::SERVER_UNAVAILABLE;
-        refuse(worker, stranger, &connect, Refusal::new("connect", code, "the broker stops"), bytes_max);
+        refuse(worker, stranger, &connect, Refusal::stopping(), bytes_max);
         return None;
     }
-    open(worker, &client);
     let mut answer = Vec::new();
     if !write_connack(&mut answer, &client, &greeting, &connect, protocol) {
-        // It takes no packet of this size, so it cannot be told anything.
-        worker.node.sessions.close(&client.session);
-        stranger.end(worker, &[]);
+        let reason = "its Maximum Packet Size leaves no room for a CONNACK";
+        let refusal = Refusal::new("connect", ReasonCode::PACKET_TOO_LARGE, reason);
+        refuse(worker, stranger, &connect, refusal, bytes_max);
         return None;
     }
+    // Not before it is sure that the client is told: it may take over a session.
+    open(worker, &client);
     client.silence_ms_max = keepalive::silence_ms_max(keep_alive_s);
     tell_connected(worker, &client, &greeting, &connect);
-    let sent = std::future::poll_fn(|cx| {
-        let hot = &mut *worker.hot.borrow_mut();
-        let mut unsent = Vec::new();
-        let sent = stranger.stream.send(cx, &answer, &mut unsent, &mut hot.cipher);
-        std::task::Poll::Ready(sent.map(|()| unsent))
-    });
-    match sent.await {
-        // A fresh socket takes a CONNACK whole; one that does not is not worth keeping.
-        Ok(unsent) if unsent.is_empty() => Some((stranger.stream, client, stranger.bytes)),
-        _ => {
-            let ending = super::Ending::of(gatemq_types::CloseReason::TransportFailed);
+    match stranger.write(worker, &answer).await {
+        Ok(()) => {
+            stranger.stream.admit(client.state.limits().packet_bytes_max);
+            let rest = stranger.bytes.take();
+            Some((stranger.stream, client, rest))
+        }
+        Err(ending) => {
             client.close(&worker.node, ending, worker.now_ms.get(), 0);
             None
         }
@@ -171,7 +171,8 @@ fn not_offered(connect: &Connect) -> Option<Refusal> {
 
 type Accepted = (Box<Given>, Option<Arc<Instance>>);
 
-/// Asks the providers while it watches whether the client is still there; `None`: it has gone, and the call is cancelled.
+/// Asks the providers while it watches whether the client is still there; `None`: it has gone, and the call is cancelled,
+/// as it is when the node stops meanwhile.
 async fn ask(
     worker: &Worker,
     listener: &Listener,
@@ -184,6 +185,7 @@ async fn ask(
         tokio::select! {
             biased;
             admission = &mut asking => break admission,
+            () = worker.stops() => return Some(Err(Refusal::stopping())),
             read = stranger.read(worker), if more => if let Err(ending) = read {
                 let peer = Arc::new(stranger.peer.clone());
                 let fact = Fact::ConnectionClosed { reason: ending.reason.name().into() };
@@ -195,7 +197,7 @@ async fn ask(
     Some(match admission {
         Admission::Accepted { identity, provider } => Ok((identity, provider)),
         Admission::Refused { code, reason, plugin, delay: wanted } => {
-            delay(wanted, listener).await;
+            delay(worker, wanted, listener).await;
             Err(Refusal { stage: "authenticate", code, reason, plugin })
         }
         Admission::Failed { plugin, failure } => {
@@ -214,7 +216,7 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
     let lower = |theirs: Option<u64>, ours: u64| Some(theirs.map_or(ours, |t| t.min(ours)));
     Limits {
         receive_max: lower(given.receive_max.map(|n| n.max(1)), ours.receive_max.into()),
-        packet_bytes_max: lower(given.packet_bytes_max, ours.packet_bytes_max.into()),
+        packet_bytes_max: lower(given.packet_bytes_max.map(|n| n.max(1)), ours.packet_bytes_max.into()),
         queue_messages_max: lower(given.queue_messages_max, ours.queue_messages_max.into()),
         queue_bytes_max: lower(given.queue_bytes_max, ours.queue_bytes_max),
         subscriptions_max: lower(given.subscriptions_max, ours.subscriptions_max.into()),
@@ -233,6 +235,16 @@ fn as_u16(limit: Option<u64>) -> u16 {
     limit.map_or(u16::MAX, |n| u16::try_from(n).unwrap_or(u16::MAX))
 }
 
+fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits) -> SessionLimits {
+    SessionLimits {
+        inflight_max: connect.receive_max.min(worker.node.limits.inflight_max),
+        receive_max: as_u16(limits.receive_max),
+        packet_bytes_max: connect.packet_bytes_max,
+        queue_messages_max: as_u32(limits.queue_messages_max),
+        queue_bytes_max: as_u32(limits.queue_bytes_max),
+    }
+}
+
 /// Binds what a provider said to this connection.
 fn bind(
     worker: &Worker,
@@ -244,6 +256,9 @@ fn bind(
 ) -> Result<(Client, Greeting), Refusal> {
     let node = &worker.node;
     let plugin = provider.as_ref().map_or("", |p| p.name());
+    if given.valid_until_ms != 0 && given.valid_until_ms <= worker.now_ms.get() {
+        return Err(Refusal::identity(plugin, "its time is over"));
+    }
     if given.exclusive {
         return Err(Refusal::identity(plugin, "exclusive identities are not offered"));
     }
@@ -262,13 +277,7 @@ fn bind(
         limits: &limits,
     };
     let identity = Identity::new(parts, &node.hasher).map_err(|e| Refusal::identity(plugin, e))?;
-    let session_limits = SessionLimits {
-        inflight_max: connect.receive_max.min(node.limits.inflight_max),
-        receive_max: as_u16(limits.receive_max),
-        packet_bytes_max: connect.packet_bytes_max,
-        queue_messages_max: as_u32(limits.queue_messages_max),
-        queue_bytes_max: as_u32(limits.queue_bytes_max),
-    };
+    let session_limits = session_limits(worker, connect, &limits);
     let session = Arc::new(Session::new(key.clone(), connect.protocol, session_limits, stranger.home));
     let mut packets = packet_limits(&node.limits);
     packets.packet_bytes_max = as_u32(limits.packet_bytes_max);

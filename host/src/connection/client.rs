@@ -17,6 +17,9 @@ use super::rate::Rate;
 use crate::node::Node;
 use crate::worker::hot::Hot;
 
+/// Deliveries after which the others get their turn: small messages with many receivers, thousands of them in one read,
+/// must not hold a worker for seconds.
+const DELIVERIES_PER_FEED: u64 = 1 << 16;
 /// Topics whose verdicts a connection remembers.
 pub(crate) const VERDICTS_MAX: usize = 64;
 
@@ -55,6 +58,8 @@ pub(super) enum Step {
     Ask(Asking),
     /// The next packet, after that many milliseconds.
     Wait(u64),
+    /// The next packet, when the others have had their turn.
+    Yield,
 }
 
 /// What of some bytes was handled.
@@ -77,6 +82,7 @@ impl Client {
     /// The connection ends. Answers to what came before are in `reply` all the same.
     pub(super) fn feed(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
         let mut used = 0;
+        let routed_before = lane.hot.out.delivered + lane.hot.out.dropped;
         let then = loop {
             let Framed::Frame { head, len, .. } = self.state.frame(&data[used..])? else { break Step::Next };
             let frame = &data[used..used + len];
@@ -84,13 +90,16 @@ impl Client {
                 Step::Next => {
                     used += len;
                     self.packets_received += 1;
-                }
-                Step::Wait(ms) => {
-                    used += len;
-                    self.packets_received += 1;
-                    break Step::Wait(ms);
+                    if lane.hot.out.delivered + lane.hot.out.dropped - routed_before >= DELIVERIES_PER_FEED {
+                        break Step::Yield;
+                    }
                 }
                 Step::Ask(asking) => break Step::Ask(asking),
+                pause => {
+                    used += len;
+                    self.packets_received += 1;
+                    break pause;
+                }
             }
         };
         self.settle(lane);

@@ -7,6 +7,7 @@ use gatemq_types::event::{Fact, Peer};
 
 use super::Ending;
 use super::client::Client;
+use crate::listen::ws::WebSocketBreach;
 use crate::node::Node;
 
 /// The event that a breach is.
@@ -17,6 +18,12 @@ pub(super) fn breach_event(peer: &Peer, breach: gatemq_mqtt::Breach) -> Fact {
         true => Fact::PacketMalformed { clause, detail, code },
         false => Fact::ProtocolViolated { clause, detail, code },
     }
+}
+
+/// The event that a breach of WebSocket is.
+pub(super) fn web_socket_event(breach: WebSocketBreach) -> Fact {
+    let code = CloseReason::ProtocolViolated.code().0.into();
+    Fact::ProtocolViolated { clause: breach.clause().into(), detail: breach.detail().into(), code }
 }
 
 impl Client {

@@ -23,6 +23,7 @@ mod subscribe;
 pub(crate) use ending::Ending;
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,7 +31,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use gatemq_broker::Session;
 use gatemq_types::CloseReason;
+use gatemq_types::event::{Fact, Peer};
 use tokio::net::TcpStream;
 
 use crate::listen::Listener;
@@ -45,6 +48,8 @@ use stream::Stream;
 const READS_PER_TURN: usize = 4;
 /// A packet whose beginning is longer is collected apart, so that one which comes byte by byte is not copied each time.
 const TAIL_BYTES_MAX: usize = 4096;
+/// Writes that a connection may do before the others get their turn.
+const FLUSHES_PER_TURN: usize = 16;
 /// How long a client may take none of its output.
 const STALLED_MS_MAX: u64 = 30_000;
 
@@ -72,16 +77,27 @@ enum Pause {
     Asking(Asking),
     /// It publishes faster than it may.
     Rate(Pin<Box<tokio::time::Sleep>>),
+    /// The others get their turn.
+    Yield,
     /// The packets in `tail` are to be handled before anything is read.
     Over,
+}
+
+/// Wakes this task when the runtime has looked at its sockets. A task that merely wakes itself is polled 61 times in between,
+/// all of them turns of a client that floods.
+fn after_the_others(cx: &mut Context) {
+    // Its first poll leaves the waker with the runtime; it has nothing else to do.
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
 }
 
 /// Serves a socket until its end.
 pub(crate) async fn run(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: TcpStream, remote: SocketAddr) {
     let id = worker.reserve();
+    let mut left_behind = LeftBehind { worker, id, client: None };
     // Boxed and dropped: what the beginning needs does not stay with an idle connection.
     let admitted = Box::pin(admit::admit(worker, listener, socket, remote, worker.home(id))).await;
     if let Some((stream, client, rest)) = admitted {
+        left_behind.client = Some((client.session.clone(), client.peer.clone()));
         let now_ms = worker.now_ms.get();
         let pause = if rest.is_empty() { Pause::No } else { Pause::Over };
         let connection = Rc::new(RefCell::new(Connection {
@@ -99,14 +115,50 @@ pub(crate) async fn run(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: T
             connection.borrow_mut().turn(cx, worker)
         })
         .await;
+        left_behind.client = None;
         // Gone from the worker before it is taken apart: nobody finds it half ended.
-        worker.release(id);
+        drop(left_behind);
         if let Ok(connection) = Rc::try_unwrap(connection) {
             connection.into_inner().finish(worker);
         }
-        return;
     }
-    worker.release(id);
+}
+
+/// Gives the number back, and ends the session of a client that a panic has left behind: the worker goes on without it.
+struct LeftBehind<'a> {
+    worker: &'a Worker,
+    id: u32,
+    client: Option<(Arc<Session>, Arc<Peer>)>,
+}
+
+impl Drop for LeftBehind<'_> {
+    fn drop(&mut self) {
+        self.worker.release(self.id);
+        let Some((session, peer)) = self.client.take() else { return };
+        self.worker.node.sessions.close(&session);
+        let reason = CloseReason::InternalError;
+        let fact = Fact::ClientDisconnected {
+            reason: reason.name().into(),
+            code: reason.code().0.into(),
+            blame: reason.blame().name().into(),
+            connected_ms: 0,
+            packets_received: 0,
+            messages_published: 0,
+        };
+        self.worker.node.events.emit(Some(&peer), fact);
+    }
+}
+
+/// The worker's scratch buffer, lent: it comes back also from a panic.
+struct Lent<'a> {
+    hot: &'a mut Hot,
+    scratch: Box<[u8]>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        std::mem::swap(&mut self.hot.scratch, &mut self.scratch);
+    }
 }
 
 impl Connection {
@@ -145,7 +197,7 @@ impl Connection {
                 return Ok(());
             }
         }
-        cx.waker().wake_by_ref();
+        after_the_others(cx);
         Ok(())
     }
 
@@ -156,6 +208,11 @@ impl Connection {
             match &mut self.pause {
                 Pause::No => return Ok(true),
                 Pause::Over => {}
+                Pause::Yield => {
+                    self.pause = Pause::Over;
+                    after_the_others(cx);
+                    return Ok(false);
+                }
                 Pause::Rate(sleep) => match sleep.as_mut().poll(cx) {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(()) => {}
@@ -178,11 +235,11 @@ impl Connection {
 
     /// One read and all whole packets in it.
     fn read(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<Poll<()>, Ending> {
-        // Taken out for the length of the read, so that packets may use the rest of `hot`.
-        let mut scratch = std::mem::take(&mut hot.scratch);
-        let result = self.read_into(cx, worker, hot, &mut scratch);
-        hot.scratch = scratch;
-        result
+        // Lent for the length of the read, so that packets may use the rest of `hot`.
+        let scratch = std::mem::take(&mut hot.scratch);
+        let mut lent = Lent { hot, scratch };
+        let Lent { hot, scratch } = &mut lent;
+        self.read_into(cx, worker, hot, scratch)
     }
 
     #[inline]
@@ -199,7 +256,7 @@ impl Connection {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Ok(0)) => return Err(Ending::of(CloseReason::TransportClosed)),
             Poll::Ready(Ok(n)) => n,
-            Poll::Ready(Err(_)) => return Err(Ending::of(CloseReason::TransportFailed)),
+            Poll::Ready(Err(_)) => return Err(self.read_failed(worker)),
         };
         self.heard_ms = worker.now_ms.get();
         if large {
@@ -218,11 +275,23 @@ impl Connection {
         Ok(Poll::Ready(()))
     }
 
+    #[cold]
+    fn read_failed(&self, worker: &Worker) -> Ending {
+        match self.stream.breach() {
+            Some(breach) => {
+                worker.node.events.emit(Some(&self.client.peer), close::web_socket_event(breach));
+                Ending::of(CloseReason::ProtocolViolated)
+            }
+            None => Ending::of(CloseReason::TransportFailed),
+        }
+    }
+
     fn feed(&mut self, worker: &Worker, hot: &mut Hot, data: &[u8]) -> Result<usize, Ending> {
         let mut lane = Lane { node: &worker.node, hot, now_ms: worker.now_ms.get() };
         let Fed { used, then } = self.client.feed(&mut lane, data)?;
         match then {
             Step::Next => {}
+            Step::Yield => self.pause = Pause::Yield,
             Step::Ask(asking) => self.pause = Pause::Asking(asking),
             Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
         }
@@ -251,10 +320,10 @@ impl Connection {
         }
         // Again while the session turns messages that waited into bytes: it stays armed meanwhile, so nobody else would
         // tell us.
-        loop {
+        for _ in 0..FLUSHES_PER_TURN {
             let waiting = self.client.session.take(&mut hot.out.spare);
             let sent = match waiting {
-                None if hot.reply.is_empty() => return Ok(true),
+                None if hot.reply.is_empty() && !self.stream.has_outgoing() => return Ok(true),
                 None => self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher),
                 Some(mut bytes) => {
                     bytes.extend_from_slice(&hot.reply);
@@ -270,21 +339,19 @@ impl Connection {
                 return Ok(false);
             }
         }
+        // Other workers deliver as fast as this one writes: the others get their turn all the same.
+        after_the_others(cx);
+        Ok(true)
     }
 
-    /// Replies made while the socket is full (after a pause) go behind what is unsent. Only TLS cannot take them raw: they
-    /// are encrypted in order.
+    /// Replies made while the socket is full (after a pause) go behind what is unsent.
     fn unsent_replies(&mut self, hot: &mut Hot) -> Result<(), Ending> {
         if hot.reply.is_empty() {
             return Ok(());
         }
-        let mut more = std::mem::take(&mut hot.reply);
-        let encrypted =
-            self.stream.encrypt(&more, &mut hot.cipher).map_err(|_| Ending::of(CloseReason::TransportFailed))?;
-        self.unsent.extend_from_slice(encrypted.unwrap_or(&more));
-        more.clear();
-        hot.reply = more;
-        Ok(())
+        let queued = self.stream.send_later(&hot.reply, &mut self.unsent, &mut hot.cipher);
+        hot.reply.clear();
+        queued.map_err(|_| Ending::of(CloseReason::TransportFailed))
     }
 
     fn note_unsent(&mut self, before: usize, now_ms: u64) {
@@ -339,9 +406,10 @@ impl Connection {
         let ending = self.ending.unwrap_or(Ending::of(CloseReason::InternalError));
         let last = self.client.close(&worker.node, ending, worker.now_ms.get(), self.unsent.len());
         let hot = &mut *worker.hot.borrow_mut();
-        if let Ok(encrypted) = self.stream.encrypt(&last, &mut hot.cipher) {
-            self.unsent.extend_from_slice(encrypted.unwrap_or(&last));
+        if !last.is_empty() {
+            // A broken stream tells nobody anything.
+            let _ = self.stream.send_later(&last, &mut self.unsent, &mut hot.cipher);
         }
-        self.stream.finish(&self.unsent, !ending.is_told());
+        self.stream.finish(self.unsent, !ending.is_told(), &mut hot.cipher);
     }
 }

@@ -65,6 +65,7 @@ impl Client {
         code: ReasonCode,
         verdict: Option<Verdict>,
     ) -> Result<Step, Ending> {
+        let by_limits = verdict.is_none();
         let (reason, disconnect) = match verdict {
             Some(Verdict::Deny { reason, disconnect, .. }) => (reason, disconnect),
             _ => ("grants".to_owned(), false),
@@ -78,8 +79,8 @@ impl Client {
         lane.node.events.emit(Some(&self.peer), fact);
         // What CONNACK ruled out is a protocol error (MQTT-3.2.2-11, -14).
         match code {
-            ReasonCode::QOS_NOT_SUPPORTED => return Err(Breach::QosNotAnnounced.into()),
-            ReasonCode::RETAIN_NOT_SUPPORTED => return Err(Breach::RetainNotAnnounced.into()),
+            ReasonCode::QOS_NOT_SUPPORTED if by_limits => return Err(Breach::QosNotAnnounced.into()),
+            ReasonCode::RETAIN_NOT_SUPPORTED if by_limits => return Err(Breach::RetainNotAnnounced.into()),
             _ if disconnect => return Err(Ending::with_code(CloseReason::Kicked, code)),
             _ => {}
         }

@@ -20,6 +20,13 @@ enum Decided {
 impl Client {
     pub(super) fn subscribe(&mut self, lane: &mut Lane, packet: Subscribe<'_>) -> Result<Step, Ending> {
         for (filter, options) in packet.iter().skip(self.codes_so_far.len()) {
+            if packet.subscription_id.is_some() {
+                // As CONNACK has said (3.2.2.3.12): a subscription without the identifier would be another one.
+                let code = ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED;
+                lane.node.events.emit(Some(&self.peer), denied(filter, code, "it has an identifier".to_owned()));
+                self.codes_so_far.push(code);
+                continue;
+            }
             let properties = || owned(packet.properties.user());
             match self.subscribe_one(lane, filter, options, properties)? {
                 Decided::Code(code) => self.codes_so_far.push(code),
@@ -57,7 +64,7 @@ impl Client {
                 lane.node.events.emit(Some(&self.peer), fact);
                 Ok(Decided::Code(code))
             }
-            Decision::Denied(code) => self.refused(lane, filter, code, verdict).map(Decided::Code),
+            Decision::Denied(code) => self.refused(lane, filter, code, verdict, denied).map(Decided::Code),
             Decision::Ask(question) => {
                 let asked = filter_action(ActionKind::Subscribe, filter, options.qos(), options.bits(), properties());
                 self.ask(lane, question, asked).map(|asking| Decided::Ask(Box::new(asking)))
@@ -72,12 +79,13 @@ impl Client {
         filter: Filter<'_>,
         code: ReasonCode,
         verdict: Option<Verdict>,
+        fact: fn(Filter<'_>, ReasonCode, String) -> Fact,
     ) -> Result<ReasonCode, Ending> {
         let (reason, disconnect) = match verdict {
             Some(Verdict::Deny { reason, disconnect, .. }) => (reason, disconnect),
             _ => ("grants".to_owned(), false),
         };
-        lane.node.events.emit(Some(&self.peer), denied(filter, code, reason));
+        lane.node.events.emit(Some(&self.peer), fact(filter, code, reason));
         match disconnect {
             true => Err(Ending::with_code(CloseReason::Kicked, code)),
             false => Ok(code),
@@ -101,7 +109,7 @@ impl Client {
                     }
                     code
                 }
-                Decision::Denied(code) => self.refused(lane, filter, code, verdict)?,
+                Decision::Denied(code) => self.refused(lane, filter, code, verdict, unsubscribe_denied)?,
                 Decision::Ask(question) => {
                     let properties = owned(packet.properties.user());
                     let asked = filter_action(ActionKind::Unsubscribe, filter, QoS::AtMostOnce, 0, properties);
@@ -125,6 +133,10 @@ fn owned<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<UserPr
 
 fn denied(filter: Filter<'_>, code: ReasonCode, reason: String) -> Fact {
     Fact::SubscribeDenied { filter: filter.text.to_owned().into(), code: code.0.into(), reason: reason.into() }
+}
+
+fn unsubscribe_denied(filter: Filter<'_>, code: ReasonCode, reason: String) -> Fact {
+    Fact::UnsubscribeDenied { filter: filter.text.to_owned().into(), code: code.0.into(), reason: reason.into() }
 }
 
 fn filter_action(

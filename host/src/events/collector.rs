@@ -61,6 +61,11 @@ impl Collector {
         Ok(())
     }
 
+    /// Name of its plugin.
+    pub(crate) fn name(&self) -> &str {
+        self.instance.name()
+    }
+
     /// Bits of classes of which it wants something.
     pub(crate) fn classes(&self) -> u32 {
         let of = |number: &u32| EventKind::ALL.iter().find(|k| k.number() == *number).map_or(0, |k| k.class() as u32);

@@ -3,47 +3,67 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gatemq_types::event::{Class, Fact, Peer, Value};
+use gatemq_types::event::{Class, EventKind, Fact, Peer, Value};
 
 use crate::clock;
 
-/// Lines a second about what peers do; the rest of that second is only counted, so that a flood cannot fill a disk.
-const PEER_LINES_PER_S_MAX: u64 = 100;
+/// Lines a second about what peers do, and as many about calls that fail, which peers may cause; the rest of that second is
+/// only counted, so that a flood cannot fill a disk.
+const LINES_PER_S_MAX: u64 = 100;
 
 /// Writes log lines.
 #[derive(Default)]
 pub(crate) struct LogLines {
+    peers: Bound,
+    calls: Bound,
+}
+
+impl LogLines {
+    /// System events are logged at info, calls that fail and security within the bound at info, lifecycle at debug, traffic
+    /// at trace.
+    pub(crate) fn write(&self, peer: Option<&Peer>, fact: &Fact) {
+        match (fact.kind(), fact.kind().class()) {
+            (
+                EventKind::PluginCallFailed
+                | EventKind::PluginCallTimedOut
+                | EventKind::PluginPanicked
+                | EventKind::PluginFenced,
+                _,
+            ) => self.calls.write("more calls failed than are logged in a second", peer, fact),
+            (_, Class::Security) => self.peers.write("more events about peers than are logged in a second", peer, fact),
+            (_, Class::System) => tracing::info!(target: "gatemq::event", "{}", line(peer, fact)),
+            (_, Class::Lifecycle) => tracing::debug!(target: "gatemq::event", "{}", line(peer, fact)),
+            (_, Class::Traffic) => tracing::trace!(target: "gatemq::event", "{}", line(peer, fact)),
+        }
+    }
+}
+
+/// At most [`LINES_PER_S_MAX`] lines at info.
+#[derive(Default)]
+struct Bound {
     /// Second, and lines in it.
     second: AtomicU64,
     lines: AtomicU64,
 }
 
-impl LogLines {
-    /// System events are logged at info, security at info within the bound, lifecycle at debug, traffic at trace.
-    pub(crate) fn write(&self, peer: Option<&Peer>, fact: &Fact) {
-        match fact.kind().class() {
-            Class::System => tracing::info!(target: "gatemq::event", "{}", line(peer, fact)),
-            Class::Security if tracing::enabled!(target: "gatemq::event", tracing::Level::INFO) => {
-                if self.within_bound() {
-                    tracing::info!(target: "gatemq::event", "{}", line(peer, fact));
-                }
-            }
-            Class::Security => {}
-            Class::Lifecycle => tracing::debug!(target: "gatemq::event", "{}", line(peer, fact)),
-            Class::Traffic => tracing::trace!(target: "gatemq::event", "{}", line(peer, fact)),
+impl Bound {
+    fn write(&self, left_out: &str, peer: Option<&Peer>, fact: &Fact) {
+        if tracing::enabled!(target: "gatemq::event", tracing::Level::INFO)
+            && self.allows(left_out, clock::now_ms() / 1000)
+        {
+            tracing::info!(target: "gatemq::event", "{}", line(peer, fact));
         }
     }
 
-    fn within_bound(&self) -> bool {
-        let now = clock::now_ms() / 1000;
-        if self.second.swap(now, Ordering::Relaxed) != now {
+    fn allows(&self, why: &str, second: u64) -> bool {
+        if self.second.swap(second, Ordering::Relaxed) != second {
             let before = self.lines.swap(0, Ordering::Relaxed);
-            if before > PEER_LINES_PER_S_MAX {
-                let left_out = before - PEER_LINES_PER_S_MAX;
-                tracing::warn!(target: "gatemq::event", left_out, "more events about peers than are logged in a second");
+            if before > LINES_PER_S_MAX {
+                let left_out = before - LINES_PER_S_MAX;
+                tracing::warn!(target: "gatemq::event", left_out, "{why}");
             }
         }
-        self.lines.fetch_add(1, Ordering::Relaxed) < PEER_LINES_PER_S_MAX
+        self.lines.fetch_add(1, Ordering::Relaxed) < LINES_PER_S_MAX
     }
 }
 
@@ -81,5 +101,18 @@ mod tests {
         let fact = Fact::SubscribeDenied { filter: "a\nERROR fake\u{1b}[2J".into(), code: 0x87, reason: "".into() };
         let line = line(None, &fact);
         assert_eq!(line, r#"SubscribeDenied filter="a\nERROR fake\u{1b}[2J" code=135"#);
+    }
+
+    /// Guards the disk: what strangers do, and the calls that they make fail, is bounded, each for itself.
+    #[test]
+    fn a_flood_is_bounded() {
+        let log = LogLines::default();
+        let allowed = |bound: &Bound, second| (0..10_000).filter(|_| bound.allows("", second)).count() as u64;
+        assert_eq!(allowed(&log.calls, 1), LINES_PER_S_MAX);
+        assert_eq!((allowed(&log.calls, 1), allowed(&log.calls, 2)), (0, LINES_PER_S_MAX));
+        let panicked = Fact::PluginPanicked { plugin: "p".into(), method: "m".into(), message: "x".into() };
+        for fact in [panicked, Fact::ConnectionRefused { reason: "connections_max".into() }] {
+            log.write(None, &fact);
+        }
     }
 }

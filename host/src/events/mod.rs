@@ -12,8 +12,13 @@ use std::sync::{Arc, OnceLock};
 
 use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
 
+use parking_lot::Mutex;
+
 use crate::clock;
 use log_line::LogLines;
+
+/// Events before there are collectors; a start makes a few for each plugin.
+const EARLY_MAX: usize = 1024;
 
 /// The node's events.
 pub(crate) struct Events {
@@ -21,6 +26,8 @@ pub(crate) struct Events {
     sequence: AtomicU64,
     counts: Vec<AtomicU64>,
     collectors: OnceLock<Vec<Arc<Collector>>>,
+    /// What happened before there were collectors (plugins loaded, and refused): they get it when they come.
+    early: Mutex<Vec<Arc<Event>>>,
     /// Bits of classes that some collector wants. Read for each message, written once.
     classes: AtomicU32,
     log: LogLines,
@@ -34,6 +41,7 @@ impl Events {
             sequence: AtomicU64::new(0),
             counts: EventKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             collectors: OnceLock::new(),
+            early: Mutex::default(),
             classes: AtomicU32::new(0),
             log: LogLines::default(),
         })
@@ -43,6 +51,10 @@ impl Events {
     pub(crate) fn set_collectors(&self, collectors: Vec<Arc<Collector>>) {
         let classes = collectors.iter().fold(0, |bits, c| bits | c.classes());
         self.classes.store(classes, Ordering::Relaxed);
+        let mut early = self.early.lock();
+        for event in early.drain(..) {
+            collectors.iter().filter(|c| c.wants(event.kind(), "")).for_each(|c| c.push(event.clone()));
+        }
         // A second set would be a mistake of the start sequence: the first stays.
         let _ = self.collectors.set(collectors);
     }
@@ -65,6 +77,13 @@ impl Events {
             self.counts[at].fetch_add(1, Ordering::Relaxed);
         }
         self.log.write(peer.map(|p| &**p), &fact);
+        if self.collectors.get().is_none() {
+            let mut early = self.early.lock();
+            if early.len() < EARLY_MAX {
+                early.push(Arc::new(self.event(peer.cloned(), fact)));
+            }
+            return;
+        }
         let tenant = peer.map_or("", |p| &*p.tenant);
         let mut wanted = self.collectors().iter().filter(|c| c.wants(kind, tenant)).peekable();
         if wanted.peek().is_none() {

@@ -2,6 +2,7 @@
 
 mod accept;
 pub(crate) mod tls;
+pub(crate) mod ws;
 
 pub(crate) use accept::{Accepting, peer};
 
@@ -14,6 +15,7 @@ use gatemq_types::Transport;
 
 use crate::config;
 use tls::{Acceptor, TlsConfigError};
+use ws::WebSocketSettings;
 
 /// A listener's settings, and how many connections it has.
 pub(crate) struct Listener {
@@ -23,6 +25,8 @@ pub(crate) struct Listener {
     pub(crate) transport: Transport,
     /// TLS, where it speaks it.
     pub(crate) tls: Option<Acceptor>,
+    /// WebSocket, where it speaks it.
+    pub(crate) web_socket: Option<WebSocketSettings>,
     /// Handshakes at a time, per worker.
     pub(crate) handshakes_max: usize,
     /// Until TLS is established and CONNECT is whole.
@@ -39,8 +43,14 @@ impl Listener {
     pub(crate) fn new(name: &str, settings: &config::Listener) -> Result<Arc<Self>, TlsConfigError> {
         Ok(Arc::new(Listener {
             name: name.into(),
-            transport: if settings.tls.is_some() { Transport::Tls } else { Transport::Tcp },
+            transport: match (settings.tls.is_some(), settings.web_socket.is_some()) {
+                (false, false) => Transport::Tcp,
+                (true, false) => Transport::Tls,
+                (false, true) => Transport::WebSocket,
+                (true, true) => Transport::SecureWebSocket,
+            },
             tls: settings.tls.as_ref().map(Acceptor::new).transpose()?,
+            web_socket: settings.web_socket.clone(),
             handshakes_max: settings.handshakes_max,
             connect_timeout: Duration::from_millis(settings.connect_ms_max),
             connections_max: settings.connections_max,

@@ -1,5 +1,6 @@
 //! What the host does for a plugin instance.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use gatemq_plugin_loader::{Answer, Level, Services};
@@ -16,6 +17,21 @@ pub(crate) struct InstanceServices {
     name: String,
     metrics: Mutex<HashMap<String, i64>>,
     lines: Mutex<Lines>,
+}
+
+/// A plugin's message with its control characters escaped: it may hold what a peer said. Quotes stay as they are.
+fn one_line(message: &str) -> Cow<'_, str> {
+    if !message.contains(char::is_control) {
+        return Cow::Borrowed(message);
+    }
+    let mut line = String::with_capacity(message.len() + 8);
+    for c in message.chars() {
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    Cow::Owned(line)
 }
 
 /// The log budget of the running second.
@@ -75,23 +91,13 @@ impl Services for InstanceServices {
         if left_out > 0 {
             tracing::warn!(target: "gatemq::plugin", plugin, left_out, "more log lines than a plugin may write in a second");
         }
-        // `message` is escaped: it may hold what a peer said.
+        let message = one_line(message);
         match level {
-            Level::Error => {
-                tracing::error!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
-            }
-            Level::Warn => {
-                tracing::warn!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
-            }
-            Level::Info => {
-                tracing::info!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
-            }
-            Level::Debug => {
-                tracing::debug!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
-            }
-            Level::Trace => {
-                tracing::trace!(target: "gatemq::plugin", plugin, from = target, "{}", message.escape_debug())
-            }
+            Level::Error => tracing::error!(target: "gatemq::plugin", plugin, from = target, "{message}"),
+            Level::Warn => tracing::warn!(target: "gatemq::plugin", plugin, from = target, "{message}"),
+            Level::Info => tracing::info!(target: "gatemq::plugin", plugin, from = target, "{message}"),
+            Level::Debug => tracing::debug!(target: "gatemq::plugin", plugin, from = target, "{message}"),
+            Level::Trace => tracing::trace!(target: "gatemq::plugin", plugin, from = target, "{message}"),
         }
     }
 
@@ -111,6 +117,12 @@ impl Services for InstanceServices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards the log against what peers say through plugins: no line break, no terminal sequence; quotes stay readable.
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(one_line("a=\"b\" \n\u{1b}[2J\u{85}"), r#"a="b" \n\u{1b}[2J\u{85}"#);
+    }
 
     /// Promise 6: a plugin that floods log and metrics is bounded.
     #[test]

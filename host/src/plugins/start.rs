@@ -14,6 +14,8 @@ use crate::events::{Collector, Events};
 
 /// How long a plugin may take to become ready.
 const READY_WAIT: Duration = Duration::from_secs(30);
+/// How long plugins may take to stop when the node does not start after all.
+const GIVE_UP_WAIT: Duration = Duration::from_secs(5);
 
 /// Why the node cannot serve.
 #[derive(Debug)]
@@ -43,16 +45,21 @@ pub(crate) struct Instances(Vec<Arc<Instance>>);
 pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> Result<PluginSet, Vec<Problem>> {
     let found = find(config).map_err(|e| vec![Problem::Configuration(e)])?;
     let (mut started, mut problems) = (Vec::new(), Vec::new());
+    // Where a plugin was meant to guard the node and does not, `--dev` opens nothing either.
+    let mut complete = true;
     for plugin in found {
         match start_one(&plugin, events).await {
             Ok(instance) => started.push((instance, plugin)),
             Err(why) if plugin.settings.required => problems.push(Problem::Plugin(why)),
-            Err(why) => tracing::warn!("{why}; it is not required: going on without it"),
+            Err(why) => {
+                complete = false;
+                tracing::warn!("{why}; it is not required: going on without it");
+            }
         }
     }
     let auth: Vec<_> = started.iter().map(|(i, _)| i).filter(|i| i.info().auth).cloned().collect();
     let refused = !problems.is_empty();
-    let auth = match AuthChain::new(auth, config.auth.chain.as_deref(), dev) {
+    let auth = match AuthChain::new(auth, config.auth.chain.as_deref(), dev && complete) {
         Ok(auth) => Some(auth),
         // Said already by what was refused.
         Err(_) if refused => None,
@@ -63,11 +70,18 @@ pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> R
     };
     match auth {
         Some(auth) if problems.is_empty() => {
-            collectors(&started, events).await.map_err(|e| vec![Problem::Plugin(e)])?;
-            Ok(PluginSet { auth, running: Instances(started.into_iter().map(|(i, _)| i).collect()) })
+            let collecting = collectors(&started, events).await;
+            let running = Instances(started.into_iter().map(|(i, _)| i).collect());
+            match collecting {
+                Ok(()) => Ok(PluginSet { auth, running }),
+                Err(e) => {
+                    running.stop(events, Instant::now() + GIVE_UP_WAIT).await;
+                    Err(vec![Problem::Plugin(e)])
+                }
+            }
         }
         _ => {
-            stop_all(started.iter().map(|(i, _)| i), Instant::now() + Duration::from_secs(5)).await;
+            stop_all(started.iter().map(|(i, _)| i), Instant::now() + GIVE_UP_WAIT).await;
             Err(problems)
         }
     }
@@ -95,7 +109,12 @@ async fn start_one(plugin: &Found, events: &Arc<Events>) -> Result<Arc<Instance>
         let problems = failure.to_string().replace('\n', "; ");
         format!("plugin {} ({}) does not start: {problems}", plugin.name, plugin.file.display())
     })?;
-    ready(&instance).await.inspect_err(|why| refused(why.clone()))?;
+    if let Err(why) = ready(&instance).await {
+        refused(why.clone());
+        // The node may go on without it: then it must not go on by itself.
+        stop_all([&instance].into_iter(), Instant::now() + GIVE_UP_WAIT).await;
+        return Err(why);
+    }
     let info = instance.info();
     events.emit(
         None,
@@ -152,7 +171,8 @@ async fn collectors(started: &[(Arc<Instance>, Found)], events: &Arc<Events>) ->
 async fn stop_all(instances: impl Iterator<Item = &Arc<Instance>>, deadline: Instant) {
     for instance in instances {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
-        if let Err(failure) = instance.stop(left).await {
+        // Half for `stop`, half for the destructor.
+        if let Err(failure) = instance.stop(left / 2).await {
             tracing::warn!("plugin {} did not stop well: {}", instance.name(), failure.to_string().escape_debug());
         }
     }
@@ -161,9 +181,11 @@ async fn stop_all(instances: impl Iterator<Item = &Arc<Instance>>, deadline: Ins
 impl Instances {
     /// Has collectors take what waits, then stops every plugin.
     pub(crate) async fn stop(&self, events: &Events, deadline: Instant) {
+        // Half of what is left, so that a collector which hangs leaves the other plugins time to stop.
+        let collected = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
         for collector in events.collectors() {
-            if !collector.stop(deadline) {
-                tracing::warn!("a collector is still in a call; it is left behind");
+            if !collector.stop(collected) {
+                tracing::warn!("plugin {} is still in `collect`; it is left behind", collector.name());
             }
         }
         stop_all(self.0.iter(), deadline).await;

@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     /// Connections that were not admitted yet, or are; all tasks.
     tasks: Cell<usize>,
     stopping: Cell<bool>,
+    /// Tells those that wait in [`Worker::stops`].
+    stop: Notify,
     stopped: Notify,
 }
 
@@ -71,6 +73,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         handshakes: RefCell::default(),
         tasks: Cell::new(0),
         stopping: Cell::new(false),
+        stop: Notify::new(),
         stopped: Notify::new(),
     });
     spawn_local(tick::run(worker.clone()));
@@ -98,6 +101,18 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
     }
 }
 
+/// Counts a connection out.
+struct Ended<'a> {
+    worker: &'a Worker,
+    listener: &'a crate::listen::Listener,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.worker.ended(self.listener);
+    }
+}
+
 impl Worker {
     /// Where a connection is.
     pub(crate) fn home(&self, connection: u32) -> Home {
@@ -112,8 +127,10 @@ impl Worker {
         match TcpStream::from_std(socket) {
             Ok(socket) if !self.stopping.get() => {
                 spawn_local(async move {
+                    // Counted out also by a panic, which ends this connection and no other.
+                    let ended = Ended { worker: &worker, listener: &listener };
                     connection::run(&worker, &listener, socket, remote).await;
-                    worker.ended(&listener);
+                    drop(ended);
                 });
             }
             _ => self.ended(&listener),
@@ -168,6 +185,14 @@ impl Worker {
         self.stopping.get()
     }
 
+    /// Waits until the node stops.
+    pub(crate) async fn stops(&self) {
+        // Nothing comes between look and wait: all of a worker is one thread.
+        if !self.is_stopping() {
+            self.stop.notified().await;
+        }
+    }
+
     fn wake(&self, connection: u32) {
         if let Some(Some(slot)) = self.slots.borrow().get(connection as usize) {
             slot.waker.wake_by_ref();
@@ -191,6 +216,7 @@ impl Worker {
 
     fn stop(&self) {
         self.stopping.set(true);
+        self.stop.notify_waiters();
         for slot in self.slots.borrow().iter().flatten() {
             slot.connection.borrow_mut().stop(connection::Ending::of(gatemq_types::CloseReason::ServerStopping));
             slot.waker.wake_by_ref();

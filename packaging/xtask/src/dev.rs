@@ -38,7 +38,9 @@ fn development_pki(directory: &Path) -> PathBuf {
         pki.write_root(directory);
         pki.server().write(directory, "server");
         for name in CLIENTS {
-            pki.client(name).write(directory, name);
+            let client = pki.client(name);
+            client.write(directory, name);
+            client.write_intermediates(directory, name);
         }
         Pki::new("Stranger").client("sensor-1").write(directory, "stranger");
         fs::write(&complete, "").expect("a file");
@@ -108,7 +110,7 @@ fn show(config: &Path, events: &Path, pki: &Path, root: &Path) {
          Subscribe, in a second terminal:\n  {} \\\n    -v -t 'devices/#'\n\n\
          Publish, in a third:\n  {} \\\n    -t devices/{}/temperature -m 21.5\n\n\
          Be refused, with the certificate of another authority:\n  {} \\\n    -t devices/{}/temperature -m 21.5\n\n\
-         Look at the handshake:\n  openssl s_client -connect {ADDRESS} -CAfile {} \\\n    -cert {} -cert_chain {} -key {}\n\n\
+         Look at the handshake:\n  openssl s_client -connect {ADDRESS} -servername {host} -CAfile {} \\\n    -cert {} -cert_chain {} -key {}\n\n\
          Ctrl-C stops the broker.\n",
         config.display(),
         events.display(),
@@ -119,7 +121,7 @@ fn show(config: &Path, events: &Path, pki: &Path, root: &Path) {
         CLIENTS[0],
         root.display(),
         certificate.display(),
-        certificate.display(),
+        pki.join(format!("{}-intermediates.crt", CLIENTS[0])).display(),
         key.display(),
     );
 }

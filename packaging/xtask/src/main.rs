@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod dev;
+mod interop;
 mod steps;
 mod test;
 
@@ -31,7 +32,12 @@ enum Command {
         /// Also what takes long: many more property test cases, documentation, licences and advisories
         #[arg(long)]
         long: bool,
+        /// Also other people's clients
+        #[arg(long)]
+        interop: bool,
     },
+    /// Install other people's clients and run them against the broker
+    Interop,
     /// Measure
     Bench {
         /// What
@@ -47,7 +53,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Dev { demo: false } => dev::run(),
         Command::Dev { demo: true } => demo::run(),
-        Command::Test { long } => test::run(long),
+        Command::Test { long, interop } => test::run(long, interop),
+        Command::Interop => interop::run(),
         Command::Bench { what, more } => bench::run(what, &more),
     }
 }

@@ -10,7 +10,7 @@ use crate::steps::Steps;
 /// Cases of each property test with `--long`; without, each test has its own number.
 const LONG_CASES: &str = "20000";
 
-pub(crate) fn run(long: bool) -> ExitCode {
+pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
     let mut steps = Steps::new();
     let at_root = |subcommand: &str, arguments: &[&str]| {
         let mut command = cargo(subcommand);
@@ -39,9 +39,15 @@ pub(crate) fn run(long: bool) -> ExitCode {
     steps.run("tests", &mut with_binaries(tests));
     steps.run("documentation tests", &mut with_binaries(at_root("test", &["--workspace", "--doc"])));
     // Not ourselves: the build may have put another file in our place.
-    let mut demo = Command::new(target_directory().join(profile()).join("xtask"));
-    demo.args(["dev", "--demo"]);
-    steps.run("demo", &mut with_binaries(demo));
+    let xtask = |arguments: &[&str]| {
+        let mut command = Command::new(target_directory().join(profile()).join("xtask"));
+        command.args(arguments);
+        command
+    };
+    steps.run("demo", &mut with_binaries(xtask(&["dev", "--demo"])));
+    if interop {
+        steps.run("interop", &mut with_binaries(xtask(&["interop"])));
+    }
     if long {
         let mut documentation = at_root("doc", &["--workspace", "--no-deps", "--document-private-items"]);
         steps.run("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"));

@@ -165,6 +165,7 @@ impl Instance {
         {
             let _inside = self.gate.enter()?;
             let mut record = convert::connect_to(connect);
+            record.deadline_ms = u32::try_from(self.options.timeout.as_millis()).unwrap_or(u32::MAX);
             (auth.authenticate)(self.raw, &record, outcome_completer(self.outcomes, reserved.token()));
             convert::wipe(&mut record);
         }
@@ -316,15 +317,17 @@ impl Instance {
             return Err(STOPPED);
         }
         let (root, raw) = (self.root, self.raw);
-        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        // Half of it for `stop`, what is left for the destructors.
+        let (until, half) = (Clock::now() + deadline, deadline / 2);
+        let deadline_ms = u64::try_from(half.as_millis()).unwrap_or(u64::MAX);
         let gate = self.gate.clone();
-        let stopping = self.thread.call(deadline, move || {
+        let stopping = self.thread.call(half, move || {
             let _inside = gate.enter_closed();
             (root.stop())(raw, deadline_ms)
         });
         let stopped = stopping.await;
-        let (gate, began) = (self.gate.clone(), Clock::now());
-        let dropping = self.thread.call(deadline, move || match gate.emptied(began + deadline / 2) {
+        let (gate, left) = (self.gate.clone(), until.saturating_duration_since(Clock::now()));
+        let dropping = self.thread.call(left, move || match gate.emptied(until - left / 2) {
             true => (root.destroy())(raw),
             false => Status::ok(),
         });

@@ -5,7 +5,7 @@
 //! the border comes back as a [`CallFailure`], which grants nothing: a panic, silence, an unknown code, a call too many.
 //!
 //! Deadlines run on the caller's tokio runtime. The author's code runs on the plugin's own runtime, on its call thread
-//! ([`call_thread`]), or on the thread that calls [`Instance::collect`]: never on the caller's.
+//! (`call_thread`), or on the thread that calls [`Instance::collect`]: never on the caller's.
 //!
 //! Libraries are never unmapped: thread-local destructors of an unmapped library are a crash.
 

@@ -1,6 +1,6 @@
 //! The functions of the tables, for a plugin type: what the host's pointers point to.
 //!
-//! None of them unwinds: each runs under [`contained`]. An [`Instance`] is an `Arc<Running<P>>` turned into a pointer.
+//! None of them unwinds: each runs under `contained`. An [`Instance`] is an `Arc<Running<P>>` turned into a pointer.
 
 use std::marker::PhantomData;
 use std::sync::Arc;

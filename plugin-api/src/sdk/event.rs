@@ -75,7 +75,8 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Counts the events of its node since the node's start, from 1 on.
+    /// Counts the events of its node that some collector wanted, since the node's start, from 1 on. A gap is no loss: what is
+    /// lost is told by an `EventsLost` event.
     pub fn sequence(&self) -> u64 {
         self.0.sequence
     }

@@ -38,12 +38,13 @@ impl Host {
         (self.table.log())(self.table.context(), level, RStr::from_str(target), RStr::from_str(message));
     }
 
-    /// Adds to a counter, shown as `gatemq_plugin_NAME_counter`.
+    /// Adds to a counter. At most 256 counters and gauges are kept; they are shown, as `gatemq_plugin_NAME_counter`, once the
+    /// broker offers metrics.
     pub fn count(&self, counter: &str, add: u64) {
         (self.table.count())(self.table.context(), RStr::from_str(counter), add);
     }
 
-    /// Sets a gauge, shown as `gatemq_plugin_NAME_gauge`.
+    /// Sets a gauge; see [`Host::count`].
     pub fn gauge(&self, gauge: &str, value: i64) {
         (self.table.gauge())(self.table.context(), RStr::from_str(gauge), value);
     }
@@ -53,7 +54,8 @@ impl Host {
         (self.table.now_ms())(self.table.context())
     }
 
-    /// Runs a future on the plugin's own runtime until it ends or the plugin is dropped. False: the plugin has ended.
+    /// Runs a future until it ends or the plugin is dropped, on a thread that all of the plugin's spawned futures share: one
+    /// that blocks holds up the others, but no client. Its panic ends it, and is logged. False: the plugin has ended.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> bool {
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         runtime.is_some_and(|r| r.spawn(future))

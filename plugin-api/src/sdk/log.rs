@@ -38,10 +38,10 @@ fn number(level: &Level) -> u8 {
 impl Subscriber for ToHost {
     /// By default tracing remembers the first answer of `enabled` for ever; the host's level may change.
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if metadata.is_event() { Interest::sometimes() } else { Interest::never() }
+        if metadata.is_span() { Interest::never() } else { Interest::sometimes() }
     }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && number(metadata.level()) <= self.host.log_level()
+        !metadata.is_span() && number(metadata.level()) <= self.host.log_level()
     }
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed))

@@ -3,7 +3,10 @@
 //! Two threads. A watch spawns a probe while calls are under way; when a probe has not run for [`STUCK_MS`], every thread
 //! is held by code that blocks or loops. The runtime is then left to itself, a new one takes over, and the calls that had
 //! not begun move to it. A runtime that comes back is ended. With [`ABANDONED_MAX`] that have not come back, the plugin is
-//! fenced: it answers nothing more.
+//! fenced: it answers nothing until one of them comes back.
+//!
+//! What `Host::spawn` is given has a runtime of its own, which is never replaced: it lives as long as the plugin, and where it
+//! blocks it holds up no client.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,6 +18,8 @@ use std::time::{Duration, Instant};
 use super::contain::{Contained, discard};
 
 const THREADS: usize = 2;
+/// Of the runtime for what is spawned.
+const SPAWNED_THREADS: usize = 1;
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// How long a probe may wait. Code that blocks for longer costs a new runtime.
 pub(crate) const STUCK_MS: u64 = 400;
@@ -36,9 +41,10 @@ struct Generation {
 #[derive(Default)]
 struct State {
     current: Option<Generation>,
+    /// For what is spawned; not replaced.
+    spawned: Option<Generation>,
     abandoned: Vec<Generation>,
     waiting: VecDeque<Call>,
-    fenced: bool,
     ended: bool,
     watched: bool,
 }
@@ -48,6 +54,10 @@ struct State {
 pub(crate) struct Runtime {
     state: Mutex<State>,
     called: Condvar,
+}
+
+fn fenced() -> String {
+    format!("fenced until one comes back: {ABANDONED_MAX} runtimes are held by code that does not return")
 }
 
 impl Runtime {
@@ -61,8 +71,8 @@ impl Runtime {
 
     /// Why it answers nothing more, if so.
     pub(crate) fn fenced(&self) -> Option<String> {
-        let fenced = self.lock().fenced;
-        fenced.then(|| format!("fenced until restart: {ABANDONED_MAX} runtimes are held by code that does not return"))
+        let is_fenced = self.lock().is_fenced();
+        is_fenced.then(fenced)
     }
 
     /// Runs a future for as long as the plugin lives. False: it has ended.
@@ -71,18 +81,20 @@ impl Runtime {
         // The hook has logged a panic: nobody else waits for it.
         let contained = async move { std::future::poll_fn(|cx| future.poll(cx)).await.unwrap_or_default() };
         let mut state = self.lock();
-        match Self::current(&mut state) {
-            Ok(generation) => generation.spawn(contained),
-            Err(_) => false,
+        if state.ended {
+            return false;
         }
+        if state.spawned.is_none() {
+            state.spawned = Generation::new(SPAWNED_THREADS, "plugin-spawned").ok();
+        }
+        state.spawned.as_ref().is_some_and(|generation| generation.spawn(contained))
     }
 
     /// Begins the call that `make` makes as soon as a thread is free. An error says why it was not even made.
     pub(crate) fn call(self: &Arc<Self>, make: impl FnOnce() -> Call) -> Result<(), String> {
         let mut state = self.lock();
-        if state.fenced {
-            drop(state);
-            return Err(self.fenced().unwrap_or_default());
+        if state.is_fenced() {
+            return Err(fenced());
         }
         if state.waiting.len() >= QUEUE_MAX {
             return Err(format!("{QUEUE_MAX} calls wait already"));
@@ -103,7 +115,7 @@ impl Runtime {
         }
         match &mut state.current {
             Some(generation) => Ok(generation),
-            none => Ok(none.insert(Generation::new()?)),
+            none => Ok(none.insert(Generation::new(THREADS, "plugin")?)),
         }
     }
 
@@ -180,10 +192,7 @@ impl Runtime {
             state.abandoned.push(stuck);
         }
         let waiting = match state.abandoned.len() {
-            n if n >= ABANDONED_MAX => {
-                state.fenced = true;
-                std::mem::take(&mut state.waiting)
-            }
+            n if n >= ABANDONED_MAX => std::mem::take(&mut state.waiting),
             _ => {
                 let waiting = state.waiting.len();
                 // Where no new runtime can be had, the next call tries again.
@@ -196,7 +205,7 @@ impl Runtime {
         drop(state);
         // Dropping a call answers it, which takes locks of others: not under ours.
         if !waiting.is_empty() {
-            tracing::error!("fenced until restart: {ABANDONED_MAX} runtimes are held by code that does not return");
+            tracing::error!("{}", fenced());
             discard(waiting);
         }
     }
@@ -205,12 +214,13 @@ impl Runtime {
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
-        let (current, abandoned) = (state.current.take(), std::mem::take(&mut state.abandoned));
+        let (current, spawned) = (state.current.take(), state.spawned.take());
+        let abandoned = std::mem::take(&mut state.abandoned);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         self.called.notify_all();
         discard(waiting);
-        for generation in abandoned.into_iter().chain(current) {
+        for generation in abandoned.into_iter().chain(current).chain(spawned) {
             generation.end();
         }
     }
@@ -219,6 +229,14 @@ impl Runtime {
 impl State {
     fn working(&self) -> bool {
         !self.waiting.is_empty() || self.current.as_ref().is_some_and(|g| g.busy.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Whether as many runtimes as may be are away.
+    fn is_fenced(&mut self) -> bool {
+        if self.abandoned.len() >= ABANDONED_MAX {
+            self.bury();
+        }
+        self.abandoned.len() >= ABANDONED_MAX
     }
 
     /// Ends abandoned runtimes that came back and have nothing more to do.
@@ -234,11 +252,11 @@ impl State {
 }
 
 impl Generation {
-    fn new() -> Result<Self, String> {
+    fn new(threads: usize, name: &str) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
+            .worker_threads(threads)
             .max_blocking_threads(16)
-            .thread_name("plugin")
+            .thread_name(name)
             .enable_all()
             .build()
             .map_err(|e| format!("the plugin's runtime cannot be started: {e}"))?;
@@ -275,5 +293,46 @@ impl Drop for Generation {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::sync_channel;
+
+    /// Guards `Host::spawn` (until the plugin is dropped): a task goes on after calls held every thread of the calls'
+    /// runtime, which was replaced and ended.
+    #[test]
+    fn a_spawned_task_outlives_a_replaced_runtime() {
+        let runtime = Runtime::new();
+        let (ask, mut asked) = tokio::sync::mpsc::channel::<()>(1);
+        let (answer, answered) = sync_channel(1);
+        let task = async move {
+            while asked.recv().await.is_some() {
+                let _ = answer.send(());
+            }
+        };
+        assert!(runtime.spawn(task));
+        let mut releases = Vec::new();
+        for _ in 0..THREADS {
+            let (release, held) = sync_channel::<()>(0);
+            releases.push(release);
+            let hold: Call = Box::new(move || Box::pin(async move { held.recv().unwrap_or_default() }));
+            runtime.call(move || hold).unwrap();
+        }
+        while runtime.lock().abandoned.is_empty() {
+            std::thread::yield_now();
+        }
+        drop(releases);
+        // The watch looks while calls are under way.
+        while !runtime.lock().abandoned.is_empty() {
+            runtime.call(|| Box::new(|| Box::pin(std::future::ready(())))).unwrap();
+            std::thread::yield_now();
+        }
+        ask.try_send(()).unwrap();
+        assert_eq!(answered.recv_timeout(Duration::from_secs(20)), Ok(()));
+        runtime.end();
+        assert!(!runtime.spawn(async {}), "the plugin has ended");
     }
 }

@@ -53,7 +53,7 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// What is wrong and what to do about it.
     fn start(config: Self::Config, host: Host) -> Result<Self, StartError>;
 
-    /// Takes a new configuration while running. Called on a call thread.
+    /// Takes a new configuration while running, where the broker reloads. Called on a call thread.
     ///
     /// # Errors
     /// Keeps the old one in force. By default every new configuration is refused: it needs a restart.
@@ -62,7 +62,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Err(ReconfigureError("this plugin takes a new configuration only when it is loaded again".into()))
     }
 
-    /// How it is. Called on a call thread, now and then.
+    /// How it is. Called on a call thread: after the start until it does not say `NotReady` (for 30 s at most; then the plugin
+    /// does not start), later perhaps now and then.
     fn health(&self) -> Health {
         Health::Ready
     }
@@ -81,7 +82,7 @@ pub trait AuthProvider: Plugin {
     /// Asked at every CONNECT, also at those without user name and password.
     fn authenticate(&self, connect: &Connect) -> impl Future<Output = AuthOutcome> + Send;
 
-    /// Asked at every AUTH of enhanced authentication (5.0, 4.12). By default it is refused.
+    /// Asked at every AUTH of enhanced authentication (5.0, 4.12), where the broker offers it. By default it is refused.
     fn exchange(&self, step: &AuthExchange) -> impl Future<Output = AuthOutcome> + Send {
         let _ = step;
         async { AuthOutcome::reject("enhanced authentication is not offered") }
@@ -161,7 +162,7 @@ pub trait EventCollector: Plugin {
         Interest::all_but_traffic()
     }
 
-    /// Takes a batch: at most 256 events, in the order of their ring, at most 50 ms old when the collector keeps up.
+    /// Takes a batch: at most 256 events in the order of their sequence, at most 50 ms old when the collector keeps up.
     /// Called on a thread of its own, which may block: what does not fit into its rings meanwhile is lost, oldest first,
     /// and told by an `EventsLost` event.
     fn collect(&self, batch: &[Event<'_>]);

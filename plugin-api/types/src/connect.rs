@@ -172,7 +172,7 @@ pub struct Connect {
     pub client_id_assigned: bool,
     /// User name.
     pub user_name: Option<String>,
-    /// Password. Wiped after the call.
+    /// Password. This copy is wiped when it is dropped, at the end of the call; a copy of yours is not.
     pub password: Option<Secret>,
     /// Clean Start (5.0) or Clean Session (3.x).
     pub clean_start: bool,
@@ -192,8 +192,8 @@ pub struct Connect {
     pub auth_data: Option<Secret>,
     /// The will.
     pub will: Option<Will>,
-    /// Failed authentications seen lately from this address.
+    /// Failed authentications seen lately from this address. This broker does not count them yet: 0.
     pub failures: u32,
-    /// How long the answer is waited for, in milliseconds.
+    /// How long the answer is waited for, in milliseconds: the plugin's `timeout_ms`.
     pub deadline_ms: u32,
 }

@@ -31,7 +31,7 @@ impl Actions {
     pub const RECEIVE: Actions = Actions(8);
     /// To leave a will.
     pub const WILL: Actions = Actions(16);
-    /// To publish, leave a will, and subscribe.
+    /// All of them.
     pub const ALL: Actions = Actions(31);
 
     /// Whether every action of `other` is in this set.

@@ -20,7 +20,7 @@ pub enum Expiry {
     /// The client is disconnected.
     #[default]
     Disconnect = 1,
-    /// The provider is asked for new grants (`refresh`).
+    /// The provider is asked for new grants (`refresh`). A broker that does not do that yet disconnects the client.
     Refresh = 2,
 }
 
@@ -31,7 +31,7 @@ pub struct Identity {
     pub tenant: String,
     /// User. Must not be empty.
     pub user: String,
-    /// Values for `${attr.NAME}` in grants, and for collectors.
+    /// Values for `${attr.NAME}` in grants, and for the provider's own `authorize`.
     pub attributes: Vec<(String, String)>,
     /// Replaces the client's identifier (5.0: announced as Assigned Client Identifier).
     pub client_id: Option<String>,
@@ -45,7 +45,7 @@ pub struct Identity {
     pub on_expiry: Expiry,
     /// Limits of this client; what is absent is the listener's or the broker's.
     pub limits: Limits,
-    /// Only one live session may have this identity.
+    /// Only one live session may have this identity. A broker that cannot hold to it yet refuses the client.
     pub exclusive: bool,
     /// Keys that the identity can be revoked by.
     pub tags: Vec<String>,

@@ -20,7 +20,7 @@ pub enum AuthOutcome {
     Reject {
         /// Code for the CONNACK.
         code: ReasonCode,
-        /// For the log, the event, and a 5.0 client's Reason String.
+        /// For the log and the event. May be sent to a 5.0 client as Reason String: keep secrets out of it.
         reason: String,
         /// Wait this long before the client is told, at most the connect deadline.
         delay: Duration,
@@ -60,7 +60,7 @@ pub enum Verdict {
     Deny {
         /// Code for the acknowledgement.
         code: ReasonCode,
-        /// For the log, the event, and a 5.0 client's Reason String.
+        /// For the log and the event. May be sent to a 5.0 client as Reason String: keep secrets out of it.
         reason: String,
         /// Whether the connection ends.
         disconnect: bool,

@@ -1,4 +1,4 @@
-//! Names out of a verified leaf, for the values of grants (`${cert_cn}`, `${cert_san_dns}`).
+//! Names out of a verified leaf, for the values of grants (`${cert.cn}`, `${cert.san.dns}`).
 
 use gatemq_types::Der;
 use x509_parser::certificate::X509Certificate;

@@ -327,6 +327,29 @@ fn the_anchor_is_the_one_that_signed() {
     }
 }
 
+/// Guards the renewal of an authority: with its expired and its new certificate in one file, of one name and key, its
+/// clients are admitted, whichever comes first.
+#[test]
+fn a_renewed_authority_is_valid() {
+    let bench = Bench::new(Wanted::Required);
+    let old = root("Renewed Root", ends);
+    let mut params = parameters("Renewed Root");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let new = params.self_signed(old.key()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let leaf = parameters("d").signed_by(&key, &old).unwrap().der().clone();
+    let later = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() + 2 * HOUR;
+    let later = rustls_pki_types::UnixTime::since_unix_epoch(later);
+    let verify = |text: &str| {
+        let file = bench.write("renewed.pem", text);
+        let trust = Trust::load(&[file], &rustls::crypto::aws_lc_rs::default_provider()).unwrap();
+        trust.verify(std::slice::from_ref(&leaf), later)
+    };
+    assert!(verify(&(old.pem() + &new.pem())).is_ok());
+    assert!(verify(&(new.pem() + &old.pem())).is_ok());
+    assert!(verify(&old.pem()).unwrap_err().to_string().contains("expired"));
+}
+
 /// Guards the values of grants: one common name, no choice among several, all DNS names.
 #[test]
 fn names_come_from_the_leaf() {

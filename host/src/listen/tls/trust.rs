@@ -33,8 +33,8 @@ pub(crate) struct Trust {
 #[derive(Debug)]
 struct Detail {
     anchor: Anchor,
-    not_before_s: i64,
-    not_after_s: i64,
+    /// From and until, in seconds since 1970; several where an authority was renewed with the same name and key.
+    valid_s: Vec<(i64, i64)>,
 }
 
 /// What a chain was verified with.
@@ -47,7 +47,7 @@ pub(crate) struct Verified {
 }
 
 impl Trust {
-    /// Reads PEM files of CA certificates. An authority that is in them twice counts once.
+    /// Reads PEM files of CA certificates. An authority that is in them twice counts once, valid when one of them is.
     ///
     /// # Errors
     /// A file that cannot be read, holds no certificate, or holds one that is no authority's: webpki asks nothing more
@@ -73,7 +73,9 @@ impl Trust {
         let anchor = webpki::anchor_from_trusted_cert(certificate)
             .map_err(|e| format!("`{subject}` cannot be a trust anchor ({e}); export it again"))?
             .to_owned();
-        if self.anchors.contains(&anchor) {
+        let valid_s = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
+        if let Some(at) = self.anchors.iter().position(|other| *other == anchor) {
+            self.details[at].valid_s.push(valid_s);
             return Ok(());
         }
         let hint = DistinguishedName::in_sequence(&anchor.subject);
@@ -83,8 +85,7 @@ impl Trust {
         self.anchors.push(anchor);
         self.details.push(Detail {
             anchor: Anchor { subject, spki_sha256: sha256(parsed.public_key().raw) },
-            not_before_s: parsed.validity().not_before.timestamp(),
-            not_after_s: parsed.validity().not_after.timestamp(),
+            valid_s: vec![valid_s],
         });
         Ok(())
     }
@@ -141,14 +142,18 @@ impl Trust {
     fn check_validity(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), webpki::Error> {
         let detail = self.detail(path).ok_or(webpki::Error::UnknownIssuer)?;
         let time = |s: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(s.max(0) as u64));
-        let (not_before, not_after) = (time(detail.not_before_s), time(detail.not_after_s));
-        if now < not_before {
-            return Err(webpki::Error::CertNotValidYet { time: now, not_before });
+        let mut invalid = webpki::Error::UnknownIssuer;
+        for &(not_before_s, not_after_s) in &detail.valid_s {
+            let (not_before, not_after) = (time(not_before_s), time(not_after_s));
+            if now < not_before {
+                invalid = webpki::Error::CertNotValidYet { time: now, not_before };
+            } else if now > not_after {
+                invalid = webpki::Error::CertExpired { time: now, not_after };
+            } else {
+                return Ok(());
+            }
         }
-        if now > not_after {
-            return Err(webpki::Error::CertExpired { time: now, not_after });
-        }
-        Ok(())
+        Err(invalid)
     }
 
     fn detail(&self, path: &VerifiedPath<'_>) -> Option<&Detail> {

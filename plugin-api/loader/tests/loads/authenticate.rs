@@ -56,6 +56,17 @@ async fn promise_1_only_an_acceptance_accepts() {
     }
 }
 
+/// Guards `Connect::deadline_ms`: a plugin is told its own deadline, whatever the caller wrote there.
+#[tokio::test]
+async fn a_plugin_is_told_its_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seen.jsonl");
+    let instance = faults(json!({"record_file": file})).await;
+    accepted_soon(&instance, "c").await;
+    let seen: serde_json::Value = serde_json::from_str(std::fs::read_to_string(file).unwrap().trim()).unwrap();
+    assert_eq!(seen["deadline_ms"], json!(SHORT.as_millis() as u64));
+}
+
 /// Promise 1: a rejection with a code of success is a rejection.
 #[tokio::test]
 async fn promise_1_a_rejection_has_a_failing_code() {

@@ -64,8 +64,11 @@ fn refusing(code: u8) -> ReasonCode {
 /// From the plugin.
 ///
 /// # Errors
-/// A code without a meaning, or Accept without an identity.
+/// A code without a meaning, Accept without an identity, or Accept with an extension: it may restrict what it accepts.
 pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
+    if let (OutcomeCode::ACCEPT, Some(e)) = (record.code, record.attributes.first()) {
+        return Err(UnknownCode { what: "extension of an acceptance", number: e.key });
+    }
     Ok(match record.code {
         OutcomeCode::ACCEPT => match &record.identity {
             ROption::RSome(identity) => AuthOutcome::accept(identity_from(identity)?),
@@ -106,8 +109,11 @@ pub fn verdict_to(verdict: Verdict) -> VerdictRecord {
 /// From the plugin.
 ///
 /// # Errors
-/// A code without a meaning.
+/// A code without a meaning, or Allow with an extension: it may restrict what it allows.
 pub fn verdict_from(record: VerdictRecord) -> Result<Verdict, UnknownCode> {
+    if let (VerdictCode::ALLOW, Some(e)) = (record.code, record.attributes.first()) {
+        return Err(UnknownCode { what: "extension of an allowance", number: e.key });
+    }
     let ttl = Duration::from_millis(record.ttl_ms);
     Ok(match record.code {
         VerdictCode::ALLOW => Verdict::Allow {
@@ -138,6 +144,11 @@ mod tests {
         assert!(outcome_from(OutcomeRecord::bare(OutcomeCode(77))).is_err());
         assert!(outcome_from(OutcomeRecord::bare(OutcomeCode::ACCEPT)).is_err(), "accepts nobody");
         assert!(verdict_from(VerdictRecord::bare(VerdictCode(0))).is_err());
+        let extension = || vec![crate::abi::v1_0::Attribute { key: 1, number: 0, text: Default::default() }].into();
+        let accept = outcome_to(AuthOutcome::accept(gatemq_types::Identity::new("t", "u")));
+        assert!(outcome_from(OutcomeRecord { attributes: extension(), ..accept }).is_err());
+        let allow = VerdictRecord { attributes: extension(), ..VerdictRecord::bare(VerdictCode::ALLOW) };
+        assert!(verdict_from(allow).is_err());
         let reject = outcome_from(OutcomeRecord::bare(OutcomeCode::REJECT));
         assert!(matches!(reject, Ok(AuthOutcome::Reject { code: ReasonCode::NOT_AUTHORIZED, .. })), "{reject:?}");
     }

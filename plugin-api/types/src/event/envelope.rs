@@ -92,7 +92,8 @@ pub struct Peer {
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Counts the events of a node from 1 on, since its start.
+    /// Counts the events of a node that some collector wanted, from 1 on, since its start. A gap is no loss: another collector
+    /// may have wanted those. What is lost is told by `EventsLost`.
     pub sequence: u64,
     /// When, in milliseconds since 1970, UTC.
     pub time_ms: u64,

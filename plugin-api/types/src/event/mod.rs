@@ -1,4 +1,4 @@
-//! Events: declared once, in [`table`], and everything else derives from there.
+//! Events: declared once, in one table, and everything else derives from there.
 //!
 //! An [`Event`] is a [`Fact`] (what happened, typed), with who it was about ([`Peer`]) and when. Its ABI form, its log
 //! line, its counter and its JSON come from [`Fact::fields`].

@@ -10,11 +10,16 @@ type Text = Cow<'static, str>;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $number:literal $name:ident $class:ident $blame:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
-        /// Kind of an event.
+        /// Kind of an event, and the fields that come with it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         pub enum EventKind {
-            $($(#[$doc])* $name = $number,)*
+            $(
+                $(#[$doc])*
+                #[doc = ""]
+                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[$field_doc])*)*
+                $name = $number,
+            )*
         }
 
         /// What happened.
@@ -81,9 +86,9 @@ events! {
         /// Whether the peer proved to hold the leaf's key.
         proven: bool,
     }
-    /// TLS handshake or CONNECT did not arrive in time.
+    /// TLS handshake, WebSocket upgrade or CONNECT did not arrive in time.
     104 ConnectTimedOut Security Peer {
-        /// `tls`, or `connect`.
+        /// `tls`, `upgrade`, or `connect`.
         stage: Text,
         /// How long it was waited, in milliseconds.
         connect_ms_max: u64,
@@ -91,6 +96,12 @@ events! {
     /// A connection ended before its client was admitted or refused.
     105 ConnectionClosed Lifecycle Peer {
         /// A close reason.
+        reason: Text,
+    }
+
+    /// An HTTP request did not become a WebSocket.
+    106 UpgradeFailed Security Peer {
+        /// What was wrong with it.
         reason: Text,
     }
 
@@ -149,6 +160,15 @@ events! {
     }
     /// A filter of a SUBSCRIBE was denied.
     302 SubscribeDenied Security Policy {
+        /// Topic filter.
+        filter: Text,
+        /// Reason code.
+        code: u64,
+        /// Why.
+        reason: Text,
+    }
+    /// A filter of an UNSUBSCRIBE was denied.
+    303 UnsubscribeDenied Security Policy {
         /// Topic filter.
         filter: Text,
         /// Reason code.
@@ -289,7 +309,7 @@ events! {
         /// The panic's message.
         message: Text,
     }
-    /// A plugin is fenced: it is not called again until restart.
+    /// A plugin is fenced: it is not called until a thread of its own comes back.
     907 PluginFenced System Plugin {
         /// Instance name.
         plugin: Text,

@@ -1,0 +1,215 @@
+//! A host without a broker, and a users file.
+
+use std::collections::HashMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use argon2::{Argon2, Params, PasswordHasher};
+use gatemq_plugin_loader::{Answer, CallFailure, Instance, Level, Library, Options, Services};
+use gatemq_types::service::{Reply, Request};
+use gatemq_types::{AuthOutcome, Connect, Identity, Protocol, Secret, Transport};
+use serde_json::json;
+
+/// In this time whatever is well must have happened, also on a machine with other things to do.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A hash that costs next to nothing.
+pub(crate) fn hash(password: &str) -> String {
+    hash_costing(password, 64, 1)
+}
+
+pub(crate) fn hash_costing(password: &str, kib: u32, passes: u32) -> String {
+    let argon2 = Argon2::from(Params::new(kib, passes, 1, None).unwrap());
+    argon2.hash_password(password.as_bytes()).unwrap().to_string()
+}
+
+/// The library, built once a process.
+fn library() -> Library {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let file = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--message-format=json", "-p", "gatemq-auth-file"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "the plugin cannot be built");
+        let messages = output.stdout.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok());
+        let mut files = messages
+            .flat_map(|m: serde_json::Value| m["filenames"].as_array().cloned().unwrap_or_default())
+            .filter_map(|name| name.as_str().map(PathBuf::from));
+        files.find(|f| f.file_name().is_some_and(|n| n == "libauth_file.so")).expect("it is built")
+    });
+    Library::open(file).unwrap()
+}
+
+/// Services that put down what the plugin says.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    lines: Mutex<Vec<(Level, String)>>,
+    counts: Mutex<HashMap<String, u64>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+impl Services for Recorder {
+    fn log_level(&self) -> Level {
+        Level::Trace
+    }
+    fn log(&self, level: Level, _: &str, message: &str) {
+        self.lines.lock().unwrap().push((level, message.to_owned()));
+    }
+    fn count(&self, counter: &str, add: u64) {
+        *self.counts.lock().unwrap().entry(counter.to_owned()).or_default() += add;
+    }
+    fn gauge(&self, _: &str, _: i64) {}
+    fn request(&self, request: Request, answer: Answer) {
+        self.requests.lock().unwrap().push(request);
+        answer(Ok(Reply::default()));
+    }
+}
+
+/// A users file and, once it is started, the plugin that reads it.
+pub(crate) struct Bench {
+    dir: tempfile::TempDir,
+    pub(crate) recorder: Arc<Recorder>,
+}
+
+impl Bench {
+    /// With a users file that says this.
+    pub(crate) fn new(users: &str) -> Self {
+        let bench = Bench { dir: tempfile::tempdir().unwrap(), recorder: Arc::default() };
+        bench.write(users);
+        bench
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.dir.path().join("users.toml")
+    }
+
+    /// Replaces the file in one step, as `gatemq passwd` does.
+    pub(crate) fn write(&self, users: &str) {
+        let new = self.dir.path().join("new");
+        std::fs::write(&new, users).unwrap();
+        std::fs::set_permissions(&new, Permissions::from_mode(0o640)).unwrap();
+        std::fs::rename(&new, self.file()).unwrap();
+    }
+
+    /// The configuration with these keys besides `users_file` and `tenant`.
+    pub(crate) fn config(&self, more: serde_json::Value) -> String {
+        let mut config = json!({"users_file": self.file(), "tenant": "acme"});
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        config.to_string()
+    }
+
+    pub(crate) async fn try_start(&self, more: serde_json::Value) -> Result<Arc<Instance>, CallFailure> {
+        let options = Options { timeout: SOON, start_timeout: SOON, ..Options::default() };
+        Instance::start(library(), "people", self.config(more), self.recorder.clone(), options).await
+    }
+
+    pub(crate) async fn start(&self) -> Arc<Instance> {
+        self.try_start(json!({})).await.unwrap()
+    }
+
+    pub(crate) fn counted(&self, counter: &str) -> u64 {
+        self.recorder.counts.lock().unwrap().get(counter).copied().unwrap_or(0)
+    }
+
+    /// How many lines of that level hold `text`.
+    pub(crate) fn logged(&self, level: Level, text: &str) -> usize {
+        let lines = self.recorder.lines.lock().unwrap();
+        lines.iter().filter(|(l, line)| *l == level && line.contains(text)).count()
+    }
+
+    /// How many lines hold `text`.
+    pub(crate) fn mentioned(&self, text: &str) -> usize {
+        self.recorder.lines.lock().unwrap().iter().filter(|(_, line)| line.contains(text)).count()
+    }
+
+    /// Users whose grants the broker was told to ask for again.
+    pub(crate) fn revoked(&self) -> Vec<String> {
+        let user = |request: &Request| match request {
+            Request::Revoke { selector, .. } => selector.user.clone(),
+            _ => None,
+        };
+        self.recorder.requests.lock().unwrap().iter().filter_map(user).collect()
+    }
+}
+
+/// A client with user name and password.
+pub(crate) fn client(user: &str, password: &str) -> Connect {
+    Connect { user_name: Some(user.into()), password: Some(Secret::new(password.into())), ..nobody() }
+}
+
+/// A client without either.
+pub(crate) fn nobody() -> Connect {
+    Connect {
+        connection: 7,
+        listener: "tcp".into(),
+        transport: Transport::Tcp,
+        local: ([127, 0, 0, 1], 1883).into(),
+        remote: ([192, 0, 2, 1], 4711).into(),
+        proxied_by: None,
+        tls: None,
+        protocol: Protocol::V5,
+        client_id: "c-1".into(),
+        client_id_assigned: false,
+        user_name: None,
+        password: None,
+        clean_start: true,
+        keep_alive_s: 60,
+        session_expiry_s: 0,
+        receive_max: 100,
+        packet_bytes_max: 0,
+        user_properties: Vec::new(),
+        auth_method: None,
+        auth_data: None,
+        will: None,
+        failures: 0,
+        deadline_ms: 0,
+    }
+}
+
+/// The answer to a client.
+pub(crate) async fn ask(instance: &Instance, connect: &Connect) -> AuthOutcome {
+    instance.authenticate(connect).await.expect("an answer")
+}
+
+pub(crate) async fn accepted(instance: &Instance, connect: &Connect) -> Identity {
+    match ask(instance, connect).await {
+        AuthOutcome::Accept(identity) => *identity,
+        other => panic!("{:?} gets {other:?}", connect.user_name),
+    }
+}
+
+/// Code and reason of a refusal.
+pub(crate) async fn refused(instance: &Instance, connect: &Connect) -> (u8, String) {
+    match ask(instance, connect).await {
+        AuthOutcome::Reject { code, reason, delay } => {
+            assert_eq!(delay, Duration::ZERO);
+            (code.0, reason)
+        }
+        other => panic!("{:?} gets {other:?}", connect.user_name),
+    }
+}
+
+/// Waits until the client is accepted, or is not.
+pub(crate) async fn until_accepted(instance: &Instance, connect: &Connect, wanted: bool) {
+    let began = Instant::now();
+    while matches!(ask(instance, connect).await, AuthOutcome::Accept(_)) != wanted {
+        assert!(began.elapsed() < SOON, "{:?}: accepted is not {wanted}", connect.user_name);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits for something that happens on another thread.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < SOON, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
