@@ -37,7 +37,7 @@ class Cell:
 
     @property
     def certificate(self):
-        return self.transport.endswith("+cert")
+        return self.transport.endswith("-cert")
 
     @property
     def websocket(self):

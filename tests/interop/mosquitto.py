@@ -7,7 +7,7 @@ import threading
 from common import BROKER, LARGE, PATIENCE_S, Cell, equal, finish
 
 VERSIONS = {"3.1": "mqttv31", "3.1.1": "mqttv311", "5": "mqttv5"}
-TRANSPORTS = ["mqtt", "mqtts", "mqtts+cert"]
+TRANSPORTS = ["mqtt", "mqtts", "mqtts-cert"]
 
 
 def command(cell, program, name, *more):
@@ -31,7 +31,7 @@ class Subscriber:
     """mosquitto_sub, from its SUBACK until it has `count` messages."""
 
     def __init__(self, cell, filters, qos, count, name=None, refused=False):
-        more = ["-d", "-q", str(qos), "-C", str(count), "-W", str(PATIENCE_S), "-F", "MESSAGE %q %t %p"]
+        more = ["-d", "-q", str(qos), "-C", str(count), "-W", str(PATIENCE_S), "-F", "MESSAGE\t%q\t%t\t%p"]
         for topic_filter in filters:
             more += ["-t", topic_filter]
         line = command(cell, "mosquitto_sub", name or f"{cell.name}-sub", *more)
@@ -60,7 +60,7 @@ class Subscriber:
         """Waits for its end; exit code and (QoS, topic, payload) of each message."""
         rest, _ = self.process.communicate(timeout=PATIENCE_S + 5)
         self.lines += rest.splitlines()
-        told = [text.split(" ", 3)[1:] for text in self.lines if text.startswith("MESSAGE ")]
+        told = [text.split("\t")[1:] for text in self.lines if text.startswith("MESSAGE\t")]
         return self.process.returncode, [(int(qos), topic, payload) for qos, topic, payload in told]
 
 

@@ -9,7 +9,7 @@ const VERSIONS = {
   '3.1.1': { protocolVersion: 4 },
   5: { protocolVersion: 5 }
 }
-const TRANSPORTS = ['mqtt', 'mqtts', 'mqtts+cert', 'ws', 'wss', 'wss+cert']
+const TRANSPORTS = ['mqtt', 'mqtts', 'mqtts-cert', 'ws', 'wss', 'wss-cert']
 const PATIENCE_MS = 20_000
 const NOT_AUTHORIZED = 0x87
 const LARGE = Buffer.alloc(500_000, 'The quick brown fox. ')
@@ -43,7 +43,7 @@ class Cell {
     const options = { ...VERSIONS[this.version], clientId: what, reconnectPeriod: 0, connectTimeout: PATIENCE_MS, ...more }
     if (/^(mqtts|wss)/.test(this.transport)) {
       options.ca = readFileSync(BROKER.ca)
-      if (this.transport.endsWith('+cert') && !more?.withoutCertificate) {
+      if (this.transport.endsWith('-cert') && !more?.withoutCertificate) {
         options.cert = readFileSync(BROKER.certificate)
         options.key = readFileSync(BROKER.key)
       }
@@ -52,7 +52,7 @@ class Cell {
   }
 
   async connect (what, more) {
-    const scheme = this.transport.replace('+cert', '')
+    const scheme = this.transport.replace('-cert', '')
     const path = scheme.startsWith('ws') ? BROKER.path : ''
     const url = `${scheme}://${BROKER.host}:${BROKER.ports[this.transport]}${path}`
     const client = await mqtt.connectAsync(url, this.options(what, more), false)
@@ -190,7 +190,7 @@ for (const version of Object.keys(VERSIONS).sort()) {
     await cell.scenario('wildcards', () => wildcards(cell))
     await cell.scenario('large payload', () => large(cell))
     await cell.scenario('denied', () => denied(cell))
-    if (transport.endsWith('+cert')) await cell.scenario('without a certificate', () => withoutCertificate(cell))
+    if (transport.endsWith('-cert')) await cell.scenario('without a certificate', () => withoutCertificate(cell))
     if (cell.v5) await cell.scenario('properties pass', () => properties(cell))
   }
 }

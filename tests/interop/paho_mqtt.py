@@ -10,7 +10,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from common import BROKER, LARGE, PATIENCE_S, Cell, equal, finish, until
 
 VERSIONS = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311, "5": mqtt.MQTTv5}
-TRANSPORTS = ["mqtt", "mqtts", "mqtts+cert", "ws", "wss", "wss+cert"]
+TRANSPORTS = ["mqtt", "mqtts", "mqtts-cert", "ws", "wss", "wss-cert"]
 NOT_AUTHORIZED = 0x87
 
 

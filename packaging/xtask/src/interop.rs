@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 const TRANSPORTS: [(&str, &str, Option<&str>); 6] = [
     ("mqtt", "mqtt", None),
     ("mqtts", "mqtts", Some("none")),
-    ("mqtts+cert", "mqtts", Some("required")),
+    ("mqtts-cert", "mqtts", Some("required")),
     ("ws", "ws", None),
     ("wss", "wss", Some("none")),
-    ("wss+cert", "wss", Some("required")),
+    ("wss-cert", "wss", Some("required")),
 ];
 /// Client, versions, how many of [`TRANSPORTS`].
 const CLIENTS: [(&str, &[&str], usize); 4] = [
@@ -141,7 +141,7 @@ fn start(pki: &Pki) -> Broker {
             if std::env::var_os("NOWS").is_some() && kind.starts_with("ws") {
                 return String::new();
             }
-            let mut text = format!("[listeners.{}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\n", listener(name));
+            let mut text = format!("[listeners.{}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\n", name);
             if let Some(client_auth) = client_auth {
                 text += &format!(
                     "tls.certificate_file = {:?}\ntls.private_key_file = {:?}\ntls.client_auth = {client_auth:?}\n",
@@ -157,11 +157,6 @@ fn start(pki: &Pki) -> Broker {
     setup.toml(&listeners).start()
 }
 
-/// A transport's listener: names have no `+`.
-fn listener(transport: &str) -> String {
-    transport.replace('+', "-")
-}
-
 /// Writes what the scripts need to know; the file's name.
 fn describe(broker: &Broker, pki: &Pki) -> PathBuf {
     let directory = broker.directory();
@@ -170,7 +165,7 @@ fn describe(broker: &Broker, pki: &Pki) -> PathBuf {
         if std::env::var_os("NOWS").is_some() && name.starts_with("ws") {
             9
         } else {
-            broker.address(&listener(name)).port()
+            broker.address(&name).port()
         }
     };
     let ports: BTreeMap<&str, u16> = TRANSPORTS.iter().map(|(name, ..)| (*name, port(name))).collect();
@@ -244,7 +239,7 @@ impl Table {
         let own: Vec<String> = gatemq_tests::pki::from_pem(&pem).iter().map(|der| hex(der)).collect();
         for cell in expected() {
             let (client, version, transport) = &cell;
-            if !transport.ends_with("+cert") {
+            if !transport.ends_with("-cert") {
                 continue;
             }
             // The client id of the scenario "clean exit".

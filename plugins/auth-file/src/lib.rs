@@ -128,12 +128,13 @@ impl AuthFile {
         };
         let wanted = Wanted { client_id: &connect.client_id, assigned: connect.client_id_assigned };
         let loaded = self.0.loaded();
-        // The file may have changed while the client waited: its hash must be the one that was verified.
+        // The file may have changed while the client waited, and the name may not exist: the user's hash must be the one that
+        // was verified.
         let user = loaded.users.named.get(name).filter(|user| user.hash == hash);
         user.map_or_else(wrong, |user| user.admit(name, &wanted))
     }
 
-    /// The user's hash if that is its password.
+    /// The user's hash if that is its password; for a name that does not exist, a hash that is nobody's of that name.
     async fn verify(&self, name: &str, password: &Secret) -> Result<Option<Hash>, NotNow> {
         let (state, loaded) = (&self.0, self.0.loaded());
         let (hash, known) = loaded.hash(name);
@@ -147,7 +148,7 @@ impl AuthFile {
             // Of many clients of one user that come at once, the first may have been right meanwhile.
             if !remembered() {
                 let remember = known.then(|| (loaded.clone(), key));
-                if !self.compute(hash.clone(), password.clone(), turn, remember).await? || !known {
+                if !self.compute(hash.clone(), password.clone(), turn, remember).await? {
                     return Ok(None);
                 }
             }

@@ -239,3 +239,37 @@ fn problems(config: &Config, problems: &[Problem]) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::password::tests::cheap;
+
+    fn loaded(text: &str) -> Loaded {
+        let config = Config { users_file: "users.toml".into(), tenant: Some("t".into()), queue_max: 0, cache_s: 0 };
+        let contents = file::Contents { text: text.into(), stamp: None, world_readable: false };
+        build(&Arc::new(config), &contents).unwrap()
+    }
+
+    /// Guards that a name which does not exist cannot be told by the time that it takes: it costs what some user costs, the
+    /// same each time, and which one is not known outside.
+    #[test]
+    fn a_name_that_does_not_exist_costs_what_some_user_does() {
+        let (a, b) = (cheap("p"), cheap("q"));
+        let text = format!("[users.a]\npassword = \"{a}\"\n[users.b]\npassword = \"{b}\"\n");
+        let (one, other) = (loaded(&text), loaded(&text));
+        let names: Vec<String> = (0..64).map(|n| format!("name-{n}")).collect();
+        let picked = |loaded: &Loaded| names.iter().map(|name| loaded.hash(name)).collect::<Vec<_>>();
+        for hash in [Hash::new(&a).unwrap(), Hash::new(&b).unwrap()] {
+            assert!(picked(&one).contains(&(hash.clone(), false)));
+            assert!(one.hash("a") == (hash.clone(), true) || one.hash("b") == (hash, true));
+        }
+        assert!(
+            picked(&one).iter().all(|(hash, known)| !known && [&a, &b].iter().any(|h| h.as_bytes() == hash.as_bytes()))
+        );
+        assert_eq!(picked(&one), picked(&one));
+        assert_ne!(picked(&one), picked(&other));
+        let (nobody, known) = loaded("").hash("a");
+        assert!(nobody.as_bytes().starts_with(b"$argon2id$v=19$m=19456,t=2,p=1$") && !known);
+    }
+}

@@ -73,6 +73,8 @@ fn manifests() -> BTreeMap<String, Manifest> {
 fn crates_depend_downwards_only() {
     let manifests = manifests();
     let plugin = ["gatemq-plugin-api"];
+    // Until there is a testkit, a plugin's own tests load it as the host does.
+    let plugin_tests = ["gatemq-plugin-loader", "gatemq-types"];
     let mut wrong = Vec::new();
     for (name, manifest) in &manifests {
         let is_plugin = manifest.path.starts_with(workspace().join("plugins"));
@@ -81,7 +83,10 @@ fn crates_depend_downwards_only() {
             allowed.or(is_plugin.then_some(&plugin[..])).unwrap_or_else(|| panic!("{name} has no row in ARROWS"));
         let all = manifest.dependencies.iter().chain(&manifest.dev_dependencies);
         let ours = all.filter(|to| manifests.contains_key(*to));
-        wrong.extend(ours.filter(|to| !allowed.contains(&to.as_str())).map(|to| format!("{name} -> {to}")));
+        let in_tests =
+            |to: &str| is_plugin && plugin_tests.contains(&to) && !manifest.dependencies.iter().any(|d| d == to);
+        let fits = |to: &str| allowed.contains(&to) || in_tests(to);
+        wrong.extend(ours.filter(|to| !fits(to)).map(|to| format!("{name} -> {to}")));
     }
     assert!(wrong.is_empty(), "{wrong:?}");
 }

@@ -1,9 +1,10 @@
 //! The file changes while the broker runs.
 
 use gatemq_plugin_loader::{Health, Level};
+use gatemq_types::AuthOutcome;
 use serde_json::json;
 
-use crate::bench::{Bench, accepted, ask, client, hash, until, until_accepted};
+use crate::bench::{Bench, accepted, ask, client, hash, hash_costing, until, until_accepted};
 
 fn user(name: &str, password: &str, more: &str) -> String {
     format!("[users.{name}]\npassword = \"{}\"\n{more}\n", hash(password))
@@ -77,5 +78,28 @@ async fn a_new_configuration_takes_the_file_at_once() {
     let nowhere = bench.config(json!({"users_file": "/nonexistent/users.toml"}));
     assert!(instance.reconfigure(nowhere).await.is_err());
     assert_eq!(accepted(&instance, &client("second", "p")).await.tenant, "other");
-    assert!(!matches!(ask(&instance, &client("pump", "p")).await, gatemq_types::AuthOutcome::Accept(_)));
+    assert!(!matches!(ask(&instance, &client("pump", "p")).await, AuthOutcome::Accept(_)));
+}
+
+/// Promise 1: what counts is the file at the moment of the answer: a client whose password was changed while it was verified
+/// is refused, and one whose other keys were changed gets those of now.
+#[tokio::test]
+async fn promise_1_a_change_during_the_verification_counts() {
+    let slow = |more: &str| format!("[users.pump]\npassword = \"{}\"\n{more}\n", hash_costing("p", 32 * 1024, 64));
+    let before = slow("");
+    for (after, admitted) in [(slow(""), false), (format!("{before}tenant = \"other\"\n"), true)] {
+        let bench = Bench::new(&before);
+        let instance = bench.start().await;
+        let asking = instance.clone();
+        let answer = tokio::spawn(async move { ask(&asking, &client("pump", "p")).await });
+        until("it is being verified", || bench.counted("verifications") == 1).await;
+        bench.write(&after);
+        instance.reconfigure(bench.config(json!({}))).await.unwrap();
+        assert!(!answer.is_finished(), "the verification is too quick for this test");
+        match answer.await.unwrap() {
+            AuthOutcome::Accept(identity) if admitted => assert_eq!(identity.tenant, "other"),
+            AuthOutcome::Reject { code, .. } if !admitted => assert_eq!(code.0, 0x86),
+            other => panic!("admitted should be {admitted}: {other:?}"),
+        }
+    }
 }

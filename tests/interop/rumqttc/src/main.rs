@@ -33,7 +33,7 @@ impl Cell {
             host: broker["host"].as_str().expect("a host").to_owned(),
             port: broker["ports"][transport].as_u64().expect("a port") as u16,
             ca: tls.then(|| read("ca")),
-            shown: transport.ends_with("+cert").then(|| (read("certificate"), read("key"))),
+            shown: transport.ends_with("-cert").then(|| (read("certificate"), read("key"))),
         }
     }
 
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     let file = std::env::var("GATEMQ_INTEROP").expect("GATEMQ_INTEROP names the broker's file");
     let broker: Value = serde_json::from_slice(&fs::read(file).expect("the broker's file")).expect("JSON");
     let mut failed = 0;
-    for transport in ["mqtt", "mqtts", "mqtts+cert"] {
+    for transport in ["mqtt", "mqtts", "mqtts-cert"] {
         failed += Cell::new(&broker, "3.1.1", transport).run::<V4>();
         failed += Cell::new(&broker, "5", transport).run::<V5>();
     }
