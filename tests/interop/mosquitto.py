@@ -118,21 +118,8 @@ def denied_publish(cell):
         code, said = publish(cell, "secret/x", "-d", "-q", "2", "-m", "x")
         equal("PUBREC (Mid: 1)" in said and "failed: Not authorized" in said, True, f"0x87 in PUBREC, in {said}")
     else:
-        line = command(cell, "mosquitto_pub", f"{cell.name}-denied", "-t", "secret/x", "-d", "-q", "1", "-m", "x")
-        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        # It connects again and again: what counts is that it never hears a PUBACK.
-        connects = 0
-        watchdog = threading.Timer(PATIENCE_S, process.kill)
-        watchdog.start()
-        for text in process.stdout:
-            equal("PUBACK" in text, False, "PUBACK for a denied message")
-            connects += "sending CONNECT" in text
-            if connects == 2:
-                break
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        equal(connects, 2, "connections made (the first must have been ended)")
+        code, said = publish(cell, "secret/x", "-d", "-q", "1", "-m", "x")
+        equal((code != 0, "PUBACK" in said), (True, False), f"the denied twin, which said {said}")
 
 
 def denied_subscribe(cell):

@@ -133,7 +133,8 @@ def denied(cell):
         equal(client.publish(f"{cell.topic}/x", "allowed"), 0, "reason code of the allowed twin")
         if client.v5:
             equal(client.publish("secret/x", "x", 1), NOT_AUTHORIZED, "reason code of PUBACK")
-            equal(client.publish("secret/x", "x", 2), NOT_AUTHORIZED, "reason code of PUBREC")
+            # paho answers the PUBREC that refuses with a PUBREL all the same; what it tells is the PUBCOMP for that.
+            equal(client.publish("secret/x", "x", 2), 0x92, "reason code of PUBCOMP")
             equal(client.publish(f"{cell.topic}/x", "still here"), 0, "reason code afterwards")
         else:
             # MQTT 3 has no words for it but the end of the connection (MQTT-3.3.5-2).
@@ -210,26 +211,22 @@ def receive_maximum(cell):
     wanted.ReceiveMaximum = 1
     with peer(cell, "slow", properties=wanted, manual_ack=True) as slow, peer(cell, "pub") as publisher:
         slow.subscribe(topic)
-        slow.subscribe(f"{topic}/fence", 0)
         for n in range(5):
             publisher.publish(topic, f"{n}")
-        publisher.publish(f"{topic}/fence", "fence", 0)
-        got = slow.message()
-        # At QoS 0 nothing waits for an acknowledgement: the fence passes the four that must wait.
-        equal((got.payload, slow.message().payload), (b"0", b"fence"), "what comes before the first acknowledgement")
-        for n in range(1, 5):
-            slow.client.ack(got.mid, got.qos)
+        for n in range(5):
             got = slow.message()
             equal(got.payload, b"%d" % n, "message")
-        slow.client.ack(got.mid, got.qos)
+            # A round trip: what was sent meanwhile is here.
+            slow.subscribe(f"{topic}/fence")
+            equal(slow.messages.empty(), True, "whether the next message waits for the acknowledgement")
+            slow.client.ack(got.mid, got.qos)
 
 
 def takeover(cell):
-    with peer(cell, "twin") as first:
-        with peer(cell, "twin"):
-            code = first.ends.get(timeout=PATIENCE_S)
-            if first.v5:
-                equal(code.value, 0x8E, "Session taken over")
+    """The twin ends the first. paho drops the reason code of a DISCONNECT that has no properties, so it is not asked."""
+    with peer(cell, "twin") as first, peer(cell, "twin") as second:
+        first.ends.get(timeout=PATIENCE_S)
+        equal(second.publish(f"{cell.topic}/x", "the second is here"), 0, "reason code")
 
 
 for version in VERSIONS:

@@ -138,10 +138,7 @@ fn start(pki: &Pki) -> Broker {
     let root = pki.write_root(setup.directory());
     let listeners: String = TRANSPORTS
         .map(|(name, kind, client_auth)| {
-            if std::env::var_os("NOWS").is_some() && kind.starts_with("ws") {
-                return String::new();
-            }
-            let mut text = format!("[listeners.{}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\n", name);
+            let mut text = format!("[listeners.{name}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\n");
             if let Some(client_auth) = client_auth {
                 text += &format!(
                     "tls.certificate_file = {:?}\ntls.private_key_file = {:?}\ntls.client_auth = {client_auth:?}\n",
@@ -161,13 +158,7 @@ fn start(pki: &Pki) -> Broker {
 fn describe(broker: &Broker, pki: &Pki) -> PathBuf {
     let directory = broker.directory();
     let client = pki.client("interop").write(directory, "client");
-    let port = |name: &str| {
-        if std::env::var_os("NOWS").is_some() && name.starts_with("ws") {
-            9
-        } else {
-            broker.address(&name).port()
-        }
-    };
+    let port = |name: &str| broker.address(name).port();
     let ports: BTreeMap<&str, u16> = TRANSPORTS.iter().map(|(name, ..)| (*name, port(name))).collect();
     let text = json!({
         "host": "localhost",

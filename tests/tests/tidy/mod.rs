@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-broker", &["gatemq-mqtt", "gatemq-types"]),
     ("gatemq", &["gatemq-broker", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-types"]),
     ("gatemq-tests", &[]),
+    ("gatemq-interop-rumqttc", &[]),
     ("gatemq-load", &[]),
     ("xtask", &["gatemq-tests"]),
 ];
