@@ -13,7 +13,8 @@ const LEVELS_MAX: u16 = 128;
 
 /// The input as text over an alphabet in which everything that matters is frequent; a line is a filter or a name.
 fn lines(data: &[u8]) -> Vec<String> {
-    let text: String = data.iter().map(|byte| ['a', 'b', '/', '/', '+', '#', '$', '\n'][usize::from(byte & 7)]).collect();
+    let text: String =
+        data.iter().map(|byte| ['a', 'b', '/', '/', '+', '#', '$', '\n'][usize::from(byte & 7)]).collect();
     text.split('\n').map(str::to_owned).collect()
 }
 
@@ -50,7 +51,8 @@ fuzz_target!(|data: &[u8]| {
     let mut subscribed = Vec::new();
     for filter in filters {
         let session = session();
-        let target = Target { session: session.clone(), qos: QoS::AtMostOnce, no_local: false, retain_as_published: false };
+        let target =
+            Target { session: session.clone(), qos: QoS::AtMostOnce, no_local: false, retain_as_published: false };
         let (place, new) = tree.subscribe(filter, target).expect("few levels");
         assert!(new);
         subscribed.push((filter, session, place));

@@ -1,9 +1,9 @@
 //! Any bytes in any state of any protocol: no panic, nothing read past the end, every frame within the bytes.
 #![no_main]
 
+use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::frame::{Framed, frame};
 use gatemq_mqtt::connection::ExpectConnect;
-use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt_fuzz::{PROTOCOLS, connect, established, limits, walk};
 use libfuzzer_sys::fuzz_target;
 

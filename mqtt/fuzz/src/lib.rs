@@ -93,7 +93,9 @@ impl Script {
                     return;
                 }
                 Ok(Framed::Frame { first, head, len }) => {
-                    assert!(first == self.buffer[0] && 2 <= head && head <= 5 && head <= len && len <= self.buffer.len());
+                    assert!(
+                        first == self.buffer[0] && 2 <= head && head <= 5 && head <= len && len <= self.buffer.len()
+                    );
                     let packet: Vec<u8> = self.buffer.drain(..len).collect();
                     if let Err(breach) = self.packet(&packet, head) {
                         self.end(breach);

@@ -30,7 +30,10 @@ proptest! {
             filter.push("#");
         }
         let (filter_text, topic_text) = (filter.join("/"), topic.join("/"));
-        prop_assume!(!filter_text.is_empty() && !topic_text.is_empty());
+        // One empty level is no text at all; any number of cases may make it.
+        if filter_text.is_empty() || topic_text.is_empty() {
+            return Ok(());
+        }
         prop_assert!(Filter::read(&filter_text, 99).is_ok());
         prop_assert!(topic::name(topic_text.as_bytes(), 99).is_ok());
         prop_assert_eq!(topic::matches(&filter_text, &topic_text), model(&filter, &topic, true));

@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod dev;
+mod fuzz;
 mod interop;
 mod steps;
 mod test;
@@ -36,6 +37,12 @@ enum Command {
         #[arg(long)]
         interop: bool,
     },
+    /// Run every fuzz target
+    Fuzz {
+        /// For how long each, in seconds
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Install other people's clients and run them against the broker
     Interop,
     /// Measure
@@ -54,6 +61,7 @@ fn main() -> ExitCode {
         Command::Dev { demo: false } => dev::run(),
         Command::Dev { demo: true } => demo::run(),
         Command::Test { long, interop } => test::run(long, interop),
+        Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
         Command::Bench { what, more } => bench::run(what, &more),
     }

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use gatemq_tests::artifacts::{cargo, profile, target_directory};
 use gatemq_tests::workspace;
 
+use crate::fuzz;
 use crate::steps::Steps;
 
 /// Cases of each property test with `--long`; without, each test has its own number.
@@ -45,15 +46,33 @@ pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
         command
     };
     steps.run("demo", &mut with_binaries(xtask(&["dev", "--demo"])));
+    fuzz::smoke(&mut steps, if long { 60 } else { 5 });
     if interop {
         steps.run("interop", &mut with_binaries(xtask(&["interop"])));
     }
     if long {
         let mut documentation = at_root("doc", &["--workspace", "--no-deps", "--document-private-items"]);
         steps.run("documentation", documentation.env("RUSTDOCFLAGS", "-D warnings"));
-        steps.run("licences and advisories", &mut at_root("deny", &["check"]));
+        licences(&mut steps);
     }
     steps.sum_up("cargo xtask test")
+}
+
+/// cargo-deny, installed where it is missing. Its advisories come from a repository that is not a package registry, so they
+/// are looked up by `cargo deny check advisories`, by hand.
+fn licences(steps: &mut Steps) {
+    let tools = target_directory().join("tools");
+    let deny = tools.join("bin/cargo-deny");
+    if !deny.exists() {
+        let mut install = cargo("install");
+        install.args(["cargo-deny", "--locked", "--root"]).arg(&tools);
+        if !steps.run("cargo-deny", &mut install) {
+            return;
+        }
+    }
+    let mut check = Command::new(deny);
+    check.current_dir(workspace()).args(["check", "bans", "licenses", "sources"]);
+    steps.run("licences", &mut check);
 }
 
 fn has_nextest() -> bool {

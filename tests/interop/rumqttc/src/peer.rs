@@ -18,7 +18,11 @@ pub enum Seen {
     SubAck(u8),
     /// The last acknowledgement of a message, or at QoS 0 that it is written.
     Published(u8),
-    Message { topic: String, qos: u8, payload: Vec<u8> },
+    Message {
+        topic: String,
+        qos: u8,
+        payload: Vec<u8>,
+    },
     Other,
 }
 
