@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod bytes;
+mod differential;
 mod matching;
 mod refused;
 mod round_trip;
