@@ -7,7 +7,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use gatemq_broker::identity::Parts;
 use gatemq_broker::{
-    Decision, GrantTable, Hasher, Home, Identity, Out, PublishAction, PublishPermit, Session, SessionKey,
+    Attached, Decision, GrantTable, Hasher, Home, Identity, Out, PublishAction, PublishPermit, SessionKey,
     SessionLimits, SubscribeAction, Tenants, TopicCache, Values, Verdicts, router,
 };
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
@@ -29,15 +29,15 @@ fn identity() -> Identity {
     Identity::new(parts, &Hasher::default()).expect("an identity")
 }
 
-fn session(identity: &Identity, connection: u32) -> Arc<Session> {
+fn session(identity: &Identity, connection: u32) -> Attached {
     let home = Home { worker: 0, connection };
-    Arc::new(Session::new(identity.key().clone(), Protocol::V311, SessionLimits::default(), home))
+    Attached::alone(identity.key().clone(), Protocol::V311, SessionLimits::default(), home)
 }
 
-fn subscribe(identity: &Identity, session: &Arc<Session>, filter: &str) {
+fn subscribe(identity: &Identity, session: &Attached, filter: &str, out: &mut Out) {
     let action = SubscribeAction { filter: Filter::trusted(filter), qos: QoS::AtMostOnce };
     if let Decision::Permit(permit) = identity.may_subscribe(action) {
-        assert!(!router::subscribe(&permit, session, SubscribeOptions::default()).is_failure());
+        assert!(!router::subscribe(&permit, session, SubscribeOptions::default(), 0, out).code.is_failure());
     }
 }
 
@@ -52,14 +52,15 @@ fn permit<'a>(identity: &'a Identity, topic: &'a str) -> PublishPermit<'a> {
 const SIDE: usize = 183;
 
 /// 100,467 wildcard filters of which three match each topic of three levels below `w`, in 99 sessions.
-fn large(identity: &Identity) -> Vec<Arc<Session>> {
+fn large(identity: &Identity) -> Vec<Attached> {
+    let mut out = Out::new(TopicCache::new(0, 0));
     let sessions: Vec<_> = (0..99).map(|n| session(identity, n)).collect();
     for (n, pair) in (0..SIDE * SIDE).enumerate() {
         let (a, b) = (pair / SIDE, pair % SIDE);
         for (kind, filter) in
             [format!("w/{a}/+/{b}"), format!("w/{a}/{b}/#"), format!("w/+/{a}/{b}")].iter().enumerate()
         {
-            subscribe(identity, &sessions[n % 33 * 3 + kind], filter);
+            subscribe(identity, &sessions[n % 33 * 3 + kind], filter, &mut out);
         }
     }
     sessions
@@ -91,7 +92,8 @@ fn targets_among_100_000_filters(bencher: Bencher, entries: usize) {
 #[divan::bench(sample_size = 1000)]
 fn targets_remembered(bencher: Bencher) {
     let identity = identity();
-    subscribe(&identity, &session(&identity, 0), "plant/+/line/+/temperature");
+    let mut out = Out::new(TopicCache::new(0, 0));
+    subscribe(&identity, &session(&identity, 0), "plant/+/line/+/temperature", &mut out);
     let permit = permit(&identity, "plant/7/line/12/temperature");
     let mut cache = TopicCache::new(16, 16);
     bencher.bench_local(|| black_box(cache.targets(black_box(&permit))).len());
@@ -102,8 +104,9 @@ fn targets_remembered(bencher: Bencher) {
 fn publish_to(bencher: Bencher, receivers: u32) {
     let identity = identity();
     let sessions: Vec<_> = (0..receivers).map(|n| session(&identity, n)).collect();
+    let mut out = Out::new(TopicCache::new(16, 1 << 20));
     for session in &sessions {
-        subscribe(&identity, session, "plant/+/line/+/temperature");
+        subscribe(&identity, session, "plant/+/line/+/temperature", &mut out);
     }
     let topic = "plant/7/line/12/temperature";
     let mut frame = Vec::new();
@@ -111,15 +114,14 @@ fn publish_to(bencher: Bencher, receivers: u32) {
     let Ok(message) = Publish::read(&frame, 2, Protocol::V311, &PacketLimits::default()) else { return };
     let permit = permit(&identity, topic);
     let from = session(&identity, receivers);
-    let mut out = Out::new(TopicCache::new(16, 1 << 20));
     let mut n = 0;
     bencher.counter(ItemsCount::new(receivers)).bench_local(|| {
-        router::publish(&permit, &from, black_box(&message), &mut out);
+        router::publish(&permit, &from, black_box(&message), 0, &mut out);
         n += 1;
         if n % 16 == 0 {
             out.armed.clear();
             for session in &sessions {
-                if let Some(bytes) = session.take(&mut out.spare) {
+                if let Some(bytes) = session.take(0, &mut out.spare) {
                     out.spare.put(bytes);
                 }
             }

@@ -152,7 +152,7 @@ mod tests {
     use crate::permit::{Decision, PublishAction};
     use crate::router::testing::subscribe;
     use crate::session::testing::session_of;
-    use crate::{Identity, Session, Sessions, Verdicts};
+    use crate::{Attached, Identity, Verdicts};
 
     fn count(cache: &mut TopicCache, identity: &Identity, topic: &str) -> usize {
         let action = PublishAction { topic, qos: gatemq_types::QoS::AtMostOnce, retain: false, payload_bytes: 0 };
@@ -162,8 +162,8 @@ mod tests {
         }
     }
 
-    fn references(session: &Arc<Session>) -> usize {
-        Arc::strong_count(session)
+    fn references(session: &Attached) -> usize {
+        Arc::strong_count(session.session())
     }
 
     /// Guards freshness: what the cache says is what the tree says, after every kind of change, and only after a change
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn changes_are_seen() {
         let key = key("c");
-        let (identity, sessions) = (free(&key), Sessions::new());
+        let identity = free(&key);
         let mut cache = TopicCache::new(8, 100);
         let one = session_of(&key, 1);
         assert_eq!((count(&mut cache, &identity, "a/b/c"), count(&mut cache, &identity, "a/b/c")), (0, 0));
@@ -181,7 +181,7 @@ mod tests {
             subscribe(&identity, &one, filter, 0);
             assert_eq!(count(&mut cache, &identity, "a/b/c"), before + 1, "{filter}");
         }
-        sessions.close(&one);
+        crate::router::close(one.session());
         assert_eq!(count(&mut cache, &identity, "a/b/c"), 0);
     }
 
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn sweeping_lets_closed_sessions_go() {
         let key = key("c");
-        let (identity, sessions) = (free(&key), Sessions::new());
+        let identity = free(&key);
         let (gone, stays) = (session_of(&key, 1), session_of(&key, 2));
         let mut cache = TopicCache::new(1000, 1000);
         subscribe(&identity, &stays, "stays/+", 0);
@@ -225,7 +225,7 @@ mod tests {
         for n in 0..100 {
             assert_eq!(count(&mut cache, &identity, &format!("stays/{n}")), 1);
         }
-        sessions.close(&gone);
+        crate::router::close(gone.session());
         assert!(references(&gone) > 100, "stale entries still hold it");
         let mut calls = 0;
         while references(&gone) > 1 {
@@ -234,7 +234,7 @@ mod tests {
             assert!(calls <= cache.entries.num_buckets() / 16 + 1, "one round");
         }
         assert!(cache.entries.iter().filter(|entry| !entry.targets.is_empty()).count() > 90, "live entries stay");
-        drop((identity, sessions));
+        drop(identity);
         assert_eq!(references(&gone), 1);
     }
 }

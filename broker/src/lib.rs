@@ -13,32 +13,39 @@
 //! | [`permit`] | leave to act, which the router demands |
 //! | [`verdicts`] | a connection's decisions, remembered |
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
-//! | [`session`], [`sessions`] | the one owner of what goes out to a client, and who is there |
-//! | [`router`] | publish, subscribe, unsubscribe |
+//! | `retained` | the last message of each topic, for those who subscribe later |
+//! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
+//! | [`will`] | what is published when a client goes without goodbye |
+//! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
 
 pub mod cache;
 pub mod grants;
 pub mod identity;
 pub mod permit;
+mod retained;
 pub mod router;
 pub mod session;
 pub mod sessions;
+mod slab;
 pub mod tenant;
 pub mod tree;
 pub mod verdicts;
+pub mod will;
 
 pub use cache::TopicCache;
 pub use grants::{GrantError, GrantTable, Grants, Values};
 pub use identity::{Identity, IdentityError, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
-    SubscribePermit, UnsubscribeDecision, UnsubscribePermit,
+    SubscribePermit, UnsubscribeDecision, UnsubscribePermit, WillDecision,
 };
+pub use retained::{RetainedLimits, Retention};
 pub use router::Out;
-pub use session::{Home, Session, SessionLimits};
+pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;
 pub use tenant::{Tenant, TenantError, Tenants};
 pub use verdicts::Verdicts;
+pub use will::{LeftWill, Will};
 
 /// Seeded per process: topics are chosen by clients.
 pub type Hasher = foldhash::fast::RandomState;

@@ -7,7 +7,7 @@ use gatemq_mqtt::Publish;
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
-use crate::Tenant;
+use crate::{Tenant, Will};
 
 /// A message that a client wants to publish.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,8 @@ pub enum Decision<P> {
 pub type PublishDecision<'a> = Decision<PublishPermit<'a>>;
 /// Of a subscription. The codes are those of SUBACK.
 pub type SubscribeDecision<'a> = Decision<SubscribePermit<'a>>;
+/// Of a will. The codes are those of CONNACK.
+pub type WillDecision = Decision<Will>;
 /// Of the end of a subscription. The codes are those of UNSUBACK.
 pub type UnsubscribeDecision<'a> = Decision<UnsubscribePermit<'a>>;
 

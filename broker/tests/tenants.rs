@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use gatemq_broker::identity::Parts;
+use gatemq_broker::sessions::{Leave, Opening};
 use gatemq_broker::{
-    Decision, GrantTable, Hasher, Home, Identity, Out, PublishAction, Session, SessionKey, SessionLimits, Sessions,
+    Attached, Decision, GrantTable, Hasher, Home, Identity, Out, PublishAction, SessionKey, SessionLimits, Sessions,
     SubscribeAction, Tenants, TopicCache, Values, Verdicts, router,
 };
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
@@ -17,7 +18,7 @@ use proptest::prelude::*;
 struct Client {
     tenant: u8,
     identity: Identity,
-    session: Arc<Session>,
+    session: Attached,
     verdicts: Verdicts,
 }
 
@@ -31,7 +32,7 @@ struct Node {
 impl Node {
     fn new(topics_max: usize) -> Self {
         let (tenants, table, hasher, sessions) =
-            (Tenants::new(3), GrantTable::new(8), Hasher::default(), Sessions::new());
+            (Tenants::new(3), GrantTable::new(8), Hasher::default(), Sessions::default());
         let grants = table.compile(&[Grant::allow(Actions::ALL, "#")]).unwrap();
         let mut clients = Vec::new();
         for (tenant, client) in (0..3).flat_map(|tenant| (0..2).map(move |client| (tenant, client))) {
@@ -41,19 +42,17 @@ impl Node {
             let (values, no_match) = (Values::default(), NoMatch::Deny);
             let parts = Parts { key: &key, grants: &grants, values, no_match, limits: &limits };
             let identity = Identity::new(parts, &hasher).unwrap();
-            let home = Home { worker: 0, connection: clients.len() as u32 };
-            let session = Arc::new(Session::new(key, Protocol::V311, SessionLimits::default(), home));
-            assert_eq!(sessions.open(&session), None, "equal names in other tenants take nothing over");
+            let session = open(&sessions, &key, clients.len() as u32);
             clients.push(Client { tenant, identity, session, verdicts: Verdicts::new(4) });
         }
         Node { clients, sessions, out: Out::new(TopicCache::new(topics_max, 64)) }
     }
 
-    fn subscribe(&self, who: usize, filter: &str) {
+    fn subscribe(&mut self, who: usize, filter: &str) {
         let Client { identity, session, .. } = &self.clients[who];
         let action = SubscribeAction { filter: Filter::trusted(filter), qos: QoS::AtMostOnce };
         let Decision::Permit(permit) = identity.may_subscribe(action) else { panic!("allowed") };
-        assert!(!router::subscribe(&permit, session, SubscribeOptions::default()).is_failure());
+        assert!(!router::subscribe(&permit, session, SubscribeOptions::default(), 0, &mut self.out).code.is_failure());
     }
 
     /// The payload is the publisher's tenant.
@@ -64,13 +63,13 @@ impl Node {
         let message = Publish::read(&frame, 2, Protocol::V311, &PacketLimits::default()).unwrap();
         let action = PublishAction::new(&message, message.topic);
         let Decision::Permit(permit) = identity.may_publish(verdicts, action, 0) else { panic!("allowed") };
-        router::publish(&permit, session, &message, &mut self.out);
+        router::publish(&permit, session, &message, 0, &mut self.out);
     }
 
     /// Payloads that wait for a client.
     fn received(&mut self, who: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        while let Some(taken) = self.clients[who].session.take(&mut self.out.spare) {
+        while let Some(taken) = self.clients[who].session.take(0, &mut self.out.spare) {
             bytes.extend(taken);
         }
         let (mut at, mut payloads) = (0, Vec::new());
@@ -99,7 +98,7 @@ proptest! {
         for (step, who, text) in steps {
             match step {
                 0 => {
-                    node.sessions.close(&node.clients[who].session.clone());
+                    assert!(node.sessions.leave(&node.clients[who].session, Leave::default(), 0).ended);
                     filters[who].clear();
                     // It takes no more; what it had is gone.
                     prop_assert!(node.received(who).is_empty());
@@ -130,9 +129,15 @@ proptest! {
 
 /// Connects a client again.
 fn replace(mut node: Node, who: usize) -> Node {
-    let client = &mut node.clients[who];
-    let (key, home) = (client.identity.key().clone(), Home { worker: 0, connection: who as u32 });
-    client.session = Arc::new(Session::new(key, Protocol::V311, SessionLimits::default(), home));
-    assert_eq!(node.sessions.open(&client.session), None);
+    let key = node.clients[who].identity.key().clone();
+    node.clients[who].session = open(&node.sessions, &key, who as u32);
     node
+}
+
+fn open(sessions: &Sessions, key: &Arc<SessionKey>, connection: u32) -> Attached {
+    let (protocol, limits, home) = (Protocol::V311, SessionLimits::default(), Home { worker: 0, connection });
+    let opening = Opening { key, protocol, limits, home, clean_start: true, expiry_s: 0, will: None };
+    let opened = sessions.open(opening, 0);
+    assert_eq!((opened.taken_over, opened.ended), (None, false), "equal names in other tenants take nothing over");
+    opened.session
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gatemq_broker::tree::{Place, Target, Tree};
-use gatemq_broker::{Home, Session, SessionKey, SessionLimits, Tenants};
+use gatemq_broker::{Attached, Home, Session, SessionKey, SessionLimits, Tenants};
 use gatemq_mqtt::topic;
 use gatemq_types::{Protocol, QoS};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn sessions() -> Vec<Arc<Session>> {
     let key = Arc::new(SessionKey::new(tenant, "u", "c").unwrap());
     let session = |connection| {
         let home = Home { worker: 0, connection };
-        Arc::new(Session::new(key.clone(), Protocol::V5, SessionLimits::default(), home))
+        Attached::alone(key.clone(), Protocol::V5, SessionLimits::default(), home).session().clone()
     };
     (0..SESSIONS as u32).map(session).collect()
 }

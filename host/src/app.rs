@@ -1,6 +1,7 @@
 //! Puts the node together, runs it, and takes it apart.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,12 +36,30 @@ pub(crate) fn load(sources: &Sources, dev: bool) -> Result<Config, ExitCode> {
         Ok(_) => Vec::new(),
         Err(problems) => problems.clone(),
     };
-    for problem in &problems {
-        eprintln!("{problem}");
-    }
     match config {
         Ok(config) if problems.is_empty() => Ok(config),
-        _ => Err(ExitCode::from(EXIT_CONFIG)),
+        _ => Err(refused(&problems)),
+    }
+}
+
+fn refused(problems: &[config::Problem]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// Prints the configuration in effect.
+pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
+    match config::show(sources, origin) {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("gatemq: the configuration cannot be printed: {e}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(problems) => refused(&problems),
     }
 }
 
@@ -105,7 +124,13 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(problems) => return plugin_problems(&problems),
     };
     let PluginSet { auth, running } = plugins;
-    let node = Node::new(config.node.workers, config.limits.clone(), auth, events.clone());
+    let node = Node::new(config.node.workers, config.limits.clone(), events.clone());
+    let guarded = |(listener, at): (Listener, SocketAddr)| {
+        // One without a chain, of which there is none, admits nobody.
+        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
+        (Arc::new(listener.guarded_by(chain)), at)
+    };
+    let listeners = listeners.into_iter().map(guarded).collect();
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
@@ -155,13 +180,14 @@ fn plugin_problems(problems: &[Problem]) -> ExitCode {
 }
 
 /// The listeners with their TLS files read: a wrong one is found before anything starts.
-fn listeners(config: &Config) -> Result<Vec<(Arc<Listener>, SocketAddr)>, ExitCode> {
+fn listeners(config: &Config) -> Result<Vec<(Listener, SocketAddr)>, ExitCode> {
     let (mut listeners, mut wrong) = (Vec::new(), false);
     for (name, settings) in &config.listeners {
         match Listener::new(name, settings) {
             Ok(listener) => listeners.push((listener, settings.bind)),
             Err(e) => {
-                eprintln!("listeners.{name}.tls: {e}");
+                let dot = if e.key.is_empty() { "" } else { "." };
+                eprintln!("listeners.{name}.tls{dot}{}: {e}", e.key);
                 wrong = true;
             }
         }

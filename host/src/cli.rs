@@ -31,6 +31,12 @@ pub(crate) enum Command {
         #[command(flatten)]
         sources: SourceArgs,
     },
+    /// Look at the configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -43,6 +49,23 @@ pub(crate) enum Command {
     },
     /// Print the version.
     Version,
+}
+
+/// What to do with the configuration.
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every value in effect, defaults included, as TOML.
+    ///
+    /// Values under keys that look like secrets (password, secret, token, key) are shown as "…". A key that names the file
+    /// with a secret (such as password_file) is shown: better have secrets in files.
+    Show {
+        /// Where the configuration is.
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// Say of each value where it came from.
+        #[arg(long)]
+        origin: bool,
+    },
 }
 
 /// Where the configuration is.

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, SourceArgs};
+use cli::{Cli, Command, ConfigCommand, SourceArgs};
 use config::Sources;
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        Command::Config { command: ConfigCommand::Show { sources: args, origin } } => app::show(&sources(args), origin),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

@@ -7,7 +7,6 @@ use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenants};
 
 use crate::config::Limits;
 use crate::events::Events;
-use crate::plugins::AuthChain;
 use crate::worker::inbox::{Inbox, Mail};
 
 /// Tenants of a node.
@@ -27,8 +26,6 @@ pub(crate) struct Node {
     pub(crate) grants: GrantTable,
     /// The node's hasher.
     pub(crate) hasher: Hasher,
-    /// Who is asked at CONNECT.
-    pub(crate) auth: AuthChain,
     /// Events.
     pub(crate) events: Arc<Events>,
     inboxes: Vec<OnceLock<Inbox>>,
@@ -38,14 +35,13 @@ pub(crate) struct Node {
 
 impl Node {
     /// With that many workers.
-    pub(crate) fn new(workers: usize, limits: Limits, auth: AuthChain, events: Arc<Events>) -> Arc<Self> {
+    pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>) -> Arc<Self> {
         Arc::new(Node {
             limits,
             tenants: Tenants::new(TENANTS_MAX),
-            sessions: Sessions::new(),
+            sessions: Sessions::default(),
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
-            auth,
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),

@@ -14,9 +14,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::artifacts::Artifacts;
+use crate::client::{Client, Tls, Version};
 use crate::pki::Pki;
 use crate::tape::Tape;
-use crate::{PATIENCE, wait_for};
+use crate::{Kind, PATIENCE, wait_for};
 
 /// What `test-faults` was shown, a JSON line a client.
 const RECORD: &str = "seen.json";
@@ -68,12 +69,37 @@ impl Setup {
     /// With a listener with TLS whose server and whose clients are `pki`'s. `client_auth` as in the configuration;
     /// `more` goes into its `tls` table.
     pub fn mqtts(self, name: &str, pki: &Pki, client_auth: &str, more: &str) -> Setup {
+        self.secure(Kind::Mqtts, name, pki, client_auth, more)
+    }
+
+    /// With a listener of this kind, whose clients need no certificate. It is named like its kind.
+    pub fn listener(self, kind: Kind, pki: &Pki) -> Setup {
+        self.listener_named(kind.name(), kind, pki)
+    }
+
+    /// As [`Setup::listener`], with a name of its own.
+    pub fn listener_named(self, name: &str, kind: Kind, pki: &Pki) -> Setup {
+        match kind.has_tls() {
+            true => self.secure(kind, name, pki, "optional", ""),
+            false => self.toml(&format!("[listeners.{name}]\nkind = {:?}\nbind = \"127.0.0.1:0\"", kind.name())),
+        }
+    }
+
+    /// With a listener of each kind, as [`Setup::listener`] makes them.
+    pub fn every_listener(self, pki: &Pki) -> Setup {
+        Kind::ALL.iter().fold(self, |setup, kind| setup.listener(*kind, pki))
+    }
+
+    /// As [`Setup::mqtts`], of kind `mqtts` or `wss`.
+    pub fn secure(self, kind: Kind, name: &str, pki: &Pki, client_auth: &str, more: &str) -> Setup {
         let server = pki.server().write(self.directory(), &format!("{name}-server"));
         let root = pki.write_root(self.directory());
         let mut text = format!(
-            "[listeners.{name}]\nkind = \"mqtts\"\nbind = \"127.0.0.1:0\"\n[listeners.{name}.tls]\n\
+            "[listeners.{name}]\nkind = {:?}\nbind = \"127.0.0.1:0\"\n[listeners.{name}.tls]\n\
              certificate_file = {:?}\nprivate_key_file = {:?}\nclient_auth = {client_auth:?}\n",
-            server.certificate, server.key
+            kind.name(),
+            server.certificate,
+            server.key
         );
         if client_auth != "none" {
             let _ = writeln!(text, "client_ca_file = {root:?}");
@@ -236,6 +262,39 @@ impl Broker {
         address.and_then(|a| a.parse().ok()).unwrap_or_else(|| panic!("no listener {listener} in {}", self.listeners))
     }
 
+    /// Connects to the listener of this kind, which [`Setup::listener`] has named, up to where MQTT begins.
+    ///
+    /// # Panics
+    /// When it does not come so far.
+    pub fn open(&self, kind: Kind, tls: &Tls, version: Version) -> Client {
+        let client = Client::open(self.address(kind.name()), kind, tls, version);
+        client.unwrap_or_else(|e| panic!("{}: {e}", kind.name()))
+    }
+
+    /// As [`Broker::open`], and says CONNECT: the client if it is admitted, otherwise the CONNACK's code.
+    ///
+    /// # Panics
+    /// When there is no CONNACK.
+    ///
+    /// # Errors
+    /// The code.
+    pub fn try_admitted(&self, kind: Kind, tls: &Tls, version: Version, client_id: &str) -> Result<Client, u8> {
+        let mut client = self.open(kind, tls, version);
+        match client.connect(client_id).unwrap_or_else(|e| panic!("{client_id} on {}: CONNECT: {e}", kind.name())) {
+            0 => Ok(client),
+            code => Err(code),
+        }
+    }
+
+    /// As [`Broker::try_admitted`], for who is.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn admitted(&self, kind: Kind, tls: &Tls, version: Version, client_id: &str) -> Client {
+        let admitted = self.try_admitted(kind, tls, version, client_id);
+        admitted.unwrap_or_else(|code| panic!("{client_id} is refused on {}: CONNACK {code:#04x}", kind.name()))
+    }
+
     /// Its events.
     ///
     /// # Panics
@@ -263,6 +322,17 @@ impl Broker {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.process.child.id()
+    }
+
+    /// Memory that it has in use, in bytes (resident set).
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of its memory");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes * 1024
     }
 
     /// All that it has said on standard error.

@@ -2,18 +2,20 @@
 //! that a mistake in it is not made twice.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketType};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SignatureScheme, StreamOwned, version};
 
-use crate::PATIENCE;
 use crate::pki::{Credentials, Pki};
+use crate::websocket::{self, BINARY, Frames};
+use crate::{Kind, PATIENCE};
 
 /// A version of MQTT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,6 +166,8 @@ impl Stream {
 /// A connection.
 pub struct Client {
     stream: Stream,
+    /// Upgraded to a WebSocket.
+    web: Option<Frames>,
     read: Vec<u8>,
     version: Version,
     packet_id: u16,
@@ -178,7 +182,7 @@ impl Client {
         let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
         tcp.set_nodelay(true)?;
         tcp.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream: Stream::Tcp(tcp), read: Vec::new(), version, packet_id: 0 })
+        Ok(Client { stream: Stream::Tcp(tcp), web: None, read: Vec::new(), version, packet_id: 0 })
     }
 
     /// Connects with TLS and finishes the client's side of the handshake. With TLS 1.3 a server that does not like the
@@ -187,16 +191,82 @@ impl Client {
     /// # Errors
     /// Those of the socket and of the handshake.
     pub fn tls(address: SocketAddr, tls: &Tls, version: Version) -> io::Result<Client> {
-        let mut client = Self::tcp(address, version)?;
-        let Stream::Tcp(mut tcp) = client.stream else { unreachable!("made above") };
+        Self::tcp(address, version)?.secured(tls)
+    }
+
+    /// As [`Client::tcp`], from this address of this machine.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn tcp_from(source: Ipv4Addr, address: SocketAddr, version: Version) -> io::Result<Client> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
+        rustix::net::connect(&socket, &address)?;
+        let tcp = TcpStream::from(socket);
+        tcp.set_nodelay(true)?;
+        tcp.set_write_timeout(Some(PATIENCE))?;
+        Ok(Client { stream: Stream::Tcp(tcp), web: None, read: Vec::new(), version, packet_id: 0 })
+    }
+
+    /// The rest of [`Client::tls`], for a client that had something to send before the handshake.
+    ///
+    /// # Errors
+    /// Those of the socket and of the handshake.
+    ///
+    /// # Panics
+    /// When it speaks TLS already.
+    pub fn secured(self, tls: &Tls) -> io::Result<Client> {
+        let Stream::Tcp(mut tcp) = self.stream else { panic!("it speaks TLS already") };
         let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
         let mut connection = ClientConnection::new(Arc::new(tls.config.clone()), name).map_err(io::Error::other)?;
         tcp.set_read_timeout(Some(PATIENCE))?;
         while connection.is_handshaking() {
             connection.complete_io(&mut tcp)?;
         }
-        client.stream = Stream::Tls(Box::new(StreamOwned::new(connection, tcp)));
+        Ok(Client { stream: Stream::Tls(Box::new(StreamOwned::new(connection, tcp))), ..self })
+    }
+
+    /// Our end of the connection.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.stream.tcp().local_addr()
+    }
+
+    /// The server's certificate.
+    pub fn server_certificate(&self) -> Option<&CertificateDer<'static>> {
+        match &self.stream {
+            Stream::Tls(tls) => tls.conn.peer_certificates().and_then(|chain| chain.first()),
+            Stream::Tcp(_) => None,
+        }
+    }
+
+    /// Connects to a listener of this kind, up to where MQTT begins; plain ones need no `tls`.
+    ///
+    /// # Errors
+    /// As [`Client::tls`] and [`Client::upgrade`].
+    pub fn open(address: SocketAddr, kind: Kind, tls: &Tls, version: Version) -> io::Result<Client> {
+        let mut client = if kind.has_tls() { Self::tls(address, tls, version)? } else { Self::tcp(address, version)? };
+        if kind.is_web() {
+            let status = client.upgrade(&websocket::request("/mqtt", &websocket::subprotocol("mqtt")))?;
+            if status != 101 {
+                return Err(io::Error::other(format!("no WebSocket: {status}")));
+            }
+        }
         Ok(client)
+    }
+
+    /// Sends an HTTP request and gives the status of the response. After 101 the connection is a WebSocket.
+    ///
+    /// # Errors
+    /// Those of the socket; what comes is not HTTP.
+    pub fn upgrade(&mut self, request: &str) -> io::Result<u16> {
+        self.send_raw(request.as_bytes())?;
+        self.stream.tcp().set_read_timeout(Some(PATIENCE))?;
+        let status = websocket::status(|bytes| self.stream.read(bytes))?;
+        self.web = (status == 101).then(Frames::default);
+        Ok(status)
     }
 
     /// Whether the TLS session was resumed.
@@ -228,11 +298,22 @@ impl Client {
             .unwrap_or_else(|code| panic!("{client_id} is refused: CONNACK {code:#04x}"))
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes as they are; over a WebSocket in one frame.
     ///
     /// # Errors
     /// Those of the socket.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.web {
+            Some(_) => self.send_raw(&websocket::frame(BINARY, bytes)),
+            None => self.send_raw(bytes),
+        }
+    }
+
+    /// Sends bytes as they are; over a WebSocket they should be frames.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
             Stream::Tcp(tcp) => tcp.write_all(bytes),
             Stream::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
@@ -258,6 +339,9 @@ impl Client {
             if let Some(packet) = self.take()? {
                 return Ok(Received::Packet(packet));
             }
+            if self.web.as_ref().is_some_and(|web| web.closed) {
+                return Ok(Received::Closed);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
@@ -266,7 +350,10 @@ impl Client {
             let mut bytes = [0; 16 * 1024];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return Ok(Received::Closed),
-                Ok(n) => self.read.extend_from_slice(&bytes[..n]),
+                Ok(n) => match &mut self.web {
+                    Some(web) => web.read(&bytes[..n], &mut self.read)?,
+                    None => self.read.extend_from_slice(&bytes[..n]),
+                },
                 Err(e) => match e.kind() {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
                     ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {

@@ -7,6 +7,7 @@
 //! | [`pki`] | authorities, chains of three certificates, and wrong ones |
 //! | [`broker`] | a configuration, a process, its addresses, its log |
 //! | [`client`] | a raw MQTT client that may break every rule |
+//! | [`websocket`] | frames for it, right ones and wrong ones |
 //! | [`tape`] | the events, as `events-json` writes them |
 //!
 //! What goes wrong in here is a panic with the reason: this is test code, used by tests and by `cargo xtask`.
@@ -18,9 +19,60 @@ pub mod client;
 pub mod outside;
 pub mod pki;
 pub mod tape;
+pub mod websocket;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// A kind of listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// MQTT over TCP.
+    Mqtt,
+    /// … over TLS.
+    Mqtts,
+    /// … over WebSocket.
+    Ws,
+    /// … over WebSocket and TLS.
+    Wss,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Mqtt, Kind::Mqtts, Kind::Ws, Kind::Wss];
+
+    /// Its name in the configuration and in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Mqtt => "mqtt",
+            Kind::Mqtts => "mqtts",
+            Kind::Ws => "ws",
+            Kind::Wss => "wss",
+        }
+    }
+
+    /// Whether it speaks TLS.
+    pub fn has_tls(self) -> bool {
+        matches!(self, Kind::Mqtts | Kind::Wss)
+    }
+
+    /// Whether it speaks WebSocket.
+    pub fn is_web(self) -> bool {
+        matches!(self, Kind::Ws | Kind::Wss)
+    }
+}
+
+/// Does it for each of these at the same time: most of what tests do is wait.
+///
+/// # Panics
+/// When one of them does.
+pub fn at_once<T: Sync>(of: &[T], run: impl Fn(&T) + Sync) {
+    std::thread::scope(|all| {
+        for one in of {
+            all.spawn(|| run(one));
+        }
+    });
+}
 
 /// The workspace's directory.
 pub fn workspace() -> PathBuf {

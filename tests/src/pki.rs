@@ -69,9 +69,14 @@ impl Pki {
 
     /// A server for `localhost` and `127.0.0.1`; two certificates are sent.
     pub fn server(&self) -> Credentials {
-        let mut params = parameters(&self.organization, "localhost");
-        params.subject_alt_names =
-            CertificateParams::new(["localhost".into(), "127.0.0.1".into()]).unwrap().subject_alt_names;
+        self.server_for(&["localhost", "127.0.0.1"])
+    }
+
+    /// A server for these names.
+    pub fn server_for(&self, names: &[&str]) -> Credentials {
+        let mut params = parameters(&self.organization, names[0]);
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        params.subject_alt_names = CertificateParams::new(names).unwrap().subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = new_key();
         let leaf = params.signed_by(&key, &self.intermediate_1).unwrap();

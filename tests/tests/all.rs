@@ -1,10 +1,16 @@
 //! One test binary with a module a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chains;
+mod configuration;
 mod door;
+mod listeners;
 mod promise_1;
 mod promise_2;
 mod promise_3;
+mod promise_6;
+mod promise_8;
 mod refused;
 mod road;
 mod tidy;
+mod websocket;

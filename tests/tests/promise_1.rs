@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Packet, Received, Tls, Version};
 use gatemq_tests::pki::Pki;
+use gatemq_tests::{Kind, at_once};
 
 /// Long for a plugin, short for a test.
 const TIMEOUT: &str = "timeout_ms = 1000\n";
@@ -40,24 +41,30 @@ const NO_VERDICT: &[&str] = &[
     "ask/loop",
 ];
 
+/// Each kind of listener, and each version with and without TLS, with and without WebSocket.
+const PAIRS: [(Kind, Version); 4] =
+    [(Kind::Mqtt, Version::V3), (Kind::Mqtts, Version::V5), (Kind::Ws, Version::V5), (Kind::Wss, Version::V3)];
+
+/// A broker with one listener, guarded by `test-faults`.
 struct Faulty {
     broker: Broker,
     tls: Tls,
+    kind: Kind,
 }
 
 impl Faulty {
-    fn start(more: &str) -> Faulty {
+    fn start(kind: Kind, more: &str) -> Faulty {
         let pki = Pki::new("Acme");
-        let setup = Setup::new().mqtts("secure", &pki, "required", "").faults(&format!("{TIMEOUT}{more}"));
-        Faulty { broker: setup.tape().start(), tls: Tls::new(&pki, Some(&pki.client("tester"))) }
+        let setup = Setup::new().listener(kind, &pki).faults(&format!("{TIMEOUT}{more}"));
+        Faulty { broker: setup.tape().start(), tls: Tls::new(&pki, Some(&pki.client("tester"))), kind }
     }
 
     fn connect(&self, version: Version, client_id: &str) -> Result<Client, u8> {
-        Client::try_admitted(self.broker.address("secure"), &self.tls, version, client_id)
+        self.broker.try_admitted(self.kind, &self.tls, version, client_id)
     }
 
     fn admitted(&self, version: Version, client_id: &str) -> Client {
-        Client::admitted(self.broker.address("secure"), &self.tls, version, client_id)
+        self.broker.admitted(self.kind, &self.tls, version, client_id)
     }
 
     fn code(&self, version: Version, client_id: &str) -> u8 {
@@ -97,8 +104,8 @@ fn promise_1_dev_listens_on_loopback_only() {
 /// each refusal is an event.
 #[test]
 fn promise_1_no_answer_admits_nobody() {
-    for version in Version::ALL {
-        let mut faulty = Faulty::start("config.late_ms = 3000");
+    at_once(&PAIRS, |&(kind, version)| {
+        let mut faulty = Faulty::start(kind, "config.late_ms = 3000");
         for fault in NO_ANSWER {
             assert_eq!(faulty.code(version, fault), version.connack(0x88), "{fault}");
             let refused = faulty.broker.tape().wait_for_client("ClientRefused", fault);
@@ -109,51 +116,57 @@ fn promise_1_no_answer_admits_nobody() {
             );
             assert_eq!(faulty.code(version, "twin"), 0, "the next client after {fault}");
         }
-    }
+    });
 }
 
 /// Only the first answer counts: whoever was refused is not admitted by a second thought, and the other way round.
 #[test]
 fn promise_1_the_first_answer_counts() {
-    let faulty = Faulty::start("");
-    for version in Version::ALL {
-        assert_eq!(faulty.code(version, "fault-twice"), version.connack(0x87));
-        assert_eq!(faulty.code(version, "fault-accept-then-reject"), 0);
-    }
+    at_once(&Kind::ALL, |&kind| {
+        let faulty = Faulty::start(kind, "");
+        for version in Version::ALL {
+            assert_eq!(faulty.code(version, "fault-twice"), version.connack(0x87));
+            assert_eq!(faulty.code(version, "fault-accept-then-reject"), 0);
+        }
+    });
 }
 
 /// A refusal is one whatever its code says, and a client that no provider knows is refused.
 #[test]
 fn promise_1_a_refusal_is_a_refusal() {
-    let faulty = Faulty::start("");
-    for version in Version::ALL {
-        assert_eq!(faulty.code(version, "fault-reject"), version.connack(0x86));
-        assert_eq!(faulty.code(version, "fault-reject-success-code"), version.connack(0x87));
-        assert_eq!(faulty.code(version, "fault-next"), version.connack(0x87));
-        assert_eq!(faulty.code(version, "twin"), 0);
-    }
+    at_once(&Kind::ALL, |&kind| {
+        let faulty = Faulty::start(kind, "");
+        for version in Version::ALL {
+            assert_eq!(faulty.code(version, "fault-reject"), version.connack(0x86));
+            assert_eq!(faulty.code(version, "fault-reject-success-code"), version.connack(0x87));
+            assert_eq!(faulty.code(version, "fault-next"), version.connack(0x87));
+            assert_eq!(faulty.code(version, "twin"), 0);
+        }
+    });
 }
 
 /// An identity that cannot be enforced as it is written admits nobody: no tenant, a filter that is none, a Deny that would
 /// silently vanish.
 #[test]
 fn promise_1_an_identity_that_makes_no_sense_admits_nobody() {
-    let mut faulty = Faulty::start("");
-    for version in Version::ALL {
-        for fault in ["fault-empty-tenant", "fault-bad-grant", "fault-deny-template"] {
-            assert_eq!(faulty.code(version, fault), version.connack(0x87), "{fault}");
-            let refused = faulty.broker.tape().wait_for_client("ClientRefused", fault);
-            assert_eq!(refused["fields"]["stage"], "identity", "{fault}");
+    at_once(&Kind::ALL, |&kind| {
+        let mut faulty = Faulty::start(kind, "");
+        for version in Version::ALL {
+            for fault in ["fault-empty-tenant", "fault-bad-grant", "fault-deny-template"] {
+                assert_eq!(faulty.code(version, fault), version.connack(0x87), "{fault}");
+                let refused = faulty.broker.tape().wait_for_client("ClientRefused", fault);
+                assert_eq!(refused["fields"]["stage"], "identity", "{fault}");
+            }
+            assert_eq!(faulty.code(version, "twin"), 0);
         }
-        assert_eq!(faulty.code(version, "twin"), 0);
-    }
+    });
 }
 
 /// A question about a filter that gets no answer is 0x83 (3.1.1: 0x80), a denied one 0x87; neither subscribes.
 #[test]
 fn promise_1_no_verdict_subscribes_nobody() {
-    for version in Version::ALL {
-        let mut faulty = Faulty::start("");
+    at_once(&PAIRS, |&(kind, version)| {
+        let mut faulty = Faulty::start(kind, "");
         let mut client = faulty.admitted(version, "asking");
         let failed = if version == Version::V5 { 0x83 } else { 0x80 };
         let denied = if version == Version::V5 { 0x87 } else { 0x80 };
@@ -170,7 +183,7 @@ fn promise_1_no_verdict_subscribes_nobody() {
         for filter in ["ask/allow", "ask/slow-allow", "free"] {
             assert_eq!(client.subscribe(filter, 0), 0, "{filter}");
         }
-    }
+    });
 }
 
 /// A PUBLISH whose question gets no answer is not routed and not acknowledged: DISCONNECT 0x83 (3.1.1: closed), so that the
@@ -178,8 +191,8 @@ fn promise_1_no_verdict_subscribes_nobody() {
 #[test]
 fn promise_1_no_verdict_publishes_nothing() {
     let grants = r##"config.grants = [{ ask = ["publish"], filter = "ask/#" }, { allow = ["all"], filter = "#" }]"##;
-    for version in Version::ALL {
-        let faulty = Faulty::start(grants);
+    at_once(&PAIRS, |&(kind, version)| {
+        let faulty = Faulty::start(kind, grants);
         let mut all = faulty.admitted(version, "all");
         assert_eq!(all.subscribe("#", 0), 0);
         for topic in NO_VERDICT {
@@ -197,18 +210,21 @@ fn promise_1_no_verdict_publishes_nothing() {
             // Of all that was published, only this arrives.
             assert_eq!(all.message(), (topic.to_owned(), b"yes".to_vec()));
         }
-    }
+    });
 }
 
 /// A *denied* PUBLISH is another thing: QoS 0 is dropped, QoS 1 is told by 0x87, and a 3.1.1 client, which cannot be told, is
 /// closed.
 #[test]
 fn promise_1_a_denied_publish_is_dropped_or_told() {
-    let pki = Pki::new("Acme");
-    let mut broker = Setup::new().mqtts("secure", &pki, "required", "").fleet(&pki).tape().start();
-    let address = broker.address("secure");
-    for version in Version::ALL {
-        let admitted = |name: &str| Client::admitted(address, &Tls::new(&pki, Some(&pki.client(name))), version, name);
+    let grants = r##"config.grants = [
+        { allow = ["all"], filter = "devices/${client_id}/#" },
+        { allow = ["subscribe"], filter = "devices/#" },
+    ]"##;
+    let pairs: Vec<_> = Kind::ALL.into_iter().flat_map(|kind| Version::ALL.map(|version| (kind, version))).collect();
+    at_once(&pairs, |&(kind, version)| {
+        let mut faulty = Faulty::start(kind, grants);
+        let admitted = |name: &str| faulty.admitted(version, name);
         let mut all = admitted("all");
         assert_eq!(all.subscribe("devices/#", 0), 0);
         let mut client = admitted("sensor-1");
@@ -224,11 +240,11 @@ fn promise_1_a_denied_publish_is_dropped_or_told() {
             }
             Version::V3 => client.expect_closed(),
         }
-        let denied = broker.tape().wait_for_client("PublishDenied", "sensor-1");
+        let denied = faulty.broker.tape().wait_for_client("PublishDenied", "sensor-1");
         assert_eq!(denied["fields"]["topic"], "devices/sensor-2/t");
         let patience = Duration::from_millis(50);
         assert!(!matches!(all.receive(patience), Ok(Received::Packet(_))), "a denied message is delivered");
-    }
+    });
 }
 
 /// A PUBACK without the empty property list that it may end with.

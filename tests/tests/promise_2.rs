@@ -1,7 +1,8 @@
-//! Promise 2: the chain is whole. What the plugin sees is what the client sent.
+//! Promise 2: the chain is whole. What the plugin sees is what the client sent, over TLS and over WebSocket on TLS.
 
+use gatemq_tests::Kind;
 use gatemq_tests::broker::{Broker, Setup};
-use gatemq_tests::client::{Client, Tls, Version};
+use gatemq_tests::client::{Tls, Version};
 use gatemq_tests::pki::{Credentials, Pki, from_pem};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,6 +11,14 @@ type MakeTls = fn(&Pki, Option<&Credentials>) -> Tls;
 
 /// TLS 1.2 and 1.3, by the numbers that they have on the wire.
 const TLS: [(u64, MakeTls); 2] = [(0x0303, Tls::v1_2), (0x0304, Tls::v1_3)];
+
+/// The kinds of listeners that speak it.
+const KINDS: [Kind; 2] = [Kind::Mqtts, Kind::Wss];
+
+/// Every kind with every version.
+fn doors() -> impl Iterator<Item = (Kind, u64, MakeTls)> {
+    KINDS.into_iter().flat_map(|kind| TLS.into_iter().map(move |(version, tls)| (kind, version, tls)))
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -20,12 +29,13 @@ fn chain(sent: &Credentials) -> Value {
 }
 
 fn start(pki: &Pki, client_auth: &str, more: &str) -> Broker {
-    Setup::new().mqtts("secure", pki, client_auth, more).faults("").tape().start()
+    let setup = KINDS.iter().fold(Setup::new(), |setup, kind| setup.secure(*kind, kind.name(), pki, client_auth, more));
+    setup.faults("").tape().start()
 }
 
 /// Connects, and what the plugin was shown of its TLS.
-fn shown(broker: &Broker, tls: &Tls, client_id: &str) -> Value {
-    Client::admitted(broker.address("secure"), tls, Version::V5, client_id).disconnect();
+fn shown(broker: &Broker, kind: Kind, tls: &Tls, client_id: &str) -> Value {
+    broker.admitted(kind, tls, Version::V5, client_id).disconnect();
     broker.seen(client_id)["tls"].clone()
 }
 
@@ -34,9 +44,9 @@ fn shown(broker: &Broker, tls: &Tls, client_id: &str) -> Value {
 fn promise_2_three_certificates_arrive_byte_for_byte() {
     let pki = Pki::new("Acme");
     let mut broker = start(&pki, "required", "");
-    for (version, tls) in TLS {
-        let (name, sent) = (format!("sensor-{version}"), pki.client("sensor-1"));
-        let seen = shown(&broker, &tls(&pki, Some(&sent)).alpn(&["mqtt"]), &name);
+    for (kind, version, tls) in doors() {
+        let (name, sent) = (format!("sensor-{version}-{kind:?}"), pki.client("sensor-1"));
+        let seen = shown(&broker, kind, &tls(&pki, Some(&sent)).alpn(&["mqtt"]), &name);
         assert_eq!(sent.chain.len(), 3);
         assert_eq!(seen["chain"], chain(&sent));
         assert_eq!((&seen["verified"], &seen["path"]), (&json!(true), &json!([0, 1, 2])));
@@ -50,7 +60,7 @@ fn promise_2_three_certificates_arrive_byte_for_byte() {
             "{seen}"
         );
         let client = broker.seen(&name);
-        assert_eq!((&client["listener"], &client["transport"]), (&json!("secure"), &json!("mqtts")));
+        assert_eq!((&client["listener"], &client["transport"]), (&json!(kind.name()), &json!(kind.name())));
         // Collectors see the same chain.
         let event = broker.tape().wait_for_client("ClientConnected", &name);
         let pem: String = event["fields"]["chain"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
@@ -64,10 +74,10 @@ fn promise_2_three_certificates_arrive_byte_for_byte() {
 fn promise_2_what_was_merely_sent_is_shown_but_not_verified() {
     let (pki, other) = (Pki::new("Acme"), Pki::new("Stranger"));
     let broker = start(&pki, "required", "");
-    for (version, tls) in TLS {
+    for (kind, version, tls) in doors() {
         let mut sent = pki.client("sensor-1");
         sent.chain.insert(1, other.client("sensor-1").chain.remove(1));
-        let seen = shown(&broker, &tls(&pki, Some(&sent)), &format!("sensor-{version}"));
+        let seen = shown(&broker, kind, &tls(&pki, Some(&sent)), &format!("sensor-{version}-{kind:?}"));
         assert_eq!(seen["chain"], chain(&sent));
         assert_eq!((&seen["verified"], &seen["path"]), (&json!(true), &json!([0, 2, 3])));
     }
@@ -80,18 +90,18 @@ fn promise_2_a_resumed_handshake_shows_the_whole_chain() {
     let pki = Pki::new("Acme");
     for (resumption, expected) in [("resumption = true", true), ("", false)] {
         let broker = start(&pki, "required", resumption);
-        for (version, tls) in TLS {
+        for (kind, version, tls) in doors() {
             let sent = pki.client("sensor-1");
             let tls = tls(&pki, Some(&sent));
-            let first = shown(&broker, &tls, &format!("first-{version}"));
-            let mut again = Client::tls(broker.address("secure"), &tls, Version::V5).unwrap();
-            assert_eq!(again.resumed(), expected, "{version:#x} {resumption}");
-            let name = format!("again-{version}");
+            let first = shown(&broker, kind, &tls, &format!("first-{version}-{kind:?}"));
+            let mut again = broker.open(kind, &tls, Version::V5);
+            assert_eq!(again.resumed(), expected, "{kind:?} {version:#x} {resumption}");
+            let name = format!("again-{version}-{kind:?}");
             assert_eq!(again.connect(&name).unwrap(), 0);
             let second = &broker.seen(&name)["tls"];
             assert_eq!((&first["resumed"], &second["resumed"]), (&json!(false), &json!(expected)));
             for what in ["chain", "verified", "path", "anchor", "leaf_sha256"] {
-                assert_eq!(second[what], first[what], "{what} of {version:#x}");
+                assert_eq!(second[what], first[what], "{what} of {version:#x} on {kind:?}");
             }
             assert_eq!(second["chain"], chain(&sent));
         }
@@ -104,12 +114,12 @@ fn promise_2_a_resumed_handshake_shows_the_whole_chain() {
 fn promise_2_no_certificate_is_no_chain() {
     let pki = Pki::new("Acme");
     let broker = start(&pki, "optional", "");
-    for (version, tls) in TLS {
-        let seen = shown(&broker, &tls(&pki, None), &format!("nobody-{version}"));
+    for (kind, version, tls) in doors() {
+        let seen = shown(&broker, kind, &tls(&pki, None), &format!("nobody-{version}-{kind:?}"));
         assert_eq!((&seen["chain"], &seen["verified"], &seen["path"]), (&json!([]), &json!(false), &json!([])));
         assert_eq!((&seen["anchor"], &seen["leaf_sha256"]), (&Value::Null, &Value::Null));
         let sent = pki.client("sensor-1");
-        let twin = shown(&broker, &tls(&pki, Some(&sent)), &format!("twin-{version}"));
+        let twin = shown(&broker, kind, &tls(&pki, Some(&sent)), &format!("twin-{version}-{kind:?}"));
         assert_eq!((&twin["chain"], &twin["verified"]), (&chain(&sent), &json!(true)));
     }
 }
@@ -119,8 +129,10 @@ fn promise_2_no_certificate_is_no_chain() {
 fn promise_2_no_server_name_and_no_protocol_are_absent() {
     let pki = Pki::new("Acme");
     let broker = start(&pki, "none", "");
-    let seen = shown(&broker, &Tls::new(&pki, None).server_name("127.0.0.1"), "plain");
-    assert_eq!((&seen["server_name"], &seen["alpn"]), (&Value::Null, &Value::Null));
-    let twin = shown(&broker, &Tls::new(&pki, None).alpn(&["h2", "mqtt"]), "twin");
-    assert_eq!((&twin["server_name"], &twin["alpn"]), (&json!("localhost"), &json!("mqtt")));
+    for kind in KINDS {
+        let seen = shown(&broker, kind, &Tls::new(&pki, None).server_name("127.0.0.1"), "plain");
+        assert_eq!((&seen["server_name"], &seen["alpn"]), (&Value::Null, &Value::Null));
+        let twin = shown(&broker, kind, &Tls::new(&pki, None).alpn(&["h2", "mqtt"]), "twin");
+        assert_eq!((&twin["server_name"], &twin["alpn"]), (&json!("localhost"), &json!("mqtt")));
+    }
 }

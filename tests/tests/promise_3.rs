@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use gatemq_tests::PATIENCE;
 use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Tls, Version};
 use gatemq_tests::pki::Pki;
+use gatemq_tests::{Kind, PATIENCE};
 
 /// Within this the next client is served, whatever the plugin does with the last one.
 const SERVED: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ struct Faulty {
 impl Faulty {
     fn setup(more: &str) -> (Setup, Tls) {
         let pki = Pki::new("Acme");
-        let setup = Setup::new().mqtts("secure", &pki, "required", "").faults(&format!("timeout_ms = 1000\n{more}"));
+        let setup = Setup::new().every_listener(&pki).faults(&format!("timeout_ms = 1000\n{more}"));
         (setup, Tls::new(&pki, Some(&pki.client("tester"))))
     }
 
@@ -71,30 +71,32 @@ impl Faulty {
         Faulty { broker: setup.tape().start(), tls }
     }
 
-    fn open(&self, version: Version) -> Client {
-        Client::tls(self.broker.address("secure"), &self.tls, version).expect("TLS")
+    fn open(&self, kind: Kind) -> Client {
+        self.broker.open(kind, &self.tls, Version::V5)
     }
 
-    fn admitted(&self, version: Version, client_id: &str) -> Client {
-        Client::admitted(self.broker.address("secure"), &self.tls, version, client_id)
+    fn admitted(&self, kind: Kind, client_id: &str) -> Client {
+        self.broker.admitted(kind, &self.tls, Version::V5, client_id)
     }
 
-    /// From the first byte of TCP to a CONNACK, and a question answered.
+    /// On every kind of listener: from the first byte of TCP to a CONNACK, and a question answered.
     fn serves(&self, after: &str) {
-        let started = Instant::now();
-        let mut client = self.admitted(Version::V5, "next");
-        assert_eq!(client.subscribe("free", 0), 0, "after {after}");
-        let took = started.elapsed();
-        assert!(took < SERVED, "the next client after {after} waits for {took:?}");
+        for kind in Kind::ALL {
+            let started = Instant::now();
+            let mut client = self.admitted(kind, "next");
+            assert_eq!(client.subscribe("free", 0), 0, "after {after}");
+            let took = started.elapsed();
+            assert!(took < SERVED, "the next client on {kind:?} after {after} waits for {took:?}");
+        }
     }
 }
 
-/// Whatever happens to one client's `authenticate`, the next is served while it is happening and after it, within a second.
+/// Whatever happens to one client's `authenticate`, on any kind of listener, the next is served while it is happening and after it, within a second.
 #[test]
 fn promise_3_faults_in_authenticate_cost_one_client() {
     let faulty = Faulty::start("config.late_ms = 3000");
-    for fault in CLIENTS {
-        let mut client = faulty.open(Version::V5);
+    for (fault, kind) in CLIENTS.iter().zip(Kind::ALL.into_iter().cycle()) {
+        let mut client = faulty.open(kind);
         client.send(&gatemq_tests::client::connect(Version::V5, fault, None)).unwrap();
         faulty.serves(&format!("{fault} (under way)"));
         client.packet();
@@ -107,13 +109,13 @@ fn promise_3_faults_in_authenticate_cost_one_client() {
 #[test]
 fn promise_3_faults_in_authorize_cost_one_question() {
     let faulty = Faulty::start("");
-    for fault in TOPICS {
-        let mut client = faulty.admitted(Version::V5, "asking");
+    for (fault, kind) in TOPICS.iter().zip(Kind::ALL.into_iter().cycle()) {
+        let mut client = faulty.admitted(kind, "asking");
         client.publish(fault, 1, b"").unwrap();
         faulty.serves(fault);
         // Answered by DISCONNECT: its thread, if it has one, is known to be lost.
         assert_eq!(client.packet().first, 0xE0, "{fault}");
-        assert_eq!(faulty.admitted(Version::V5, "asks").subscribe("ask/allow", 0), 0, "after {fault}");
+        assert_eq!(faulty.admitted(Kind::Mqtts, "asks").subscribe("ask/allow", 0), 0, "after {fault}");
     }
     assert_eq!(faulty.broker.stop().code, Some(0));
 }
@@ -123,13 +125,13 @@ fn promise_3_faults_in_authorize_cost_one_question() {
 fn promise_3_a_plugin_that_holds_call_threads_is_fenced() {
     let mut faulty = Faulty::start("");
     for n in 0..4 {
-        assert_eq!(faulty.admitted(Version::V5, "asks").subscribe("ask/allow", 0), 0, "after {n} threads");
-        let mut client = faulty.admitted(Version::V5, "asking");
+        assert_eq!(faulty.admitted(Kind::Mqtts, "asks").subscribe("ask/allow", 0), 0, "after {n} threads");
+        let mut client = faulty.admitted(Kind::Mqtts, "asking");
         client.publish("ask/hang", 1, b"").unwrap();
         assert_eq!(client.packet().first, 0xE0);
     }
     let started = Instant::now();
-    assert_eq!(faulty.admitted(Version::V5, "asks").subscribe("ask/allow", 0), 0x83);
+    assert_eq!(faulty.admitted(Kind::Mqtts, "asks").subscribe("ask/allow", 0), 0x83);
     assert!(started.elapsed() < SERVED);
     faulty
         .broker
@@ -144,7 +146,7 @@ fn promise_3_a_plugin_that_holds_its_runtimes_is_fenced() {
     let mut faulty = Faulty::start("");
     for n in 0..4 {
         faulty.serves(&format!("{n} runtimes"));
-        let mut held: Vec<Client> = (0..2).map(|_| faulty.open(Version::V5)).collect();
+        let mut held: Vec<Client> = (0..2).map(|_| faulty.open(Kind::Mqtts)).collect();
         for client in &mut held {
             client.send(&gatemq_tests::client::connect(Version::V5, "fault-block", None)).unwrap();
         }
@@ -153,7 +155,7 @@ fn promise_3_a_plugin_that_holds_its_runtimes_is_fenced() {
         }
     }
     let started = Instant::now();
-    assert_eq!(faulty.open(Version::V5).connect("next").unwrap(), 0x88);
+    assert_eq!(faulty.open(Kind::Mqtts).connect("next").unwrap(), 0x88);
     assert!(started.elapsed() < SERVED);
     let refused = faulty.broker.tape().wait_for_client("ClientRefused", "next");
     assert!(refused["fields"]["reason"].as_str().unwrap().contains("fenced"), "{refused}");
@@ -209,7 +211,7 @@ fn promise_3_faults_in_a_collector_cost_its_events() {
     for fault in ["panic", "panic_payload", "hang", "loop"] {
         let mut faulty = Faulty::start(&format!("config.collect = \"{fault}\""));
         for n in 0..3 {
-            faulty.admitted(Version::V5, &format!("client-{n}"));
+            faulty.admitted(Kind::Mqtts, &format!("client-{n}"));
         }
         faulty.broker.tape().wait_for_client("ClientConnected", "client-2");
         faulty.serves(fault);

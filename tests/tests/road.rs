@@ -1,11 +1,7 @@
 //! The road: messages reach those who asked for them, and nobody else.
 
-use std::fs;
-use std::time::Duration;
-
-use gatemq_tests::artifacts::Artifacts;
 use gatemq_tests::broker::Setup;
-use gatemq_tests::client::{Client, Received, Tls, Version};
+use gatemq_tests::client::{Client, Tls, Version};
 use gatemq_tests::pki::Pki;
 
 /// QoS 0 end to end, in either version on either side, over TLS and without, through `+` and `#`; one copy a client and
@@ -62,43 +58,6 @@ fn messages_keep_their_order() {
         for n in 0..1000u32 {
             assert_eq!(subscriber.message().1, n.to_be_bytes());
         }
-    }
-}
-
-/// Two tenants, told apart by their trust anchors, use one topic and one client id and never meet.
-#[test]
-fn tenants_do_not_meet() {
-    let (acme, globex) = (Pki::new("Acme"), Pki::new("Globex"));
-    let setup = Setup::new().mqtts("secure", &acme, "required", "");
-    let roots = [acme.write_root(setup.directory()), globex.write_root(setup.directory())];
-    let both = setup.directory().join("both.crt");
-    fs::write(&both, acme.root_pem() + &globex.root_pem()).unwrap();
-    let config = format!(
-        "config.anchors = {{ acme = {:?}, globex = {:?} }}\n\
-         config.rules = [{{ grants = [{{ allow = [\"all\"], filter = \"#\" }}] }}]",
-        roots[0], roots[1]
-    );
-    let setup = setup.plugin("fleet", &Artifacts::get().plugin("auth-certificate"), &config);
-    let set = format!("listeners.secure.tls.client_ca_file={}", both.display());
-    let mut broker = setup.argument("--set").argument(&set).tape().start();
-    // The server's certificate is Acme's for both.
-    let admitted = |pki: &Pki| {
-        let tls = Tls::new(&acme, Some(&pki.client("sensor-1")));
-        Client::admitted(broker.address("secure"), &tls, Version::V5, "sensor-1")
-    };
-    let (mut ours, mut theirs) = (admitted(&acme), admitted(&globex));
-    for client in [&mut ours, &mut theirs] {
-        assert_eq!(client.subscribe("#", 0), 0);
-    }
-    ours.publish("a", 0, b"of acme").unwrap();
-    assert_eq!(ours.message().1, b"of acme");
-    theirs.publish("a", 0, b"of globex").unwrap();
-    assert_eq!(theirs.message().1, b"of globex");
-    for client in [&mut ours, &mut theirs] {
-        assert!(!matches!(client.receive(Duration::from_millis(50)), Ok(Received::Packet(_))));
-    }
-    for tenant in ["acme", "globex"] {
-        broker.tape().wait_for(tenant, |e| e["event"] == "ClientConnected" && e["tenant"] == tenant);
     }
 }
 

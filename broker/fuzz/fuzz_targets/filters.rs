@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gatemq_broker::tree::{Target, Tree};
-use gatemq_broker::{Home, Session, SessionKey, SessionLimits, Tenants};
+use gatemq_broker::{Attached, Home, Session, SessionKey, SessionLimits, Tenants};
 use gatemq_mqtt::topic::{self, Filter};
 use gatemq_types::{Protocol, QoS};
 use libfuzzer_sys::fuzz_target;
@@ -37,7 +37,8 @@ fn model(filter: &str, topic: &str) -> bool {
 fn session() -> Arc<Session> {
     let tenant = Tenants::new(1).get_or_create("t").expect("a tenant");
     let key = Arc::new(SessionKey::new(tenant, "u", "c").expect("a key"));
-    Arc::new(Session::new(key, Protocol::V5, SessionLimits::default(), Home { worker: 0, connection: 0 }))
+    let home = Home { worker: 0, connection: 0 };
+    Attached::alone(key, Protocol::V5, SessionLimits::default(), home).session().clone()
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -3,6 +3,7 @@
 mod key;
 mod publish;
 mod subscribe;
+mod will;
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -70,6 +71,7 @@ struct Allowed {
     wildcards: bool,
     shared: bool,
     subscriptions_max: u32,
+    will: bool,
 }
 
 impl Allowed {
@@ -82,6 +84,7 @@ impl Allowed {
                 _ => QoS::ExactlyOnce,
             },
             retain: yes(limits.retain_allowed),
+            will: yes(limits.will_allowed),
             wildcards: yes(limits.wildcard_subscriptions_allowed),
             shared: yes(limits.shared_subscriptions_allowed),
             subscriptions_max: limits
@@ -136,6 +139,19 @@ impl Identity {
     /// Its rules.
     pub fn grants(&self) -> &Arc<Grants> {
         &self.grants
+    }
+
+    /// The same once more, for a will that outlives its connection.
+    pub(crate) fn again(&self) -> Self {
+        Identity {
+            key: self.key.clone(),
+            grants: self.grants.clone(),
+            values: self.values.clone(),
+            no_match: self.no_match,
+            allowed: self.allowed,
+            generation: AtomicU64::new(self.generation()),
+            hasher: self.hasher.clone(),
+        }
     }
 
     /// Voids every remembered decision, and every answer to a question that is still open.

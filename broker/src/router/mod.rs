@@ -2,17 +2,19 @@
 
 mod close;
 mod publish;
+mod recheck;
+#[cfg(test)]
+mod retained;
 mod subscribe;
 
 pub(crate) use close::close;
-pub use publish::{Out, Routed, publish};
-pub use subscribe::{subscribe, unsubscribe};
+pub use publish::{Out, Routed, publish, publish_will};
+pub use recheck::{AskedAgain, Rechecked, begin, recheck, revoke};
+pub use subscribe::{Subscribed, subscribe, unsubscribe};
 
 #[cfg(test)]
 pub(crate) mod testing {
     //! Permits and packets for tests.
-
-    use std::sync::Arc;
 
     use gatemq_mqtt::packet::subscribe::SubscribeOptions;
     use gatemq_mqtt::topic::Filter;
@@ -21,7 +23,7 @@ pub(crate) mod testing {
 
     use super::{Out, Routed};
     use crate::permit::{Decision, PublishAction, SubscribeAction};
-    use crate::{Identity, Session, Verdicts};
+    use crate::{Attached, Identity, Verdicts};
 
     /// A PUBLISH as a client sends it, with packet identifier 9 at QoS > 0.
     pub(crate) fn frame(protocol: Protocol, first: u8, topic: &str, properties: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -34,34 +36,35 @@ pub(crate) mod testing {
     }
 
     /// Sends it with its permit.
-    pub(crate) fn send(identity: &Identity, from: &Session, frame: &[u8], out: &mut Out) -> Routed {
+    pub(crate) fn send(identity: &Identity, from: &Attached, frame: &[u8], out: &mut Out) -> Routed {
         let limits = PacketLimits { topic_alias_max: 10, ..PacketLimits::default() };
         let head = 1 + frame[1..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
         let message = Publish::read(frame, head, from.protocol(), &limits).unwrap();
         let topic = if message.topic.is_empty() { "aliased" } else { message.topic };
         match identity.may_publish(&mut Verdicts::new(0), PublishAction::new(&message, topic), 0) {
-            Decision::Permit(permit) => super::publish(&permit, from, &message, out),
+            Decision::Permit(permit) => super::publish(&permit, from, &message, 0, out),
             other => panic!("{other:?}"),
         }
     }
 
     /// A QoS 0 message without much to it.
-    pub(crate) fn publish(identity: &Identity, from: &Session, topic: &str, out: &mut Out) -> Routed {
+    pub(crate) fn publish(identity: &Identity, from: &Attached, topic: &str, out: &mut Out) -> Routed {
         send(identity, from, &frame(from.protocol(), 0x30, topic, &[], b"x"), out)
     }
 
     /// Returns the code for the SUBACK.
-    pub(crate) fn subscribe(identity: &Identity, session: &Arc<Session>, filter: &str, options: u8) -> u8 {
+    pub(crate) fn subscribe(identity: &Identity, session: &Attached, filter: &str, options: u8) -> u8 {
+        let mut out = Out::new(crate::TopicCache::new(0, 0));
         let options = SubscribeOptions::read(options, Protocol::V5).unwrap();
         let action = SubscribeAction { filter: Filter::trusted(filter), qos: options.qos() };
         match identity.may_subscribe(action) {
-            Decision::Permit(permit) => super::subscribe(&permit, session, options).0,
+            Decision::Permit(permit) => super::subscribe(&permit, session, options, 0, &mut out).code.0,
             other => panic!("{other:?}"),
         }
     }
 
     /// Returns the code for the UNSUBACK.
-    pub(crate) fn unsubscribe(identity: &Identity, session: &Arc<Session>, filter: &str) -> u8 {
+    pub(crate) fn unsubscribe(identity: &Identity, session: &Attached, filter: &str) -> u8 {
         match identity.may_unsubscribe(Filter::trusted(filter)) {
             Decision::Permit(permit) => super::unsubscribe(&permit, session).0,
             other => panic!("{other:?}"),
@@ -69,9 +72,9 @@ pub(crate) mod testing {
     }
 
     /// Everything that waits for a session.
-    pub(crate) fn drain(session: &Session, out: &mut Out) -> Vec<u8> {
+    pub(crate) fn drain(session: &Attached, out: &mut Out) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Some(bytes) = session.take(&mut out.spare) {
+        while let Some(bytes) = session.take(0, &mut out.spare) {
             all.extend_from_slice(&bytes);
             out.spare.put(bytes);
         }

@@ -1,11 +1,11 @@
 //! A message to everyone whose filter matches.
 
-use std::sync::Arc;
-
 use gatemq_mqtt::{Publish, kind, write};
-use gatemq_types::{Protocol, QoS};
+use gatemq_types::{Protocol, QoS, ReasonCode};
 
-use crate::session::{Delivered, Encoded, Home, Session, Spare, Stored};
+use crate::retained::{Kept, Retention};
+use crate::session::{Attached, Delivered, Encoded, Home, Session, Source, Spare};
+use crate::will::LeftWill;
 use crate::{PublishPermit, TopicCache};
 
 /// What a worker lends to routing and gets back from it. Reused for every message: the usual one allocates nothing.
@@ -18,8 +18,10 @@ pub struct Out {
     pub spare: Spare,
     /// Messages that receivers got, or that wait for them.
     pub delivered: u64,
-    /// Messages that receivers did not get because of their size or a full queue.
+    /// Messages that receivers did not get because of their size, a full queue, or at QoS 0 while they were away.
     pub dropped: u64,
+    /// Messages that were to be retained and were refused.
+    pub retained_refused: u64,
     /// MQTT 3 or 5, each without and with packet identifier.
     layouts: [Layout; 4],
     properties: Vec<u8>,
@@ -34,6 +36,7 @@ impl Out {
             spare: Spare::default(),
             delivered: 0,
             dropped: 0,
+            retained_refused: 0,
             layouts: Default::default(),
             properties: Vec::new(),
         }
@@ -45,49 +48,94 @@ impl Out {
 pub struct Routed {
     /// Subscriptions that it went to; 0 is No matching subscribers (0x10).
     pub delivered: u32,
-    /// Subscriptions whose session was too full or too small for it.
+    /// Subscriptions whose session was too full or too small for it, or away at QoS 0.
     pub dropped: u32,
+    /// What became of its wish to be retained. Refused: it went to nobody, and its publisher is told 0x97.
+    pub retention: Retention,
 }
 
 /// Layouts of a larger message are given back to the allocator.
 const LAYOUT_BYTES_MAX: usize = 256 << 10;
 
 /// Delivers `message` of `from` to everyone in the permit's tenant whose filter matches the permit's topic, once for each
-/// of their subscriptions (3.3.4), at the lower of the QoS permitted and granted.
-pub fn publish(permit: &PublishPermit<'_>, from: &Session, message: &Publish<'_>, out: &mut Out) -> Routed {
+/// of their subscriptions (3.3.4), at the lower of the QoS permitted and granted. With RETAIN it becomes the topic's
+/// retained message first, so that nobody who subscribes meanwhile misses it.
+pub fn publish(
+    permit: &PublishPermit<'_>,
+    from: &Attached,
+    message: &Publish<'_>,
+    now_ms: u64,
+    out: &mut Out,
+) -> Routed {
+    route(permit, Origin { session: from, five: from.protocol() == Protocol::V5 }, message, now_ms, out)
+}
+
+/// Publishes a will, if its client may still publish it.
+///
+/// # Errors
+/// It may not.
+pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Routed, ReasonCode> {
+    let permit = left.will.permit()?;
+    let mut frame = Vec::new();
+    let message = left.will.publish(&mut frame);
+    Ok(route(&permit, Origin { session: &left.session, five: true }, &message, now_ms, out))
+}
+
+/// Where a message comes from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    session: &'a Session,
+    /// Its packet is in the layout of MQTT 5.
+    five: bool,
+}
+
+fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, now_ms: u64, out: &mut Out) -> Routed {
+    let mut routed = Routed::default();
+    let mut source = Source::new(permit.topic(), message, now_ms);
+    if permit.retain() {
+        routed.retention = retain(permit, from, message, now_ms, &mut source);
+        if routed.retention == Retention::Refused {
+            out.retained_refused += 1;
+            return routed;
+        }
+    }
     let targets = out.cache.targets(permit);
     let Out { armed, spare, layouts, properties, .. } = out;
-    let mut routed = Routed::default();
     for target in targets.iter() {
-        if target.no_local && std::ptr::eq(&*target.session, from) {
+        if target.no_local && std::ptr::eq(&*target.session, from.session) {
             continue;
         }
         let qos = permit.qos().min(target.qos);
         let retain = permit.retain() && target.retain_as_published;
         let first = kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(retain);
-        let protocol = target.session.protocol();
-        let layout = &mut layouts[usize::from(protocol == Protocol::V5) * 2 + usize::from(qos != QoS::AtMostOnce)];
-        // A layout is encoded when the first receiver needs it.
-        if layout.state == State::Empty {
-            layout.encode(permit, from, message, protocol, first, properties);
-        }
-        let bytes = match layout.state {
-            State::Encoded => &layout.bytes[..],
-            State::Passed => message.frame,
-            State::Empty | State::TooLarge => {
-                routed.dropped += 1;
-                continue;
+        // Again only when the receiver came back with another version in between.
+        loop {
+            let five = target.session.is_five();
+            let layout = &mut layouts[usize::from(five) * 2 + usize::from(qos != QoS::AtMostOnce)];
+            // A layout is encoded when the first receiver needs it.
+            if layout.state == State::Empty {
+                layout.encode(permit, from, message, five, first, properties);
             }
-        };
-        let encoded = Encoded::new(bytes, layout.packet_id_at, &mut layout.stored);
-        match target.session.deliver(encoded, first, spare) {
-            Delivered::Armed(home) => {
-                armed.push(home);
-                routed.delivered += 1;
+            let bytes = match layout.state {
+                State::Encoded => &layout.bytes[..],
+                State::Passed => message.frame,
+                State::Empty | State::TooLarge => {
+                    routed.dropped += 1;
+                    break;
+                }
+            };
+            let encoded = Encoded { bytes, packet_id_at: layout.packet_id_at, five };
+            match target.session.deliver(encoded, first, &mut source, spare) {
+                Delivered::Armed(home) => {
+                    armed.push(home);
+                    routed.delivered += 1;
+                }
+                Delivered::Quiet => routed.delivered += 1,
+                Delivered::Dropped => routed.dropped += 1,
+                Delivered::Closed => {}
+                Delivered::Changed => continue,
             }
-            Delivered::Quiet => routed.delivered += 1,
-            Delivered::Dropped => routed.dropped += 1,
-            Delivered::Closed => {}
+            break;
         }
     }
     for layout in layouts {
@@ -98,13 +146,30 @@ pub fn publish(permit: &PublishPermit<'_>, from: &Session, message: &Publish<'_>
     routed
 }
 
+/// Makes a message the retained one of its topic, or clears that.
+#[cold]
+fn retain(
+    permit: &PublishPermit<'_>,
+    from: Origin<'_>,
+    message: &Publish<'_>,
+    now_ms: u64,
+    source: &mut Source<'_>,
+) -> Retention {
+    let tenant = permit.tenant();
+    if message.payload.is_empty() {
+        tenant.retained.write().clear(permit.topic());
+        return Retention::Cleared;
+    }
+    let kept = Kept::new(source.message(), permit.qos(), from.session.key());
+    tenant.retained.write().store(permit.topic(), kept, tenant.retained_limits, now_ms)
+}
+
 /// A message in one layout; empty between messages.
 #[derive(Default)]
 struct Layout {
     state: State,
     bytes: Vec<u8>,
     packet_id_at: usize,
-    stored: Option<Arc<Stored>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -120,17 +185,17 @@ enum State {
 }
 
 impl Layout {
-    /// Encodes for receivers of `to`; a Topic Alias stays behind, other properties pass unchanged (MQTT-3.3.2-7, -18).
+    /// Encodes for receivers of MQTT 5 (`to_5`) or 3; a Topic Alias stays behind, other properties pass unchanged (MQTT-3.3.2-7, -18).
     fn encode(
         &mut self,
         permit: &PublishPermit<'_>,
-        from: &Session,
+        from: Origin<'_>,
         message: &Publish<'_>,
-        to: Protocol,
+        to_5: bool,
         first: u8,
         scratch: &mut Vec<u8>,
     ) {
-        let (from_5, to_5) = (from.protocol() == Protocol::V5, to == Protocol::V5);
+        let from_5 = from.five;
         let same_layout = from_5 == to_5 && (message.qos != QoS::AtMostOnce) == (first & 0b0110 != 0);
         // The very topic that was permitted, not merely one that could be.
         if same_layout && message.topic_alias == 0 && std::ptr::eq(message.topic, permit.topic()) {
@@ -152,6 +217,7 @@ impl Layout {
             self.state = State::TooLarge;
             return;
         }
+        let to = if to_5 { Protocol::V5 } else { Protocol::V311 };
         self.state = State::Encoded;
         self.packet_id_at = write::publish(&mut self.bytes, to, first, permit.topic(), properties, message.payload);
     }
@@ -161,7 +227,7 @@ impl Layout {
         if self.state == State::Empty {
             return;
         }
-        (self.state, self.stored) = (State::Empty, None);
+        self.state = State::Empty;
         self.bytes.clear();
         if self.bytes.capacity() > LAYOUT_BYTES_MAX {
             self.bytes = Vec::new();
@@ -171,7 +237,9 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use gatemq_types::{Actions, Grant, Limits, NoMatch, ReasonCode};
+    use std::sync::Arc;
+
+    use gatemq_types::{Actions, Grant, Limits, NoMatch};
 
     use super::*;
     use crate::identity::testing::{free, key, with};
@@ -183,12 +251,16 @@ mod tests {
         Out::new(TopicCache::new(64, 1024))
     }
 
-    fn session(key: &Arc<SessionKey>, protocol: Protocol, connection: u32) -> Arc<Session> {
+    fn session(key: &Arc<SessionKey>, protocol: Protocol, connection: u32) -> Attached {
         let home = Home { worker: 0, connection };
-        Arc::new(Session::new(key.clone(), protocol, SessionLimits::default(), home))
+        Attached::alone(key.clone(), protocol, SessionLimits::default(), home)
     }
 
-    fn client(protocol: Protocol) -> (Identity, Arc<Session>) {
+    fn sent_to_one() -> Routed {
+        Routed { delivered: 1, ..Routed::default() }
+    }
+
+    fn client(protocol: Protocol) -> (Identity, Attached) {
         let key = key("c");
         (free(&key), session(&key, protocol, 1))
     }
@@ -255,7 +327,7 @@ mod tests {
         subscribe(&identity, &two, "t", 0b1100);
         let retained = frame(Protocol::V5, 0x31, "t", &[], b"x");
         let routed = send(&identity, &one, &retained, &mut out);
-        assert_eq!((routed, drain(&one, &mut out).len()), (Routed { delivered: 1, dropped: 0 }, 0));
+        assert_eq!(((routed.delivered, routed.dropped), drain(&one, &mut out).len()), ((1, 0), 0));
         assert_eq!(drain(&two, &mut out)[0], 0x31);
         send(&identity, &two, &retained, &mut out);
         assert_eq!(drain(&one, &mut out)[0], 0x30);
@@ -268,7 +340,7 @@ mod tests {
         let mut out = out();
         subscribe(&identity, &one, "t/#", 0);
         for _ in 0..10 {
-            assert_eq!(publish(&identity, &one, "t/x", &mut out), Routed { delivered: 1, dropped: 0 });
+            assert_eq!(publish(&identity, &one, "t/x", &mut out), sent_to_one());
             assert_eq!(publish(&identity, &one, "u", &mut out), Routed::default());
         }
         assert_eq!((&out.armed[..], out.delivered), (&[Home { worker: 0, connection: 1 }][..], 10));
@@ -280,7 +352,7 @@ mod tests {
     fn what_waits_is_each_its_own() {
         let (identity, from) = client(Protocol::V311);
         let limits = SessionLimits { inflight_max: 1, ..SessionLimits::default() };
-        let waiting = |protocol| Arc::new(Session::new(identity.key().clone(), protocol, limits, HOME));
+        let waiting = |protocol| Attached::alone(identity.key().clone(), protocol, limits, HOME);
         let receivers = [Protocol::V311, Protocol::V311, Protocol::V5].map(waiting);
         let mut out = out();
         for receiver in &receivers {
@@ -291,10 +363,10 @@ mod tests {
         }
         for receiver in receivers {
             let mut got = Vec::new();
-            while let Some(bytes) = receiver.take(&mut out.spare) {
+            while let Some(bytes) = receiver.take(0, &mut out.spare) {
                 got.push(bytes[bytes.len() - 1]);
                 let ack = Ack { kind: kind::PUBACK, packet_id: 1, reason: ReasonCode::SUCCESS };
-                receiver.settle(&[ack], &mut Vec::new(), &mut out.spare);
+                receiver.settle(&[ack], 0, &mut Vec::new(), &mut out.spare);
             }
             assert_eq!(got, [0, 1, 2]);
         }
@@ -312,7 +384,7 @@ mod tests {
         for first in [0x30, 0x33] {
             let sent = frame(Protocol::V311, first, "b", &[], b"x");
             let message = Publish::read(&sent, 2, Protocol::V311, &gatemq_mqtt::PacketLimits::default()).unwrap();
-            super::publish(&permit, &one, &message, &mut out);
+            super::publish(&permit, &one, &message, 0, &mut out);
             assert_eq!(drain(&one, &mut out), frame(Protocol::V311, 0x30, "a", &[], b"x"));
         }
     }
@@ -354,6 +426,6 @@ mod tests {
         subscribe(&identity, &two, "t", 0);
         send(&identity, &one, &frame(Protocol::V311, 0x32, "t", &[], &large), &mut out);
         assert!(drain(&one, &mut out).len() > LAYOUT_BYTES_MAX);
-        assert!(out.layouts.iter().all(|layout| layout.bytes.capacity() == 0 && layout.stored.is_none()));
+        assert!(out.layouts.iter().all(|layout| layout.bytes.capacity() == 0));
     }
 }

@@ -2,51 +2,127 @@
 
 use std::sync::Arc;
 
-use gatemq_mqtt::packet::subscribe::SubscribeOptions;
+use gatemq_mqtt::kind;
+use gatemq_mqtt::packet::subscribe::{RetainHandling, SubscribeOptions};
 use gatemq_types::ReasonCode;
 
-use crate::session::{NotAdded, Session};
+use super::Out;
+use crate::retained::{Retained, Sent};
+use crate::session::{Attached, NotAdded};
 use crate::tree::{Target, TreeError};
 use crate::{SubscribePermit, UnsubscribePermit};
 
-/// Adds a subscription, or replaces that to the same filter (MQTT-3.8.4-3). Returns the code for the SUBACK: the QoS
-/// granted, or why not. `options` are those of the SUBSCRIBE; of an MQTT 3 client only its QoS.
-pub fn subscribe(permit: &SubscribePermit<'_>, session: &Arc<Session>, options: SubscribeOptions) -> ReasonCode {
+/// What became of a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subscribed {
+    /// For the SUBACK: the QoS granted, or why not.
+    pub code: ReasonCode,
+    /// Retained messages that it brought: bytes already, or waiting.
+    pub retained: u32,
+    /// Retained messages that it did not bring because too many wait already.
+    pub dropped: u32,
+}
+
+impl Subscribed {
+    pub(super) fn failed(code: ReasonCode) -> Self {
+        Subscribed { code, retained: 0, dropped: 0 }
+    }
+}
+
+/// Adds a subscription, or replaces that to the same filter (MQTT-3.8.4-3), and sends the retained messages that it
+/// brings, before anything that is published later. `options` are those of the SUBSCRIBE; of an MQTT 3 client only its
+/// QoS.
+///
+/// All retained messages of the filter are taken at once; what exceeds 64 KiB of output waits in the session as one
+/// pointer each. As many may wait as the tenant may have, so that one SUBSCRIBE to everything always fits.
+pub fn subscribe(
+    permit: &SubscribePermit<'_>,
+    session: &Attached,
+    options: SubscribeOptions,
+    now_ms: u64,
+    out: &mut Out,
+) -> Subscribed {
     let filter = permit.filter();
     if filter.share_name.is_some() {
-        return ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+        return Subscribed::failed(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
     }
     let tenant = permit.tenant();
     if session.key().tenant().id() != tenant.id() {
-        return ReasonCode::NOT_AUTHORIZED;
+        return Subscribed::failed(ReasonCode::NOT_AUTHORIZED);
     }
     let target = Target {
-        session: session.clone(),
+        session: session.session().clone(),
         qos: permit.qos(),
         no_local: options.no_local(),
         retain_as_published: options.retain_as_published(),
+    };
+    // What is retained later is published after this lock is gone, and then finds the subscription.
+    let retained = tenant.retained.read();
+    let sent = if retained.messages() == 0 {
+        Vec::new()
+    } else {
+        retained_for(&retained, session, &target, permit, options, now_ms)
     };
     let mut tree = tenant.tree.write();
     let added = match tree.subscribe(filter.filter, target) {
         Ok((place, true)) => session.add_subscription(place, permit.subscriptions_max()).map_err(|why| (place, why)),
         Ok((_, false)) => Ok(()),
-        Err(TreeError::TooManyLevels) => return ReasonCode::TOPIC_FILTER_INVALID,
-        Err(TreeError::Full) => return ReasonCode::QUOTA_EXCEEDED,
+        Err(TreeError::TooManyLevels) => return Subscribed::failed(ReasonCode::TOPIC_FILTER_INVALID),
+        Err(TreeError::Full) => return Subscribed::failed(ReasonCode::QUOTA_EXCEEDED),
     };
     if let Err((place, why)) = added {
         // Under the lock still: nobody saw it there.
-        tree.unsubscribe(place, session);
-        return match why {
+        tree.unsubscribe(place, session.session());
+        return Subscribed::failed(match why {
             NotAdded::TooMany => ReasonCode::QUOTA_EXCEEDED,
             NotAdded::Closed => ReasonCode::UNSPECIFIED_ERROR,
-        };
+        });
     }
     tenant.generations.bump(filter.filter);
-    ReasonCode(permit.qos().bits())
+    let mut subscribed = Subscribed::failed(ReasonCode(permit.qos().bits()));
+    if !sent.is_empty() {
+        // Under the lock too: nothing that is published to the new subscription goes out before.
+        let (count, retained_max) = (sent.len(), tenant.retained_limits.messages_max as usize);
+        let dropped = session.deliver_retained(sent, retained_max, now_ms, &mut out.spare);
+        (subscribed.retained, subscribed.dropped) = ((count - dropped) as u32, dropped as u32);
+        out.dropped += dropped as u64;
+        out.delivered += u64::from(subscribed.retained);
+    }
+    subscribed
+}
+
+/// What a subscription brings at once (MQTT-3.3.1-9 to -11), with RETAIN set (MQTT-3.3.1-8).
+#[cold]
+fn retained_for(
+    retained: &Retained,
+    session: &Attached,
+    target: &Target,
+    permit: &SubscribePermit<'_>,
+    options: SubscribeOptions,
+    now_ms: u64,
+) -> Vec<Sent> {
+    let filter = permit.filter().filter;
+    let exists = || permit.tenant().tree.read().find(filter).is_some_and(|place| session.has_subscription(place));
+    let wanted = match options.retain_handling() {
+        RetainHandling::Always => true,
+        RetainHandling::IfNew => !exists(),
+        RetainHandling::Never => false,
+    };
+    let mut sent = Vec::new();
+    if wanted {
+        retained.matching(filter, now_ms, |kept| {
+            // No Local is about client identifiers, whichever connection it was (MQTT-3.8.3-3).
+            if !target.no_local || !kept.is_from(session.key()) {
+                let qos = kept.qos.min(target.qos);
+                sent.push((kind::PUBLISH << 4 | qos.bits() << 1 | 1, Arc::downgrade(&kept.message)));
+            }
+        });
+    }
+    sent
 }
 
 /// Ends a subscription. Returns the code for the UNSUBACK: success, or that there was none (0x11).
-pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Arc<Session>) -> ReasonCode {
+pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Attached) -> ReasonCode {
     let filter = permit.filter();
     let tenant = permit.tenant();
     if filter.share_name.is_some() || session.key().tenant().id() != tenant.id() {
@@ -55,7 +131,7 @@ pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Arc<Session>) -> Re
     let mut tree = tenant.tree.write();
     let place = tree.find(filter.filter).filter(|place| session.remove_subscription(*place));
     let Some(place) = place else { return ReasonCode::NO_SUBSCRIPTION_EXISTED };
-    tree.unsubscribe(place, session);
+    tree.unsubscribe(place, session.session());
     tenant.generations.bump(filter.filter);
     ReasonCode::SUCCESS
 }

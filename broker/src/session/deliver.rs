@@ -1,11 +1,12 @@
-//! Messages become bytes, and the owner takes them.
+//! A message becomes bytes for its receiver, or waits.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gatemq_types::QoS;
 
-use super::{Encoded, Home, Output, Session, SessionLimits, Spare, Stored};
+use super::queue::Waiting;
+use super::{Encoded, Home, Message, Output, Session, Source, Spare};
 
 /// Bytes that may wait before messages wait as messages. One message is let in whatever its size.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -17,136 +18,120 @@ pub enum Delivered {
     Armed(Home),
     /// The connection knows already, or the message waits.
     Quiet,
-    /// Too large for the client, or its queue is full.
+    /// Too large for the client, its queue is full, or it is away and the message has QoS 0.
     Dropped,
     /// The session ended.
     Closed,
+    /// It has another version now: to be encoded for that one.
+    Changed,
 }
 
-fn qos_of(first: u8) -> QoS {
+pub(super) fn qos_of(first: u8) -> QoS {
     QoS::from_bits(first >> 1 & 3).unwrap_or_default()
 }
 
 impl Session {
     /// One message for this receiver; `first` is the first byte of its PUBLISH.
     #[inline]
-    pub(crate) fn deliver(&self, mut message: Encoded<'_>, first: u8, spare: &mut Spare) -> Delivered {
+    pub(crate) fn deliver(
+        &self,
+        message: Encoded<'_>,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+    ) -> Delivered {
         let mut output = self.output.lock();
-        let Some(home) = output.home else { return Delivered::Closed };
-        let bytes = message.bytes();
-        if self.limits.packet_bytes_max != 0 && bytes.len() > self.limits.packet_bytes_max as usize {
+        let Some(home) = output.home else { return output.away(first, source) };
+        if self.is_five() != message.five {
+            return Delivered::Changed;
+        }
+        let bytes_max = output.limits.packet_bytes_max as usize;
+        if bytes_max != 0 && message.bytes.len() > bytes_max {
             output.dropped += 1;
             return Delivered::Dropped;
         }
         // What came earlier and still waits goes out earlier (4.6).
-        if output.queue.is_some() || !output.may_append(bytes.len(), first, &self.limits) {
-            return output.wait(first, message.stored(), &self.limits);
+        if output.queue.is_some() || !output.may_append(message.bytes.len(), first) {
+            return output.wait(first, source);
         }
-        output.append(bytes, message.packet_id_at(), first, spare);
+        output.append(message, first, source, spare);
         if self.armed.load(Ordering::Relaxed) {
             return Delivered::Quiet;
         }
         self.armed.store(true, Ordering::Release);
         Delivered::Armed(home)
     }
-
-    /// All bytes that wait, for the owner to write; `None`, without a lock, if there are none. The owner takes again
-    /// while [`Self::has_more`], and gives the buffer to its [`Spare`] when it is written.
-    #[inline]
-    pub fn take(&self, spare: &mut Spare) -> Option<Vec<u8>> {
-        if !self.has_more() {
-            return None;
-        }
-        let mut output = self.output.lock();
-        let bytes = std::mem::take(&mut output.bytes);
-        if output.queue.is_some() {
-            output.refill(&self.limits, spare);
-        }
-        self.armed.store(!output.bytes.is_empty(), Ordering::Release);
-        (!bytes.is_empty()).then_some(bytes)
-    }
-
-    /// Whether bytes wait: also right after a take, when messages that waited became bytes.
-    #[inline]
-    pub fn has_more(&self) -> bool {
-        self.armed.load(Ordering::Acquire)
-    }
 }
 
 impl Output {
     /// Whether a message may become bytes now.
     #[inline]
-    fn may_append(&self, bytes: usize, first: u8, limits: &SessionLimits) -> bool {
+    pub(super) fn may_append(&self, bytes: usize, first: u8) -> bool {
         let room = self.bytes.is_empty() || self.bytes.len() + bytes <= OUTPUT_BYTES_MAX;
-        let window = || self.flights.as_ref().is_none_or(|flights| flights.has_room(limits.inflight_max));
+        let window = || self.flights.as_ref().is_none_or(|flights| flights.has_room(self.limits.inflight_max));
         room && (qos_of(first) == QoS::AtMostOnce || window())
     }
 
     #[inline]
-    fn append(&mut self, bytes: &[u8], packet_id_at: usize, first: u8, spare: &mut Spare) {
+    fn append(&mut self, message: Encoded<'_>, first: u8, source: &mut Source<'_>, spare: &mut Spare) {
         if self.bytes.capacity() == 0 {
             self.bytes = spare.get();
         }
         let from = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        let packet = &mut self.bytes[from..];
-        if let Some(byte) = packet.first_mut() {
+        self.bytes.extend_from_slice(message.bytes);
+        if let Some(byte) = self.bytes.get_mut(from) {
             *byte = first;
         }
-        let qos = qos_of(first);
-        if qos != QoS::AtMostOnce
-            && let Some(place) = packet.get_mut(packet_id_at..packet_id_at + 2)
-        {
-            let packet_id = self.flights.get_or_insert_default().send(qos);
-            place.copy_from_slice(&packet_id.to_be_bytes());
+        if qos_of(first) != QoS::AtMostOnce {
+            let packet_id = self.send(first, || source.message());
+            let at = from + message.packet_id_at;
+            if let Some(place) = self.bytes.get_mut(at..at + 2) {
+                place.copy_from_slice(&packet_id.to_be_bytes());
+            }
         }
     }
 
+    /// The packet identifier of a message that is sent now, which is kept where it may have to be sent again.
+    pub(super) fn send(&mut self, first: u8, message: impl FnOnce() -> Arc<Message>) -> u16 {
+        let flights = self.flights.get_or_insert_default();
+        let packet_id = flights.send(qos_of(first));
+        if self.expiry_s > 0 {
+            flights.keep(packet_id, first, message());
+        }
+        packet_id
+    }
+
     #[cold]
-    fn wait(&mut self, first: u8, message: Arc<Stored>, limits: &SessionLimits) -> Delivered {
-        let waiting = self.queue.as_ref().map_or(0, |queue| queue.len());
-        let bytes = self.queue_bytes + message.bytes.len();
-        if waiting >= limits.queue_messages_max as usize || bytes > limits.queue_bytes_max as usize {
+    fn wait(&mut self, first: u8, source: &mut Source<'_>) -> Delivered {
+        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes));
+        let limits = &self.limits;
+        if waiting >= limits.queue_messages_max as usize || bytes + source.len() > limits.queue_bytes_max as usize {
             self.dropped += 1;
             return Delivered::Dropped;
         }
-        self.queue_bytes = bytes;
-        self.queue.get_or_insert_default().push_back((first, message));
+        self.queue.get_or_insert_default().push(Waiting::Message(first, source.message()));
         Delivered::Quiet
     }
 
-    /// Messages become bytes while window and bound allow.
+    /// Its client is not there.
     #[cold]
-    pub(super) fn refill(&mut self, limits: &SessionLimits, spare: &mut Spare) {
-        let Some(mut queue) = self.queue.take() else { return };
-        while let Some((first, message)) = queue.front() {
-            if !self.may_append(message.bytes.len(), *first, limits) {
-                break;
-            }
-            self.queue_bytes -= message.bytes.len();
-            self.append(&message.bytes, message.packet_id_at, *first, spare);
-            queue.pop_front();
-        }
-        if !queue.is_empty() {
-            self.queue = Some(queue);
+    fn away(&mut self, first: u8, source: &mut Source<'_>) -> Delivered {
+        match qos_of(first) {
+            _ if !self.open => Delivered::Closed,
+            QoS::AtMostOnce => Delivered::Dropped,
+            _ => self.wait(first, source),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use gatemq_mqtt::{kind, write};
+    use gatemq_mqtt::kind;
     use gatemq_types::{Protocol, ReasonCode};
 
-    use super::super::testing::{HOME, with};
+    use super::super::testing::{HOME, deliver, with};
     use super::super::{Ack, SessionLimits};
     use super::*;
-
-    fn deliver(session: &Session, first: u8, payload: &[u8], spare: &mut Spare) -> Delivered {
-        let mut bytes = Vec::new();
-        let packet_id_at = write::publish(&mut bytes, Protocol::V311, first, "t", &[], payload);
-        session.deliver(Encoded::new(&bytes, packet_id_at, &mut None), first, spare)
-    }
 
     fn ack(kind: u8, packet_id: u16) -> Ack {
         Ack { kind, packet_id, reason: ReasonCode::SUCCESS }
@@ -166,14 +151,14 @@ mod tests {
         assert!(told[1..].iter().all(|delivered| *delivered == Delivered::Quiet), "told once");
         let (mut bytes, mut takes) = (0, 0);
         while session.has_more() {
-            let taken = session.take(&mut spare).unwrap();
+            let taken = session.take(0, &mut spare).unwrap();
             assert!(taken.len() <= OUTPUT_BYTES_MAX);
             bytes += taken.len();
             takes += 1;
             spare.put(taken);
         }
         assert_eq!((bytes, takes), (200 * (3 + 3 + 1000), 4));
-        assert_eq!(session.take(&mut spare), None);
+        assert_eq!(session.take(0, &mut spare), None);
         assert_eq!(deliver(&session, 0x30, &payload, &mut spare), Delivered::Armed(HOME), "told again");
     }
 
@@ -187,18 +172,18 @@ mod tests {
         }
         deliver(&session, 0x30, &[9], &mut spare);
         let packet = |id, n| [0x32, 6, 0, 1, b't', 0, id, n];
-        assert_eq!(session.take(&mut spare).unwrap(), [packet(1, 0), packet(2, 1)].concat());
-        assert_eq!(session.take(&mut spare), None);
-        session.settle(&[ack(kind::PUBACK, 2)], &mut Vec::new(), &mut spare);
+        assert_eq!(session.take(0, &mut spare).unwrap(), [packet(1, 0), packet(2, 1)].concat());
+        assert_eq!(session.take(0, &mut spare), None);
+        session.settle(&[ack(kind::PUBACK, 2)], 0, &mut Vec::new(), &mut spare);
         let rest = [&packet(2, 2)[..], &[0x30, 4, 0, 1, b't', 9]].concat();
-        assert_eq!(session.take(&mut spare).unwrap(), rest, "with the free identifier, and in order");
+        assert_eq!(session.take(0, &mut spare).unwrap(), rest, "with the free identifier, and in order");
         assert!(!session.has_more());
     }
 
     /// Guards the bounds of the queue: what does not fit is dropped and counted, by messages and by bytes.
     #[test]
     fn a_full_queue_drops_and_counts() {
-        for (messages, bytes) in [(3, 1 << 20), (1 << 20, 3 * 8)] {
+        for (messages, bytes) in [(3, 1 << 20), (1 << 20, 3 * 2)] {
             let limits = SessionLimits {
                 inflight_max: 1,
                 queue_messages_max: messages,
@@ -210,9 +195,9 @@ mod tests {
             assert_eq!(delivered[3..], [Delivered::Quiet, Delivered::Dropped, Delivered::Dropped]);
             assert_eq!(session.dropped(), 2);
             let mut got = Vec::new();
-            while let Some(taken) = session.take(&mut spare) {
+            while let Some(taken) = session.take(0, &mut spare) {
                 got.extend(taken.chunks(8).map(|packet| packet[7]));
-                session.settle(&[ack(kind::PUBACK, 1)], &mut Vec::new(), &mut spare);
+                session.settle(&[ack(kind::PUBACK, 1)], 0, &mut Vec::new(), &mut spare);
             }
             assert_eq!(got, [0, 1, 2, 3], "the oldest stay");
             let again: Vec<_> = (0..6).map(|n| deliver(&session, 0x32, &[n], &mut spare)).collect();
@@ -225,8 +210,8 @@ mod tests {
     fn too_large_for_the_client_is_dropped() {
         let limits = SessionLimits { packet_bytes_max: 8, ..SessionLimits::default() };
         let (session, mut spare) = (with(Protocol::V5, limits), Spare::default());
-        assert_eq!(deliver(&session, 0x30, b"abcd", &mut spare), Delivered::Dropped);
-        assert_eq!(deliver(&session, 0x30, b"abc", &mut spare), Delivered::Armed(HOME));
+        assert_eq!(deliver(&session, 0x30, b"abc", &mut spare), Delivered::Dropped);
+        assert_eq!(deliver(&session, 0x30, b"ab", &mut spare), Delivered::Armed(HOME));
         assert_eq!(session.dropped(), 1);
     }
 
@@ -238,7 +223,22 @@ mod tests {
         assert_eq!(session.close().0, Some(HOME));
         assert_eq!(session.close().0, None, "once");
         assert_eq!(deliver(&session, 0x30, b"a", &mut spare), Delivered::Closed);
-        assert_eq!(session.take(&mut spare), None);
+        assert_eq!(session.take(0, &mut spare), None);
         assert!(session.is_closed());
+    }
+
+    /// Guards the change of version between two connections: what was encoded for the other one is not sent.
+    #[test]
+    fn bytes_of_another_version_are_not_sent() {
+        use gatemq_mqtt::{PacketLimits, Publish, write};
+        let (session, mut spare) = (with(Protocol::V5, SessionLimits::default()), Spare::default());
+        let mut bytes = Vec::new();
+        let packet_id_at = write::publish(&mut bytes, Protocol::V311, 0x30, "t", &[], b"x");
+        let message = Publish::read(&bytes, 2, Protocol::V311, &PacketLimits::default()).unwrap();
+        for (five, delivered) in [(false, Delivered::Changed), (true, Delivered::Armed(HOME))] {
+            let encoded = Encoded { bytes: &bytes, packet_id_at, five };
+            let source = &mut Source::new("t", &message, 0);
+            assert_eq!(session.deliver(encoded, 0x30, source, &mut spare), delivered);
+        }
     }
 }

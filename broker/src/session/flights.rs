@@ -1,9 +1,12 @@
 //! QoS 1 and 2 in flight: a slab by packet identifier for what was sent, and the identifiers of what was received.
 
+use std::sync::Arc;
+
 use gatemq_mqtt::kind;
 use gatemq_types::QoS;
 use hashbrown::HashSet;
 
+use super::Message;
 use crate::Hasher;
 
 /// Bounded by the window of what may be sent and by the receive maximum.
@@ -12,8 +15,24 @@ pub(super) struct Flights {
     /// Packet identifier - 1 is the index; the value is the kind of acknowledgement awaited, 0 none.
     sent: Vec<u8>,
     free: Vec<u16>,
+    /// How many of them were sent on this connection.
+    in_flight: u32,
+    /// By the same index, in sessions that outlive their connection.
+    kept: Vec<Option<Kept>>,
+    next_order: u64,
     /// Identifiers of QoS 2 messages that were received and not yet released.
     received: HashSet<u16, Hasher>,
+}
+
+/// What is needed to send something again.
+struct Kept {
+    /// What was sent earlier has a lower one (MQTT-4.6.0-1), and so has what was released earlier (MQTT-4.6.0-4).
+    order: u64,
+    first: u8,
+    /// It was sent on an earlier connection, and not yet on this one.
+    waits: bool,
+    /// `None`: it is the PUBREL that was sent.
+    message: Option<Arc<Message>>,
 }
 
 /// What became of an acknowledgement.
@@ -34,22 +53,42 @@ pub enum Received {
     Repeated,
     /// More messages are unreleased than the receive maximum allows (0x93).
     TooMany,
+    /// Another connection has the session: neither to be handled nor acknowledged, the client sends it there.
+    TakenOver,
 }
 
 impl Flights {
     /// Whether another message may be sent while at most `window` are in flight.
+    #[inline]
     pub(super) fn has_room(&self, window: u16) -> bool {
-        !self.free.is_empty() || self.sent.len() < usize::from(window)
+        self.in_flight < u32::from(window)
     }
 
-    /// Gives out a packet identifier; there must be room.
+    /// Gives out a packet identifier; there must be room, and nothing may wait to be sent again.
     pub(super) fn send(&mut self, qos: QoS) -> u16 {
         let at = self.free.pop().unwrap_or_else(|| {
             self.sent.push(0);
             (self.sent.len() - 1) as u16
         });
+        self.in_flight += 1;
         self.sent[usize::from(at)] = if qos == QoS::ExactlyOnce { kind::PUBREC } else { kind::PUBACK };
         at + 1
+    }
+
+    /// Keeps what was sent with this identifier, so that it can be sent again.
+    #[cold]
+    pub(super) fn keep(&mut self, packet_id: u16, first: u8, message: Arc<Message>) {
+        let at = usize::from(packet_id - 1);
+        if self.kept.len() <= at {
+            self.kept.resize_with(at + 1, || None);
+        }
+        let order = self.order();
+        self.kept[at] = Some(Kept { order, first, waits: false, message: Some(message) });
+    }
+
+    fn order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order
     }
 
     /// An acknowledgement of something sent. `failed`: the receiver refused, which ends the flight (MQTT-4.4.0-2).
@@ -57,16 +96,85 @@ impl Flights {
         let at = packet_id.wrapping_sub(1);
         let Some(awaited) = self.sent.get_mut(usize::from(at)) else { return Settled::Unknown };
         match (*awaited, kind) {
-            (kind::PUBREC, kind::PUBREC) if !failed => *awaited = kind::PUBCOMP,
+            (kind::PUBREC, kind::PUBREC) if !failed => {
+                *awaited = kind::PUBCOMP;
+                self.released(usize::from(at));
+            }
             // Sent again because our PUBREL was not seen.
             (kind::PUBCOMP, kind::PUBREC) if !failed => {}
-            (awaits, kind) if awaits == kind && awaits != 0 => {
-                *awaited = 0;
-                self.free.push(at);
-            }
+            (awaits, kind) if awaits == kind && awaits != 0 => self.end(packet_id),
             _ => return Settled::Unknown,
         }
         Settled::Known
+    }
+
+    /// From now on it is a PUBREL that would be sent again.
+    fn released(&mut self, at: usize) {
+        let order = self.order();
+        if let Some(Some(kept)) = self.kept.get_mut(at) {
+            if std::mem::take(&mut kept.waits) {
+                self.in_flight += 1;
+            }
+            (kept.order, kept.message) = (order, None);
+        }
+    }
+
+    /// Ends a flight; its identifier is free.
+    pub(super) fn end(&mut self, packet_id: u16) {
+        let at = packet_id - 1;
+        let kept = self.kept.get_mut(usize::from(at)).and_then(Option::take);
+        if !kept.is_some_and(|kept| kept.waits) {
+            self.in_flight -= 1;
+        }
+        self.sent[usize::from(at)] = 0;
+        self.free.push(at);
+    }
+
+    /// A new connection: nothing is in flight on it. Returns the identifiers of the PUBRELs and of the messages that are
+    /// to be sent again, each in their order; PUBRELs count as sent. Messages whose topic is not `wanted` any more end.
+    pub(super) fn restart(&mut self, wanted: &mut dyn FnMut(&str) -> bool) -> (Vec<u16>, Vec<u16>) {
+        let mut again: Vec<(u64, u16)> = Vec::new();
+        self.in_flight = 0;
+        for at in 0..self.sent.len() {
+            if self.sent[at] == 0 {
+                continue;
+            }
+            let packet_id = at as u16 + 1;
+            match self.kept.get_mut(at) {
+                Some(Some(kept)) if kept.message.as_ref().is_none_or(|message| wanted(message.topic())) => {
+                    again.push((kept.order, packet_id));
+                    kept.waits = kept.message.is_some();
+                }
+                _ => {
+                    self.in_flight += 1; // Which the end takes back.
+                    if let Some(Some(kept)) = self.kept.get_mut(at) {
+                        kept.waits = false;
+                    }
+                    self.end(packet_id);
+                }
+            }
+        }
+        again.sort_unstable();
+        let awaits = |packet_id: &u16| self.sent[usize::from(*packet_id) - 1];
+        let (releases, messages): (Vec<u16>, Vec<u16>) =
+            again.into_iter().map(|(_, packet_id)| packet_id).partition(|id| awaits(id) == kind::PUBCOMP);
+        self.in_flight = releases.len() as u32;
+        (releases, messages)
+    }
+
+    /// What is to be sent again with this identifier: the first byte, with DUP (MQTT-3.3.1-1), and the message. `None`:
+    /// it was acknowledged meanwhile.
+    pub(super) fn waiting(&self, packet_id: u16) -> Option<(u8, Arc<Message>)> {
+        let kept = self.kept.get(usize::from(packet_id) - 1)?.as_ref().filter(|kept| kept.waits)?;
+        Some((kept.first | 0b1000, kept.message.clone()?))
+    }
+
+    /// It was sent again.
+    pub(super) fn sent_again(&mut self, packet_id: u16) {
+        if let Some(Some(kept)) = self.kept.get_mut(usize::from(packet_id) - 1) {
+            kept.waits = false;
+            self.in_flight += 1;
+        }
     }
 
     /// Registers an incoming QoS 2 message.

@@ -3,29 +3,45 @@
 //! One short lock guards the output bytes, what is in flight and the queue. Whoever delivers appends bytes under it; the
 //! owning connection takes all bytes at once. No IO happens under the lock, and nobody ever holds two of them.
 //!
-//! A session ends with its connection: nothing of it is kept for a later one.
+//! | module | what it says |
+//! |---|---|
+//! | `attached` | what its connection may do, until another one has it |
+//! | `deliver` | a message becomes bytes, or waits |
+//! | `queue` | what waits becomes bytes |
+//! | `settle`, `flights` | acknowledgements, and what is in flight |
+//! | `resume` | between two connections |
+//! | `message` | what is kept: no version, no packet identifier |
+//!
+//! A session is *attached* to a connection, *away* (its connection has gone, it keeps its subscriptions and queues
+//! QoS 1 and 2), or *closed*. One without expiry is closed with its connection and keeps nothing to send again.
 
+mod attached;
 mod deliver;
-mod encoded;
 mod flights;
+mod message;
+mod queue;
+mod resume;
 mod settle;
 mod spare;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use gatemq_types::Protocol;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
 use crate::tree::Place;
-use crate::{Hasher, SessionKey};
+use crate::{Hasher, SessionKey, Will};
+pub use attached::Attached;
 pub use deliver::Delivered;
-pub(crate) use encoded::{Encoded, Stored};
 use flights::Flights;
 pub use flights::Received;
+pub(crate) use message::{Encoded, Message, Source};
+use queue::Queue;
+pub use resume::Begun;
+pub(crate) use resume::Opening;
 pub use settle::Ack;
 pub use spare::Spare;
 
@@ -38,19 +54,20 @@ pub struct Home {
     pub connection: u32,
 }
 
-/// Bounds of one session.
+/// Bounds of one session, for as long as a connection has it and the time after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionLimits {
     /// QoS 1 and 2 messages that may be unacknowledged towards the client: the lower of its Receive Maximum and the
-    /// broker's own bound. 0 is taken as 1.
+    /// broker's own bound. 0 is taken as 1. A session that outlives its connection keeps that many to send them again.
     pub inflight_max: u16,
     /// QoS 2 messages of the client that may be unreleased: our Receive Maximum.
     pub receive_max: u16,
     /// The client's Maximum Packet Size in bytes; 0 is none. What is larger is dropped and counted (MQTT-3.1.2-24).
     pub packet_bytes_max: u32,
-    /// Messages that may wait. What comes when that many do is dropped and counted.
+    /// Messages that may wait. What comes when that many do is dropped and counted. Retained messages that a SUBSCRIBE
+    /// brings have a bound of their own: as many as the tenant may have.
     pub queue_messages_max: u32,
-    /// Bytes of messages that may wait. What comes when they do is dropped and counted.
+    /// Bytes of topics, properties and payloads that may wait. What comes when they do is dropped and counted.
     pub queue_bytes_max: u32,
 }
 
@@ -66,29 +83,37 @@ impl Default for SessionLimits {
     }
 }
 
-/// Messages that wait, each with the first byte that its packet gets.
-type Queue = VecDeque<(u8, Arc<Stored>)>;
-
 /// What waits, and for whom.
 #[derive(Default)]
 struct Output {
-    /// `None`: closed, nothing is appended any more.
+    /// `None`: away or closed.
     home: Option<Home>,
+    /// Not closed.
+    open: bool,
+    /// Attached, but not begun: what comes waits.
+    held: bool,
+    /// Which connection has it: each gets a number of its own.
+    epoch: u32,
+    /// Session Expiry Interval in seconds; `u32::MAX` is never, 0 that it ends with its connection.
+    expiry_s: u32,
+    limits: SessionLimits,
     bytes: Vec<u8>,
     /// Absent until first needed.
     flights: Option<Box<Flights>>,
-    /// Present while messages wait.
+    /// Present while messages wait, or while it is held.
     queue: Option<Box<Queue>>,
-    queue_bytes: usize,
+    will: Option<Box<Will>>,
     subscriptions: HashSet<Place, Hasher>,
+    /// Filters that were taken away since the last begin.
+    revoked: Vec<String>,
     dropped: u64,
 }
 
 /// Everything that goes out to one client.
 pub struct Session {
     key: Arc<SessionKey>,
-    protocol: Protocol,
-    limits: SessionLimits,
+    /// Version of the client. Written under the lock; what was encoded for another one is encoded again.
+    level: AtomicU8,
     /// Bytes wait and the owner has been told. Written under the lock, read without.
     armed: AtomicBool,
     output: Mutex<Output>,
@@ -97,32 +122,30 @@ pub struct Session {
 /// Why a subscription cannot be added to a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum NotAdded {
-    /// The session is closed.
+    /// The session is closed, or another connection has it.
     Closed,
     /// It has as many as it may.
     TooMany,
 }
 
 impl Session {
-    /// A session whose output is written by `home`.
-    pub fn new(key: Arc<SessionKey>, protocol: Protocol, limits: SessionLimits, home: Home) -> Self {
-        let limits = SessionLimits { inflight_max: limits.inflight_max.max(1), ..limits };
-        let output = Mutex::new(Output { home: Some(home), ..Output::default() });
-        Session { key, protocol, limits, armed: AtomicBool::new(false), output }
-    }
-
     /// Whose session it is.
     pub fn key(&self) -> &Arc<SessionKey> {
         &self.key
     }
 
-    /// Version of the client.
-    #[inline]
+    /// Version of the client that has it, or had it last.
     pub fn protocol(&self) -> Protocol {
-        self.protocol
+        Protocol::from_level(self.level.load(Ordering::Relaxed)).unwrap_or(Protocol::V311)
     }
 
-    /// Messages dropped because they were too large for the client or its queue was full.
+    #[inline]
+    pub(crate) fn is_five(&self) -> bool {
+        self.level.load(Ordering::Relaxed) == Protocol::V5.level()
+    }
+
+    /// Messages dropped because they were too large for the client, its queue was full, they expired in it, or the
+    /// client may not have them any more.
     pub fn dropped(&self) -> u64 {
         self.output.lock().dropped
     }
@@ -132,33 +155,43 @@ impl Session {
         self.output.lock().subscriptions.len()
     }
 
-    /// Whether it ended: nothing is appended any more.
-    pub fn is_closed(&self) -> bool {
-        self.output.lock().home.is_none()
+    /// Messages that wait, those in flight not counted.
+    pub fn waiting(&self) -> usize {
+        self.output.lock().queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    pub(crate) fn add_subscription(&self, place: Place, subscriptions_max: u32) -> Result<(), NotAdded> {
-        let mut output = self.output.lock();
-        if output.home.is_none() {
-            return Err(NotAdded::Closed);
-        }
-        if output.subscriptions.len() >= subscriptions_max as usize {
-            return Err(NotAdded::TooMany);
-        }
-        output.subscriptions.insert(place);
-        Ok(())
+    /// Session Expiry Interval in seconds; `u32::MAX` is never, 0 that it ends with its connection.
+    pub(crate) fn expiry_s(&self) -> u32 {
+        self.output.lock().expiry_s
     }
 
-    pub(crate) fn remove_subscription(&self, place: Place) -> bool {
-        self.output.lock().subscriptions.remove(&place)
+    /// Whether it outlives its connection.
+    pub fn is_persistent(&self) -> bool {
+        self.expiry_s() > 0
+    }
+
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.output.lock().subscriptions.iter().copied().collect()
+    }
+
+    pub(crate) fn has_subscription(&self, place: Place) -> bool {
+        self.output.lock().subscriptions.contains(&place)
+    }
+
+    pub(crate) fn take_will(&self) -> Option<Box<Will>> {
+        self.output.lock().will.take()
+    }
+
+    pub(crate) fn put_will(&self, will: Box<Will>) {
+        self.output.lock().will = Some(will);
     }
 
     /// Ends it: what waits is gone, and nothing is appended from now on. Returns who wrote for it, once, and its
     /// subscriptions.
     pub(crate) fn close(&self) -> (Option<Home>, HashSet<Place, Hasher>) {
         let mut output = self.output.lock();
-        let dropped = output.dropped;
-        let old = std::mem::replace(&mut *output, Output { dropped, ..Output::default() });
+        let (epoch, dropped) = (output.epoch.wrapping_add(1), output.dropped);
+        let old = std::mem::replace(&mut *output, Output { epoch, dropped, ..Output::default() });
         self.armed.store(false, Ordering::Release);
         (old.home, old.subscriptions)
     }
@@ -166,7 +199,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({:?}, MQTT {})", self.key, self.protocol.name())
+        write!(f, "Session({:?}, MQTT {})", self.key, self.protocol().name())
     }
 }
 
@@ -174,21 +207,36 @@ impl fmt::Debug for Session {
 pub(crate) mod testing {
     //! Sessions for tests.
 
+    use gatemq_mqtt::{PacketLimits, Publish, write};
+
     use super::*;
     use crate::identity::testing::key;
 
     pub(crate) const HOME: Home = Home { worker: 0, connection: 7 };
 
-    pub(crate) fn with(protocol: Protocol, limits: SessionLimits) -> Session {
-        Session::new(key("c"), protocol, limits, HOME)
+    pub(crate) fn with(protocol: Protocol, limits: SessionLimits) -> Attached {
+        Attached::alone(key("c"), protocol, limits, HOME)
     }
 
-    pub(crate) fn session_of(key: &Arc<SessionKey>, connection: u32) -> Arc<Session> {
+    /// A message to topic `t`, for the version that the session has.
+    pub(crate) fn deliver(session: &Session, first: u8, payload: &[u8], spare: &mut Spare) -> Delivered {
+        let (mut bytes, protocol) = (Vec::new(), session.protocol());
+        let packet_id_at = write::publish(&mut bytes, protocol, first, "t", &[], payload);
+        if first & 6 != 0 {
+            bytes[packet_id_at + 1] = 9;
+        }
+        // Before the identifier are the topic and its length.
+        let message = Publish::read(&bytes, packet_id_at - 3, protocol, &PacketLimits::default()).unwrap();
+        let encoded = Encoded { bytes: &bytes, packet_id_at, five: session.is_five() };
+        session.deliver(encoded, first, &mut Source::new("t", &message, 0), spare)
+    }
+
+    pub(crate) fn session_of(key: &Arc<SessionKey>, connection: u32) -> Attached {
         let home = Home { worker: 0, connection };
-        Arc::new(Session::new(key.clone(), Protocol::V311, SessionLimits::default(), home))
+        Attached::alone(key.clone(), Protocol::V311, SessionLimits::default(), home)
     }
 
-    pub(crate) fn session(connection: u32) -> Arc<Session> {
+    pub(crate) fn session(connection: u32) -> Attached {
         session_of(&key("c"), connection)
     }
 }

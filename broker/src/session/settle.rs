@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use gatemq_mqtt::{kind, packet, write};
-use gatemq_types::ReasonCode;
+use gatemq_types::{Protocol, ReasonCode};
 
 use super::flights::{Flights, Settled};
-use super::{Received, Session, Spare};
+use super::{Attached, Spare};
 
 /// An acknowledgement as the session looks at it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,14 +27,11 @@ impl Ack {
     }
 }
 
-impl Session {
+impl Attached {
     /// Takes the acknowledgements of one read batch, in order; answers are appended to `reply`. Messages that waited may
     /// become bytes: take afterwards. Returns how many named an identifier that is not in flight.
-    pub fn settle(&self, acks: &[Ack], reply: &mut Vec<u8>, spare: &mut Spare) -> usize {
-        let mut output = self.output.lock();
-        if output.home.is_none() {
-            return 0;
-        }
+    pub fn settle(&self, acks: &[Ack], now_ms: u64, reply: &mut Vec<u8>, spare: &mut Spare) -> usize {
+        let Some(mut output) = self.own() else { return 0 };
         let mut unknown = 0;
         for ack in acks {
             let (answer, settled) = settle(output.flights.as_deref_mut(), ack);
@@ -44,29 +41,14 @@ impl Session {
                 Settled::Unknown => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
             };
             if let Some(kind) = answer {
-                write::ack_with_reason(reply, self.protocol, kind, ack.packet_id, reason);
+                write::ack_with_reason(reply, self.protocol(), kind, ack.packet_id, reason);
             }
         }
         if output.queue.is_some() {
-            output.refill(&self.limits, spare);
-            self.armed.store(!output.bytes.is_empty(), Ordering::Release);
+            output.refill(self.protocol() == Protocol::V5, now_ms, spare);
+            self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
         }
         unknown
-    }
-
-    /// Registers an incoming QoS 2 message before it is decided on. Of one that is then refused the identifier is free
-    /// again: [`Self::release`] it.
-    #[inline]
-    pub fn receive(&self, packet_id: u16) -> Received {
-        let mut output = self.output.lock();
-        output.flights.get_or_insert_default().receive(packet_id, self.limits.receive_max)
-    }
-
-    /// Forgets an incoming QoS 2 message that was answered with a failure (4.3.3).
-    pub fn release(&self, packet_id: u16) {
-        if let Some(flights) = &mut self.output.lock().flights {
-            flights.release(packet_id);
-        }
     }
 }
 
@@ -87,30 +69,28 @@ fn settle(flights: Option<&mut Flights>, ack: &Ack) -> (Option<u8>, Settled) {
 mod tests {
     use gatemq_types::Protocol;
 
-    use super::super::testing::with;
-    use super::super::{Encoded, SessionLimits};
+    use super::super::testing::{deliver, with};
+    use super::super::{Received, SessionLimits};
     use super::*;
 
     fn ack(kind: u8, packet_id: u16, reason: ReasonCode) -> Ack {
         Ack { kind, packet_id, reason }
     }
 
-    fn reply(session: &Session, acks: &[Ack]) -> (Vec<u8>, usize) {
+    fn reply(session: &Attached, acks: &[Ack]) -> (Vec<u8>, usize) {
         let mut reply = Vec::new();
-        let unknown = session.settle(acks, &mut reply, &mut Spare::default());
+        let unknown = session.settle(acks, 0, &mut reply, &mut Spare::default());
         (reply, unknown)
     }
 
     /// A session with one message of that first byte in flight, identifier 1, and a second that waits for it.
-    fn in_flight(protocol: Protocol, first: u8) -> Session {
+    fn in_flight(protocol: Protocol, first: u8) -> Attached {
         let session = with(protocol, SessionLimits { inflight_max: 1, ..SessionLimits::default() });
-        let mut bytes = Vec::new();
-        let packet_id_at = write::publish(&mut bytes, protocol, first, "t", &[], b"x");
         let mut spare = Spare::default();
         for _ in 0..2 {
-            session.deliver(Encoded::new(&bytes, packet_id_at, &mut None), first, &mut spare);
+            deliver(&session, first, b"x", &mut spare);
         }
-        session.take(&mut spare).unwrap();
+        session.take(0, &mut spare).unwrap();
         assert!(!session.has_more());
         session
     }

@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::Hasher;
+use crate::retained::{Retained, RetainedLimits};
 use crate::tree::Tree;
 use generations::Generations;
 
@@ -20,6 +21,9 @@ pub struct Tenant {
     id: u64,
     name: Box<str>,
     pub(crate) tree: RwLock<Tree>,
+    /// Taken before `tree` where both are.
+    pub(crate) retained: RwLock<Retained>,
+    pub(crate) retained_limits: RetainedLimits,
     pub(crate) generations: Generations,
 }
 
@@ -32,6 +36,16 @@ impl Tenant {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many retained messages it has, and the bytes of their topics, properties and payloads.
+    pub fn retained(&self) -> (u32, u64) {
+        let retained = self.retained.read();
+        (retained.messages(), retained.bytes())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.retained.read().messages() == 0 && self.tree.read().is_empty()
     }
 }
 
@@ -64,9 +78,11 @@ impl fmt::Display for TenantError {
 
 impl std::error::Error for TenantError {}
 
-/// The tenants of a node, made when they are first named. Bounded: when full, those are dropped that nobody uses.
+/// The tenants of a node, made when they are first named. Bounded: when full, those are dropped that nobody uses and that
+/// retain nothing.
 pub struct Tenants {
     tenants_max: usize,
+    retained_limits: RetainedLimits,
     inner: Mutex<Inner>,
 }
 
@@ -79,7 +95,12 @@ struct Inner {
 impl Tenants {
     /// None yet, and never more than `tenants_max`.
     pub fn new(tenants_max: usize) -> Self {
-        Tenants { tenants_max, inner: Mutex::default() }
+        Tenants::with_retained(tenants_max, RetainedLimits::default())
+    }
+
+    /// As [`Self::new`], with bounds for what each tenant retains.
+    pub fn with_retained(tenants_max: usize, retained_limits: RetainedLimits) -> Self {
+        Tenants { tenants_max, retained_limits, inner: Mutex::default() }
     }
 
     /// The tenant of that name, made if there is none.
@@ -96,15 +117,21 @@ impl Tenants {
         }
         if inner.by_name.len() >= self.tenants_max {
             // Under this lock nobody can begin to use a tenant that only the table holds.
-            inner.by_name.retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.tree.read().is_empty());
+            inner.by_name.retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.is_empty());
             if inner.by_name.len() >= self.tenants_max {
                 return Err(TenantError::TooMany);
             }
         }
         inner.last_id += 1;
         let id = inner.last_id;
-        let tenant =
-            Arc::new(Tenant { id, name: name.into(), tree: RwLock::default(), generations: Generations::default() });
+        let tenant = Arc::new(Tenant {
+            id,
+            name: name.into(),
+            tree: RwLock::default(),
+            retained: RwLock::default(),
+            retained_limits: self.retained_limits,
+            generations: Generations::default(),
+        });
         inner.by_name.insert(name.into(), tenant.clone());
         Ok(tenant)
     }

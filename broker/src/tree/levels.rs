@@ -8,7 +8,7 @@ use crate::Hasher;
 
 /// Interned texts with the number of nodes that hold each.
 #[derive(Default)]
-pub(super) struct Levels {
+pub(crate) struct Levels {
     texts: Vec<(Box<str>, u32)>,
     numbers: HashTable<u32>,
     free: Vec<u32>,
@@ -18,18 +18,18 @@ pub(super) struct Levels {
 impl Levels {
     /// The number of a text that some node holds.
     #[inline]
-    pub(super) fn find(&self, text: &str) -> Option<u32> {
+    pub(crate) fn find(&self, text: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(text);
         self.numbers.find(hash, |n| *self.texts[*n as usize].0 == *text).copied()
     }
 
     /// The text of a number that is held.
-    pub(super) fn text(&self, number: u32) -> &str {
+    pub(crate) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |(text, _)| text)
     }
 
     /// Holds a text once more.
-    pub(super) fn hold(&mut self, text: &str) -> u32 {
+    pub(crate) fn hold(&mut self, text: &str) -> u32 {
         if let Some(n) = self.find(text) {
             self.texts[n as usize].1 += 1;
             return n;
@@ -45,7 +45,7 @@ impl Levels {
     }
 
     /// Ends one hold; the last frees the text.
-    pub(super) fn release(&mut self, n: u32) {
+    pub(crate) fn release(&mut self, n: u32) {
         let (text, held) = &mut self.texts[n as usize];
         *held -= 1;
         if *held == 0 {
@@ -60,7 +60,7 @@ impl Levels {
 
     /// Number of texts that are held.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.numbers.len()
     }
 }

@@ -3,7 +3,7 @@
 //! Changed in place under the tenant's write lock. One node per filter prefix; a node is freed when its last
 //! subscription and child are gone.
 
-mod levels;
+pub(crate) mod levels;
 mod nodes;
 mod subscribers;
 
@@ -12,9 +12,10 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::session::Session;
+use crate::slab::Slab;
 use crate::{Hasher, TOPIC_LEVELS_MAX};
 use levels::Levels;
-use nodes::{NONE, Nodes, ROOT};
+use nodes::{NONE, Node, ROOT};
 use subscribers::Subscribers;
 pub use subscribers::Target;
 
@@ -47,13 +48,13 @@ pub enum TreeError {
 /// The subscriptions of one tenant.
 pub struct Tree {
     levels: Levels,
-    nodes: Nodes,
+    nodes: Slab<Node>,
     hasher: Hasher,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        Tree { levels: Levels::default(), nodes: Nodes::new(), hasher: Hasher::default() }
+        Tree { levels: Levels::default(), nodes: Slab::new(Node::new(NONE, NONE)), hasher: Hasher::default() }
     }
 }
 
@@ -64,7 +65,7 @@ impl Tree {
         if count > TOPIC_LEVELS_MAX {
             return Err(TreeError::TooManyLevels);
         }
-        if !self.nodes.has_room(count) {
+        if !self.nodes.has_room(count, NONE) {
             return Err(TreeError::Full);
         }
         let mut at = ROOT;
@@ -84,6 +85,20 @@ impl Tree {
             self.prune(place.node());
         }
         found
+    }
+
+    /// The session's subscription at a place.
+    pub fn target(&self, place: Place, session: &Arc<Session>) -> Option<&Target> {
+        let node = self.nodes.get(place.node());
+        let subscribers = if place.is_below() { &node.below } else { &node.here };
+        subscribers.get(session)
+    }
+
+    /// Whether any filter matches `topic`.
+    pub(crate) fn matches(&self, topic: &str) -> bool {
+        let mut targets = Vec::new();
+        self.collect(topic, &mut Vec::new(), &mut targets);
+        !targets.is_empty()
     }
 
     /// The place of `filter`, if anyone subscribed to it or to a filter below it.
@@ -161,12 +176,12 @@ impl Tree {
 
     fn add_child(&mut self, at: u32, text: &str) -> u32 {
         if text == "+" {
-            let child = self.nodes.add(at, NONE);
+            let child = self.nodes.add(Node::new(at, NONE));
             self.nodes.get_mut(at).plus = child;
             return child;
         }
         let level = self.levels.hold(text);
-        let child = self.nodes.add(at, level);
+        let child = self.nodes.add(Node::new(at, level));
         let hasher = self.hasher.clone();
         let children = &mut self.nodes.get_mut(at).children;
         children.get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher))).insert(level, child);
@@ -201,10 +216,14 @@ mod tests {
     use gatemq_types::QoS;
 
     use super::*;
-    use crate::session::testing::session;
+    use crate::session::testing::session as attached;
 
     fn target(session: &Arc<Session>) -> Target {
         Target { session: session.clone(), qos: QoS::AtMostOnce, no_local: false, retain_as_published: false }
+    }
+
+    fn session(connection: u32) -> Arc<Session> {
+        attached(connection).session().clone()
     }
 
     fn matched(tree: &Tree, topic: &str) -> usize {

@@ -58,6 +58,14 @@ impl Subscribers {
         matches!(self, Subscribers::None)
     }
 
+    /// The session's subscription.
+    pub(super) fn get(&self, session: &Arc<Session>) -> Option<&Target> {
+        match self {
+            Subscribers::Many(many) => many.position(session).map(|at| &many.targets[at]),
+            few => few.all().iter().find(|target| Arc::ptr_eq(&target.session, session)),
+        }
+    }
+
     /// True if it is new; an older subscription of the same session is replaced (5.0, 3.8.4).
     pub(super) fn put(&mut self, target: Target) -> bool {
         match self {
@@ -154,7 +162,7 @@ mod tests {
     /// Guards the index: whichever subscriber leaves, in whichever order, it and only it is gone.
     #[test]
     fn many_are_replaced_and_removed_one_by_one() {
-        let sessions: Vec<_> = (0..100).map(session).collect();
+        let sessions: Vec<_> = (0..100).map(|n| session(n).session().clone()).collect();
         let mut subscribers = Subscribers::default();
         for s in &sessions {
             assert!(subscribers.put(target(s, QoS::AtMostOnce)));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 
 use super::layers::{Raw, Sources};
+use super::listener::{proxies, sni};
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
@@ -21,8 +22,13 @@ use crate::listen::ws::WebSocketSettings;
 pub(crate) fn load(sources: &Sources) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let raw = Raw::load(sources, &mut problems);
+    checked(&raw, problems)
+}
+
+/// As [`load`], of what was read, with the `problems` of reading it.
+pub(super) fn checked(raw: &Raw, problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
     let partial = problems.iter().any(|problem| problem.file.is_some());
-    let mut values = Values { raw: &raw, problems, partial };
+    let mut values = Values { raw, problems, partial };
     values.walk();
     let config = config(&mut values);
     let mut problems = values.problems;
@@ -128,6 +134,10 @@ fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
         None => needed(values, &path("bind"), r#"such as bind = "0.0.0.0:8883""#),
     };
     let connections_max = values.number(&path("connections_max"));
+    let connections_per_s_max = values.number(&path("connections_per_s_max"));
+    let address_connections_max = values.number(&path("address_connections_max"));
+    let address_connections_per_s_max = values.number(&path("address_connections_per_s_max"));
+    let proxies = proxies(values, name);
     let handshakes_max = values.number(&path("handshakes_max"));
     let connect_ms_max = values.number(&path("connect_ms_max"));
     let (secure, web) = match kind.as_deref() {
@@ -155,13 +165,19 @@ fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
         (None, false) => None,
     };
     let web_socket = web_socket(values, name, web);
+    let auth_chain = chain(values, &["listeners", name, "auth", "chain"]);
     kind?;
     Some(Listener {
         bind: bind?,
         connections_max: connections_max?,
+        connections_per_s_max: connections_per_s_max?,
+        address_connections_max: address_connections_max?,
+        address_connections_per_s_max: address_connections_per_s_max?,
+        proxies: proxies?,
         handshakes_max: handshakes_max?,
         connect_ms_max: connect_ms_max?,
         tls: tls?,
+        auth_chain,
         web_socket: web_socket?,
     })
 }
@@ -204,6 +220,7 @@ fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
     let path = |key: &'static str| ["listeners", name, "tls", key];
     let certificate_file = needed_path(values, &path("certificate_file"));
     let private_key_file = needed_path(values, &path("private_key_file"));
+    let sni = sni(values, name);
     let client_auth = client_auth(values, name);
     let min_version = values.text(&path("min_version"));
     let resumption = match values.raw.get(&path("resumption")) {
@@ -213,6 +230,7 @@ fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
     Some(ListenerTls {
         certificate_file: certificate_file?,
         private_key_file: private_key_file?,
+        sni: sni?,
         client_auth: client_auth?,
         min_version: if min_version? == "1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
         resumption: resumption?,
@@ -240,12 +258,16 @@ fn client_auth(values: &mut Values<'_>, name: &str) -> Option<ClientAuth> {
 }
 
 fn auth(values: &mut Values<'_>) -> Auth {
-    let chain = values.names(&["auth", "chain"]);
+    Auth { chain: chain(values, &["auth", "chain"]) }
+}
+
+/// An order of auth plugins.
+fn chain(values: &mut Values<'_>, path: &[&str]) -> Option<Vec<String>> {
+    let chain = values.names(path);
     if chain.as_ref().is_some_and(Vec::is_empty) {
-        values
-            .refuse(&["auth", "chain"], "is empty, so nobody would be admitted; name an auth plugin or remove the key");
+        values.refuse(path, "is empty, so nobody would be admitted; name an auth plugin or remove the key");
     }
-    Auth { chain }
+    chain
 }
 
 fn plugin_host(values: &mut Values<'_>) -> Option<PluginHost> {
@@ -335,14 +357,14 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
     Some(limits)
 }
 
-fn needed_path(values: &mut Values<'_>, path: &[&str]) -> Option<PathBuf> {
+pub(super) fn needed_path(values: &mut Values<'_>, path: &[&str]) -> Option<PathBuf> {
     match values.raw.get(path) {
         Some(_) => values.path(path),
         None => needed(values, path, "with the path of a PEM file"),
     }
 }
 
-fn needed<T>(values: &mut Values<'_>, path: &[&str], what: &str) -> Option<T> {
+pub(super) fn needed<T>(values: &mut Values<'_>, path: &[&str], what: &str) -> Option<T> {
     if !values.partial {
         values.refuse(path, format!("is missing; add it, {what}"));
     }

@@ -89,6 +89,24 @@ pub(crate) const KEYS: &[Key] = &[
         "Connections at a time; further ones are closed at once, before any TLS work.",
     ),
     key(
+        "listeners.*.connections_per_s_max",
+        Kind::Number(0, 10_000_000),
+        "1000",
+        "New connections in a second; further ones are closed at once, so that a storm leaves time for clients that are there. 0: no limit.",
+    ),
+    key(
+        "listeners.*.address_connections_max",
+        Kind::Number(0, 10_000_000),
+        "1000",
+        "Connections of one address (IPv4, or IPv6 /64) at a time. More may be right where many clients share a NAT. 0: no limit.",
+    ),
+    key(
+        "listeners.*.address_connections_per_s_max",
+        Kind::Number(0, 10_000_000),
+        "100",
+        "New connections of one address in a second; less than connections_per_s_max, so that one cannot use up what all have. 0: no limit.",
+    ),
+    key(
         "listeners.*.handshakes_max",
         Kind::Number(1, 65_536),
         "64",
@@ -101,6 +119,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Milliseconds until TLS is established and CONNECT is whole; who takes longer is closed.",
     ),
     open(
+        "listeners.*.proxy.networks",
+        Kind::Texts,
+        r#"["10.0.0.0/8"]"#,
+        "Networks whose proxies are believed: they must send a PROXY header (version 1 or 2), and limits hold for the client in it. Needed.",
+    ),
+    open(
         "listeners.*.tls.certificate_file",
         Kind::Path,
         r#""/etc/gatemq/tls/server.crt""#,
@@ -111,6 +135,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Path,
         r#""/etc/gatemq/tls/server.key""#,
         "The certificate's key in PEM form, not encrypted. Needed.",
+    ),
+    open(
+        "listeners.*.tls.sni.*.certificate_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/mqtt.example.com.crt""#,
+        "Certificate chain for clients that ask for this host (SNI), in PEM form; others get the listener's own. Needed.",
+    ),
+    open(
+        "listeners.*.tls.sni.*.private_key_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/mqtt.example.com.key""#,
+        "Its key in PEM form, not encrypted. Needed.",
     ),
     Key {
         example: r#""required""#,
@@ -153,6 +189,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Texts,
         r#"["https://console.example.com"]"#,
         "Origins whose pages may connect from a browser. Default: all. For ws and wss.",
+    ),
+    open(
+        "listeners.*.auth.chain",
+        Kind::Names,
+        r#"["fleet"]"#,
+        "Auth plugins that are asked for clients of this listener, in this order. Default: chain in [auth].",
     ),
     open(
         "auth.chain",

@@ -7,7 +7,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use super::keys::{self, KEYS, Place};
-use super::problem::Problem;
+use super::problem::{Problem, dotted};
 use super::toml_layer::{self, Document};
 
 /// The base file when no `--config` names another. It may be absent.
@@ -17,7 +17,7 @@ const ENVIRONMENT_PREFIX: &str = "GATEMQ_";
 const NOT_KEYS: &[&str] = &["GATEMQ_BIN_DIR"];
 
 const DEFAULTS: &str = "default";
-const ENVIRONMENT: &str = "environment";
+pub(super) const ENVIRONMENT: &str = "environment";
 const SET: &str = "--set";
 
 /// What the process was given.
@@ -92,7 +92,7 @@ impl Raw {
         if let Some(layer) = origin.text {
             message += &format!(" (set by {layer})");
         }
-        Problem { file: origin.file, line, key: path.join("."), message }
+        Problem { file: origin.file, line, key: dotted(path), message }
     }
 
     /// A tag near `path`: its own, or of a value in the deepest table around it that comes from a file.
@@ -101,7 +101,7 @@ impl Raw {
     }
 
     /// Line of `path` in `file`, or of the deepest table around it that has one.
-    fn line(&self, file: &Path, path: &[&str]) -> Option<usize> {
+    pub(super) fn line(&self, file: &Path, path: &[&str]) -> Option<usize> {
         let lines = self.lines.get(file)?;
         let path: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();
         (1..=path.len()).rev().find_map(|depth| lines.get(&path[..depth]).copied())
@@ -212,7 +212,12 @@ fn set(sources: &Sources, problems: &mut Vec<Problem>) -> Dict {
             problems.push(Problem::new(argument, "--set needs key=value, such as --set log.level=debug"));
             continue;
         };
-        let path: Vec<_> = key.trim().split('.').collect();
+        // As in TOML: a name with dots stands in quotes.
+        let names = toml_edit::Key::parse(key.trim()).ok();
+        let path: Vec<_> = match &names {
+            Some(names) => names.iter().map(|name| name.get()).collect(),
+            None => key.trim().split('.').collect(),
+        };
         if !insert(&mut values, &path, value) {
             problems.push(Problem::new(key, "another --set is of a key above or below this one; remove one"));
         }

@@ -6,19 +6,24 @@
 //! | [`layers`] | defaults, files, environment, `--set`: merged, with where each value came from |
 //! | [`toml_layer`] | one TOML file, and the line of each value |
 //! | [`check`] | merged values to a [`Config`], or every problem at once |
+//! | [`listener`] | tables that only some listeners have |
 //! | [`values`] | reads one value by the kind of its key |
 //! | [`problem`] | a problem: file, line, key, what to do |
+//! | [`show`] | every value in effect as TOML, and where it came from; no secrets |
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::listen::Network;
 use crate::listen::ws::WebSocketSettings;
 
 mod check;
 pub(crate) mod keys;
 mod layers;
+mod listener;
 mod problem;
+mod show;
 #[cfg(test)]
 mod tests;
 mod toml_layer;
@@ -26,8 +31,8 @@ mod values;
 
 pub(crate) use check::{check_dev, load};
 pub(crate) use layers::Sources;
-#[cfg(test)]
 pub(crate) use problem::Problem;
+pub(crate) use show::show;
 
 /// Prints the table of keys.
 pub(crate) fn print_keys() {
@@ -97,12 +102,22 @@ pub(crate) struct Listener {
     pub(crate) bind: SocketAddr,
     /// Connections at a time.
     pub(crate) connections_max: usize,
+    /// Connections a second; 0 is no limit.
+    pub(crate) connections_per_s_max: u32,
+    /// Connections of one address at a time; 0 is no limit.
+    pub(crate) address_connections_max: u32,
+    /// Connections of one address a second; 0 is no limit.
+    pub(crate) address_connections_per_s_max: u32,
+    /// Who says with a PROXY header whom it carries, and is believed.
+    pub(crate) proxies: Vec<Network>,
     /// TLS handshakes at a time, per worker.
     pub(crate) handshakes_max: usize,
     /// Milliseconds until TLS is established and CONNECT is whole.
     pub(crate) connect_ms_max: u64,
     /// TLS: `Some` is kind `mqtts` or `wss`.
     pub(crate) tls: Option<ListenerTls>,
+    /// `[listeners.NAME.auth] chain`, as [`Auth::chain`]; `None`: that is asked.
+    pub(crate) auth_chain: Option<Vec<String>>,
     /// WebSocket: `Some` is kind `ws` or `wss`.
     pub(crate) web_socket: Option<WebSocketSettings>,
 }
@@ -114,12 +129,23 @@ pub(crate) struct ListenerTls {
     pub(crate) certificate_file: PathBuf,
     /// Its key, PEM.
     pub(crate) private_key_file: PathBuf,
+    /// Further certificates, by the host name in lower case that clients ask for (SNI).
+    pub(crate) sni: BTreeMap<String, CertificateFiles>,
     /// Whether clients show a certificate, and who signs it.
     pub(crate) client_auth: ClientAuth,
     /// Lowest version spoken.
     pub(crate) min_version: TlsVersion,
     /// Whether sessions may be resumed.
     pub(crate) resumption: bool,
+}
+
+/// `[listeners.NAME.tls.sni."host.example"]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CertificateFiles {
+    /// Certificate chain, PEM, the server's own first.
+    pub(crate) certificate_file: PathBuf,
+    /// Its key, PEM.
+    pub(crate) private_key_file: PathBuf,
 }
 
 /// Whether clients show a certificate. There is no asking for one without an authority that signs it.

@@ -3,6 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// A path as it is written in TOML: names with dots in quotes.
+pub(super) fn dotted(path: &[&str]) -> String {
+    let names = path.iter().map(|name| if name.contains('.') { format!("{name:?}") } else { (*name).to_owned() });
+    names.collect::<Vec<_>>().join(".")
+}
+
 /// One thing that is wrong, where, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {

@@ -1,5 +1,8 @@
 //! Table tests of problems, of layers, and of the annotated file.
 
+mod layered;
+mod show;
+
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -165,6 +168,63 @@ const PROBLEMS: &[Row] = &[
         Some(7),
         "is not used while client_auth is \"none\"",
     ),
+    (
+        SECURE,
+        "[listeners.a.tls.sni.\"b.example\"]\ncertificate_file = \"b.pem\"\n",
+        "listeners.a.tls.sni.\"b.example\".private_key_file",
+        Some(7),
+        "is missing; add it, with the path of a PEM file",
+    ),
+    (
+        SECURE,
+        "[listeners.a.tls.sni.b.example]\ncertificate_file = \"b.pem\"\nprivate_key_file = \"b.key\"\n",
+        "listeners.a.tls.sni.b.example",
+        Some(7),
+        "in quotes, such as [listeners.x.tls.sni.\"a.example\"]",
+    ),
+    (
+        SECURE,
+        "[listeners.a.tls.sni.\"B.example\"]\ncertificate_file = \"b.pem\"\nprivate_key_file = \"b.key\"\n",
+        "listeners.a.tls.sni.\"B.example\"",
+        Some(7),
+        "in lower case",
+    ),
+    (SECURE, "[listeners.a.tls.sni.\"*.b.example\"]\n", "listeners.a.tls.sni.\"*.b.example\"", Some(7), "no host name"),
+    (SECURE, "[listeners.a.tls.sni.\"192.0.2.1\"]\n", "listeners.a.tls.sni.\"192.0.2.1\"", Some(7), "no host name"),
+    (SECURE, "[listeners.a.tls.sni]\nb = 1\n", "listeners.a.tls.sni.b", Some(8), "must be a table"),
+    (SECURE, "[listeners.a.proxy]\nnetworks = []\n", "listeners.a.proxy.networks", Some(8), "no proxy would be believed"),
+    (LISTENER, "[listeners.a.proxy]\n", "listeners.a.proxy.networks", Some(4), "is missing"),
+    (LISTENER, "proxy = true\n", "listeners.a.proxy", Some(4), "must be a table"),
+    (LISTENER, "[listeners.a.proxy]\nnetworks = \"10.0.0.0/8\"\n", "listeners.a.proxy.networks", Some(5), "must be a list"),
+    (
+        LISTENER,
+        "[listeners.a.proxy]\nnetworks = [\"fd00::/8\", \"10.0.0.1/8\"]\n",
+        "listeners.a.proxy.networks",
+        Some(5),
+        "`10.0.0.1/8` has bits behind its prefix; write 10.0.0.0/8",
+    ),
+    (
+        LISTENER,
+        "[listeners.a.proxy]\nnetworks = [\"proxy.example\"]\n",
+        "listeners.a.proxy.networks",
+        Some(5),
+        "is no network",
+    ),
+    (LISTENER, "connections_per_s_max = -1\n", "listeners.a.connections_per_s_max", Some(4), "is -1, must be from 0"),
+    (
+        LISTENER,
+        "address_connections_max = 10000001\n",
+        "listeners.a.address_connections_max",
+        Some(4),
+        "must be from 0 to 10000000",
+    ),
+    (
+        LISTENER,
+        "address_connections_per_s_max = \"many\"\n",
+        "listeners.a.address_connections_per_s_max",
+        Some(4),
+        "must be a whole number",
+    ),
     (SECURE, "resumption = 1\n", "listeners.a.tls.resumption", Some(7), "true or false"),
     (LISTENER, "[node\n", "", Some(4), "is not TOML"),
     (LISTENER, "[limits]\nreceive_max = 99999999999999999999\n", "", Some(5), "does not fit in 64 bits"),
@@ -182,7 +242,7 @@ fn a_problem_names_key_line_and_remedy() {
         let [problem] = &problems[..] else { panic!("{wrong}\n{}", lines(&problems)) };
         assert_eq!((problem.key.as_str(), problem.line), (*key, *line), "{wrong}\n{problem}");
         assert!(problem.message.contains(part), "{problem}");
-        assert_eq!(problem.file.is_some(), line.is_some(), "{problem}");
+        assert_eq!(problem.file, line.map(|_| dir.path("gatemq.toml")), "{problem}");
     }
 }
 
@@ -322,6 +382,28 @@ fn values_are_checked_into_their_types() {
     assert!(loaded(SECURE).listeners["a"].tls.clone().unwrap().resumption);
 }
 
+/// Guards names with dots in every layer, and networks in those that have only text.
+#[test]
+fn host_names_have_dots_in_every_layer() {
+    let dir = Dir::new(&format!("{SECURE}[listeners.a.tls.sni.\"b.example\"]\nprivate_key_file = \"b.key\"\n"));
+    let environment = [
+        ("GATEMQ_LISTENERS__A__TLS__SNI__B.EXAMPLE__CERTIFICATE_FILE", "/b.pem"),
+        ("GATEMQ_LISTENERS__A__PROXY__NETWORKS", "10.0.0.0/8, fd00::/8"),
+    ];
+    let set = [
+        "listeners.a.tls.sni.\"c.example\".certificate_file=/c.pem",
+        "listeners.a.tls.sni.\"c.example\".private_key_file=/c.key",
+    ];
+    let config = load(&dir.sources(&environment, &set)).unwrap_or_else(|problems| panic!("{}", lines(&problems)));
+    let listener = &config.listeners["a"];
+    assert_eq!(listener.proxies, ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+    let sni = &listener.tls.as_ref().unwrap().sni;
+    assert_eq!(sni.keys().collect::<Vec<_>>(), ["b.example", "c.example"]);
+    assert_eq!(sni["b.example"].certificate_file, PathBuf::from("/b.pem"));
+    assert_eq!(sni["b.example"].private_key_file, dir.path("b.key"));
+    assert_eq!(sni["c.example"].private_key_file, PathBuf::from("/c.key"));
+}
+
 /// Promise 1: without an auth plugin nobody but this machine may connect.
 #[test]
 fn dev_listens_on_loopback_only() {
@@ -363,7 +445,8 @@ fn the_annotated_file_has_every_key() {
             why += if why.is_empty() { "" } else { " " };
             why += comment;
         } else if let Some(name) = uncommented(line).strip_prefix('[') {
-            table = name.trim_end_matches(']').split('.').map(str::to_owned).collect();
+            let names = toml_edit::Key::parse(name.trim_end_matches(']')).unwrap();
+            table = names.iter().map(|name| name.get().to_owned()).collect();
             why.clear();
         } else if let Some((name, value)) = line.trim_start_matches('#').split_once(" = ") {
             let path: Vec<&str> = table.iter().map(String::as_str).chain([name]).collect();

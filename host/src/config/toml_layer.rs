@@ -63,9 +63,11 @@ impl Reader<'_> {
             DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
                 .map(Value::from)
                 .map_err(|_| refuse("a number that does not fit in 64 bits"))?,
-            DeValue::Float(digits) => {
-                digits.as_str().parse::<f64>().map(Value::from).map_err(|_| refuse("a number that cannot be read"))?
-            }
+            DeValue::Float(digits) => match digits.as_str().parse::<f64>() {
+                Ok(number) if number.is_finite() => Value::from(number),
+                // No key wants one, and in a plugin's configuration, which is handed over as JSON, it would become null.
+                _ => return Err(refuse("a number that is infinite, or none")),
+            },
             DeValue::Boolean(flag) => Value::from(*flag),
             DeValue::Datetime(time) => Value::from(time.to_string()),
             DeValue::Array(items) => {

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::value::{Tag, Value};
+use rustls_pki_types::ServerName;
 
 use super::keys::{self, Kind, Place};
 use super::layers::Raw;
-use super::problem::Problem;
+use super::problem::{Problem, dotted};
 use super::toml_layer;
 
 /// Names of listeners and plugins have at most so many bytes.
@@ -37,18 +38,28 @@ impl Values<'_> {
     fn walk_table<'v>(&mut self, table: &'v Value, path: &mut Vec<&'v str>) {
         let Some(dict) = table.as_dict() else { return };
         let named = keys::names_below(path) == ["*"];
+        let hosts = path.last() == Some(&"sni");
         for (name, value) in dict {
             path.push(name);
             match keys::place(path) {
                 Place::Key(_) => {}
+                // Who forgets the quotes of a host name writes tables in tables.
+                Place::Unknown if path.len() == 6 && path[3] == "sni" && value.as_dict().is_some() => self.refuse(
+                    path,
+                    r#"is not a key; write a host name with dots in quotes, such as [listeners.x.tls.sni."a.example"]"#,
+                ),
                 Place::Unknown => {
                     let known = keys::names_below(&path[..path.len() - 1]).join(", ");
                     self.refuse(path, format!("is not a key; remove it or write one of: {known}"));
                 }
                 Place::Table if value.as_dict().is_none() => {
-                    self.refuse(path, format!("must be a table, such as [{}]", path.join(".")));
+                    self.refuse(path, format!("must be a table, such as [{}]", dotted(path)));
                 }
-                Place::Table if named && !is_name(name) => self.refuse(
+                Place::Table if hosts && !is_host_name(name) => self.refuse(
+                    path,
+                    "is no host name; write it in full and in lower case, such as [listeners.x.tls.sni.\"a.example\"]",
+                ),
+                Place::Table if named && !hosts && !is_name(name) => self.refuse(
                     path,
                     format!("is no usable name; take at most {NAME_BYTES_MAX} of a-z, 0-9, `-` and `_`, first a letter or digit"),
                 ),
@@ -168,7 +179,6 @@ impl Values<'_> {
             self.refuse(path, format!("must be a table, such as [{}]", path.join(".")));
             return None;
         }
-        // Infinite and not-a-number have no JSON.
         let json = serde_json::to_string(value);
         json.map_err(|e| self.refuse(path, format!("cannot be handed to the plugin as JSON: {e}"))).ok()
     }
@@ -190,6 +200,14 @@ fn kind(path: &[&str]) -> Kind {
         Place::Key(key) => key.kind,
         Place::Table | Place::Unknown => Kind::Free,
     }
+}
+
+/// Whether `name` is a host name that clients can ask for: labels in lower case, no wildcard, no address.
+pub(super) fn is_host_name(name: &str) -> bool {
+    let usable = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_)))
+        && name.bytes().all(|b| b == b'.' || usable(b))
+        && !name.ends_with('.')
 }
 
 /// Whether `name` can name a listener or plugin: environment variables and topics can carry it too.

@@ -26,7 +26,7 @@ use super::stream::Stream;
 use super::{Ending, authenticate};
 use crate::config::Limits;
 use crate::listen::ws::{Upgrade, Upgraded, WebSocketSettings};
-use crate::listen::{Listener, peer};
+use crate::listen::{Listener, NoHeader, Proxied, Seat, peer, read_header};
 use crate::worker::Worker;
 
 /// Bytes behind the CONNECT that are taken before the client is admitted; a client that sends more is left waiting.
@@ -38,6 +38,8 @@ pub(super) struct Stranger {
     pub(super) peer: Peer,
     pub(super) tls: Option<Tls>,
     pub(super) local: SocketAddr,
+    /// The proxy's address, where one has said whom it carries.
+    pub(super) proxied_by: Option<SocketAddr>,
     pub(super) home: Home,
     /// What was read and not used yet.
     pub(super) bytes: Wiped,
@@ -57,14 +59,24 @@ pub(super) fn packet_limits(limits: &Limits) -> PacketLimits {
 /// From a socket to an admitted client, with what it sent behind its CONNECT; `None`: it was refused, told, and closed.
 pub(super) async fn admit(
     worker: &Rc<Worker>,
-    listener: &Arc<Listener>,
-    socket: TcpStream,
+    seat: &Seat,
+    mut socket: TcpStream,
     remote: SocketAddr,
     home: Home,
 ) -> Option<(Stream, Client, Vec<u8>)> {
-    let events = &worker.node.events;
+    let (listener, events) = (seat.listener(), &worker.node.events);
     let mut peer = peer(listener, worker.node.next_connection(), remote);
     let deadline = Instant::now() + listener.connect_timeout;
+    let proxied_by = match listener.is_proxy(remote.ip()) {
+        true => match behind_proxy(worker, seat, &mut socket, &mut peer, deadline).await {
+            Ok(proxied_by) => proxied_by,
+            Err(fact) => {
+                events.emit(Some(&Arc::new(peer)), fact);
+                return None;
+            }
+        },
+        false => None,
+    };
     events.emit(Some(&Arc::new(peer.clone())), Fact::ConnectionAccepted {});
     // Fails only for a socket that is dead, which the next step tells.
     let local = socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -76,7 +88,7 @@ pub(super) async fn admit(
         }
     };
     peer.leaf_sha256 = tls.as_ref().and_then(|t| t.leaf_sha256);
-    let mut stranger = Stranger { stream, peer, tls, local, home, bytes: Wiped::default() };
+    let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, bytes: Wiped::default() };
     if let Some(settings) = &listener.web_socket {
         match within(worker, deadline, stranger.upgrade(worker, settings)).await {
             Ok(Ok(())) => {}
@@ -130,6 +142,30 @@ async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output 
         done = peer => Ok(done),
         () = worker.stops() => Err(Cut::Stopping),
         () = sleep_until(deadline) => Err(Cut::TimedOut),
+    }
+}
+
+/// Reads whom the proxy carries: from here on `peer` is the client, and counted as such. Gives the proxy's address if it
+/// carries one. The error is what happened instead.
+async fn behind_proxy(
+    worker: &Worker,
+    seat: &Seat,
+    socket: &mut TcpStream,
+    peer: &mut Peer,
+    deadline: Instant,
+) -> Result<Option<SocketAddr>, Fact> {
+    match within(worker, deadline, read_header(socket)).await {
+        Ok(Ok(Proxied::Client(client))) => {
+            let proxy = std::mem::replace(&mut peer.remote, client);
+            match seat.enter_address(client.ip()) {
+                Ok(()) => Ok(Some(proxy)),
+                Err(limit) => Err(Fact::ConnectionRefused { reason: limit.into() }),
+            }
+        }
+        Ok(Ok(Proxied::Own)) => Ok(None),
+        Ok(Ok(Proxied::Silent)) => Err(Fact::ConnectionClosed { reason: CloseReason::TransportClosed.name().into() }),
+        Ok(Err(NoHeader)) => Err(Fact::ConnectionRefused { reason: "proxy header".into() }),
+        Err(cut) => Err(cut.fact("proxy", seat.listener())),
     }
 }
 

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gatemq_broker::identity::Parts;
-use gatemq_broker::{Identity, Session, SessionKey, SessionLimits, Values, Verdicts};
+use gatemq_broker::sessions::Opening;
+use gatemq_broker::{Attached, Home, Identity, SessionKey, SessionLimits, Values, Verdicts};
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::ExpectDecision;
 use gatemq_mqtt::keepalive;
@@ -25,7 +26,7 @@ use crate::worker::Worker;
 
 /// What only the CONNACK and its event say.
 struct Greeting {
-    receive_max: u16,
+    session_limits: SessionLimits,
     qos_max: QoS,
     wildcards: bool,
     properties: Vec<gatemq_types::UserProperty>,
@@ -92,7 +93,7 @@ pub(super) async fn authenticate(
         return None;
     }
     // Not before it is sure that the client is told: it may take over a session.
-    open(worker, &client);
+    open(worker, &mut client, &greeting, &connect, stranger.home);
     client.silence_ms_max = keepalive::silence_ms_max(keep_alive_s);
     tell_connected(worker, &client, &greeting, &connect);
     match stranger.write(worker, &answer).await {
@@ -127,7 +128,7 @@ fn connect(stranger: &mut Stranger, listener: &Listener, packet: Packet) -> Conn
         transport: listener.transport,
         local: stranger.local,
         remote: stranger.peer.remote,
-        proxied_by: None,
+        proxied_by: stranger.proxied_by,
         tls: stranger.tls.take(),
         protocol: packet.protocol,
         client_id,
@@ -179,7 +180,7 @@ async fn ask(
     stranger: &mut Stranger,
     connect: &Connect,
 ) -> Option<Result<Accepted, Refusal>> {
-    let mut asking = std::pin::pin!(worker.node.auth.authenticate(connect));
+    let mut asking = std::pin::pin!(listener.auth.authenticate(connect));
     let admission = loop {
         let more = stranger.may_read();
         tokio::select! {
@@ -278,7 +279,8 @@ fn bind(
     };
     let identity = Identity::new(parts, &node.hasher).map_err(|e| Refusal::identity(plugin, e))?;
     let session_limits = session_limits(worker, connect, &limits);
-    let session = Arc::new(Session::new(key.clone(), connect.protocol, session_limits, stranger.home));
+    // Nobody knows of it before the client is told: then it gets the one of its key.
+    let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
     let mut packets = packet_limits(&node.limits);
     packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
     packets.topic_levels_max = as_u16(limits.topic_levels_max);
@@ -289,7 +291,7 @@ fn bind(
     given.client_id = Some(client_id);
     let now_ms = worker.now_ms.get();
     let greeting = Greeting {
-        receive_max: session_limits.receive_max,
+        session_limits,
         qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
         wildcards: limits.wildcard_subscriptions_allowed != Some(0),
         properties: std::mem::take(&mut given.connack_properties),
@@ -316,9 +318,20 @@ fn bind(
     Ok((client, greeting))
 }
 
-/// Makes the session the one of its key; whoever had it is told to look.
-fn open(worker: &Worker, client: &Client) {
-    if let Some(before) = worker.node.sessions.open(&client.session) {
+/// Gets the session of its key, always a new one; whoever had it is told to look.
+fn open(worker: &Worker, client: &mut Client, greeting: &Greeting, connect: &Connect, home: Home) {
+    let opening = Opening {
+        key: client.identity.key(),
+        protocol: connect.protocol,
+        limits: greeting.session_limits,
+        home,
+        clean_start: true,
+        expiry_s: 0,
+        will: None,
+    };
+    let opened = worker.node.sessions.open(opening, worker.now_ms.get());
+    client.session = opened.session;
+    if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
     }
 }
@@ -333,7 +346,7 @@ fn write_connack(
     let client_id = client.session.key().client_id();
     let limits = client.state.limits();
     let mut ack = ConnAck::new(ReasonCode::SUCCESS);
-    ack.receive_max = Some(greeting.receive_max).filter(|n| *n < u16::MAX);
+    ack.receive_max = Some(greeting.session_limits.receive_max).filter(|n| *n < u16::MAX);
     ack.packet_bytes_max = Some(limits.packet_bytes_max);
     ack.qos_max = greeting.qos_max;
     ack.assigned_client_id = (client_id != connect.client_id || connect.client_id_assigned).then_some(client_id);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Identity, Question, Session, Verdicts};
+use gatemq_broker::{Attached, Identity, Question, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet};
 use gatemq_mqtt::{kind, write};
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     pub(super) state: Established,
     pub(super) identity: Identity,
     /// Its output.
-    pub(crate) session: Arc<Session>,
+    pub(crate) session: Attached,
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
     pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
@@ -110,7 +110,7 @@ impl Client {
     fn settle(&mut self, lane: &mut Lane) {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
-            self.session.settle(&hot.acks, &mut hot.reply, &mut hot.out.spare);
+            self.session.settle(&hot.acks, lane.now_ms, &mut hot.reply, &mut hot.out.spare);
             hot.acks.clear();
         }
     }

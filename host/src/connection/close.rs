@@ -1,5 +1,6 @@
 //! The end of an admitted client's connection: every way out leads through here.
 
+use gatemq_broker::sessions::Leave;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::packet::disconnect;
 use gatemq_types::CloseReason;
@@ -30,7 +31,8 @@ impl Client {
     /// Ends the session, tells everybody. Returns the last bytes for the client.
     pub(super) fn close(&mut self, node: &Node, ending: Ending, now_ms: u64, waiting_bytes: usize) -> Vec<u8> {
         self.tell_dropped(node);
-        node.sessions.close(&self.session);
+        // A session without expiry or will leaves nothing behind.
+        let _ = node.sessions.leave(&self.session, Leave::default(), now_ms);
         let events = &node.events;
         if let Some(breach) = ending.breach {
             events.emit(Some(&self.peer), breach_event(&self.peer, breach));

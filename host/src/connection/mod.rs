@@ -31,12 +31,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use gatemq_broker::Session;
+use gatemq_broker::Attached;
+use gatemq_broker::sessions::Leave;
 use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
 use tokio::net::TcpStream;
 
-use crate::listen::Listener;
+use crate::listen::Seat;
 use crate::node::Node;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
@@ -63,7 +64,7 @@ pub(crate) struct Connection {
     unsent: Vec<u8>,
     /// Since when, in milliseconds since 1970, nothing of it was taken; 0: nothing waits.
     unsent_since_ms: u64,
-    /// When something was read last.
+    /// When a whole packet was read last.
     heard_ms: u64,
     /// The connection is not read until this is over.
     pause: Pause,
@@ -91,11 +92,11 @@ fn after_the_others(cx: &mut Context) {
 }
 
 /// Serves a socket until its end.
-pub(crate) async fn run(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: TcpStream, remote: SocketAddr) {
+pub(crate) async fn run(worker: &Rc<Worker>, seat: &Seat, socket: TcpStream, remote: SocketAddr) {
     let id = worker.reserve();
     let mut left_behind = LeftBehind { worker, id, client: None };
     // Boxed and dropped: what the beginning needs does not stay with an idle connection.
-    let admitted = Box::pin(admit::admit(worker, listener, socket, remote, worker.home(id))).await;
+    let admitted = Box::pin(admit::admit(worker, seat, socket, remote, worker.home(id))).await;
     if let Some((stream, client, rest)) = admitted {
         left_behind.client = Some((client.session.clone(), client.peer.clone()));
         let now_ms = worker.now_ms.get();
@@ -128,14 +129,14 @@ pub(crate) async fn run(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: T
 struct LeftBehind<'a> {
     worker: &'a Worker,
     id: u32,
-    client: Option<(Arc<Session>, Arc<Peer>)>,
+    client: Option<(Attached, Arc<Peer>)>,
 }
 
 impl Drop for LeftBehind<'_> {
     fn drop(&mut self) {
         self.worker.release(self.id);
         let Some((session, peer)) = self.client.take() else { return };
-        self.worker.node.sessions.close(&session);
+        let _ = self.worker.node.sessions.leave(&session, Leave::default(), self.worker.now_ms.get());
         let reason = CloseReason::InternalError;
         let fact = Fact::ClientDisconnected {
             reason: reason.name().into(),
@@ -258,7 +259,6 @@ impl Connection {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(_)) => return Err(self.read_failed(worker)),
         };
-        self.heard_ms = worker.now_ms.get();
         if large {
             let mut data = std::mem::take(&mut self.tail);
             data.extend_from_slice(&scratch[..n]);
@@ -295,6 +295,10 @@ impl Connection {
             Step::Ask(asking) => self.pause = Pause::Asking(asking),
             Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
         }
+        if used > 0 {
+            // A whole packet: bytes of one that never ends are no sign of life (MQTT-3.1.2-22).
+            self.heard_ms = worker.now_ms.get();
+        }
         // A pause is polled at once, so that it wakes this task.
         Ok(used)
     }
@@ -321,7 +325,7 @@ impl Connection {
         // Again while the session turns messages that waited into bytes: it stays armed meanwhile, so nobody else would
         // tell us.
         for _ in 0..FLUSHES_PER_TURN {
-            let waiting = self.client.session.take(&mut hot.out.spare);
+            let waiting = self.client.session.take(now_ms, &mut hot.out.spare);
             let sent = match waiting {
                 None if hot.reply.is_empty() && !self.stream.has_outgoing() => return Ok(true),
                 None => self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher),

@@ -29,10 +29,11 @@ impl Client {
                             write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id);
                             return Ok(Step::Next);
                         }
+                        Received::TakenOver => return Err(Ending::of(CloseReason::TakenOver)),
                         Received::TooMany => return Err(Breach::ReceiveMaximumExceeded.into()),
                     }
                 }
-                let routed = router::publish(&permit, &self.session, message, &mut lane.hot.out);
+                let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
                 self.messages_published += 1;
                 if lane.node.events.traffic_wanted() {
                     self.tell_received(lane, message, routed.delivered);

@@ -56,7 +56,7 @@ impl Client {
         };
         match decision {
             Decision::Permit(permit) => {
-                let code = router::subscribe(&permit, &self.session, options);
+                let code = router::subscribe(&permit, &self.session, options, lane.now_ms, &mut lane.hot.out).code;
                 let fact = match code.is_failure() {
                     true => denied(filter, code, "it cannot be added".to_owned()),
                     false => Fact::SubscriptionAdded { filter: filter.text.to_owned().into(), qos: code.0.into() },

@@ -64,13 +64,16 @@ fn accept_failed(listener: &Listener, e: &std::io::Error) {
 
 fn hand_over(node: &Node, listener: &Arc<Listener>, socket: TcpStream, remote: Option<SocketAddrAny>) {
     let Some(remote) = remote.and_then(|r| SocketAddr::try_from(r).ok()) else { return };
-    if !listener.enter() {
-        let peer = peer(listener, 0, remote);
-        node.events.emit(Some(&Arc::new(peer)), Fact::ConnectionRefused { reason: "connections_max".into() });
-        return;
-    }
+    let seat = match listener.enter(remote) {
+        Ok(seat) => seat,
+        Err(limit) => {
+            let peer = peer(listener, 0, remote);
+            node.events.emit(Some(&Arc::new(peer)), Fact::ConnectionRefused { reason: limit.into() });
+            return;
+        }
+    };
     let worker = node.least_loaded();
-    let accepted = Accepted { socket, remote, listener: listener.clone() };
+    let accepted = Accepted { socket, remote, seat };
     node.send(worker, |mail| mail.sockets.push(accepted));
 }
 

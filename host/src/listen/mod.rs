@@ -1,19 +1,34 @@
 //! Listeners: sockets are accepted here and given to workers.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`accept`] | the thread that accepts, refuses what is above a limit, and hands over |
+//! | [`addresses`] | connections of each address |
+//! | [`network`], [`proxy`] | who is a proxy, and whom it carries |
+//! | [`tls`], [`ws`] | what a connection speaks below MQTT |
 
 mod accept;
+mod addresses;
+mod network;
+mod proxy;
 pub(crate) mod tls;
 pub(crate) mod ws;
 
 pub(crate) use accept::{Accepting, peer};
+pub(crate) use network::Network;
+pub(crate) use proxy::{NoHeader, Proxied, read_header};
 
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatemq_types::Transport;
 
 use crate::config;
+use crate::plugins::AuthChain;
+use addresses::{Addresses, Counted, Rate};
 use tls::{Acceptor, TlsConfigError};
 use ws::WebSocketSettings;
 
@@ -31,17 +46,24 @@ pub(crate) struct Listener {
     pub(crate) handshakes_max: usize,
     /// Until TLS is established and CONNECT is whole.
     pub(crate) connect_timeout: Duration,
+    /// Who is asked at CONNECT.
+    pub(crate) auth: Arc<AuthChain>,
     connections_max: usize,
     connections: AtomicUsize,
+    connections_per_s_max: u32,
+    rate: Rate,
+    addresses: Addresses,
+    proxies: Vec<Network>,
+    began: Instant,
 }
 
 impl Listener {
-    /// From its checked settings.
+    /// From its checked settings. Nobody is admitted before it is [guarded](Listener::guarded_by).
     ///
     /// # Errors
     /// A certificate, key or CA file that cannot be used.
-    pub(crate) fn new(name: &str, settings: &config::Listener) -> Result<Arc<Self>, TlsConfigError> {
-        Ok(Arc::new(Listener {
+    pub(crate) fn new(name: &str, settings: &config::Listener) -> Result<Self, TlsConfigError> {
+        Ok(Listener {
             name: name.into(),
             transport: match (settings.tls.is_some(), settings.web_socket.is_some()) {
                 (false, false) => Transport::Tcp,
@@ -53,23 +75,84 @@ impl Listener {
             web_socket: settings.web_socket.clone(),
             handshakes_max: settings.handshakes_max,
             connect_timeout: Duration::from_millis(settings.connect_ms_max),
+            auth: Arc::default(),
             connections_max: settings.connections_max,
             connections: AtomicUsize::new(0),
-        }))
+            connections_per_s_max: settings.connections_per_s_max,
+            rate: Rate::default(),
+            addresses: Addresses::new(settings.address_connections_max, settings.address_connections_per_s_max),
+            proxies: settings.proxies.clone(),
+            began: Instant::now(),
+        })
     }
 
-    /// Counts one more connection, if there may be.
-    fn enter(&self) -> bool {
-        let entered = self.connections.fetch_add(1, Ordering::Relaxed) < self.connections_max;
-        if !entered {
-            self.leave();
+    /// With this chain of auth providers.
+    pub(crate) fn guarded_by(self, auth: Arc<AuthChain>) -> Self {
+        Listener { auth, ..self }
+    }
+
+    /// Whether `ip` is a proxy's: it says with a header whom it carries, and is believed.
+    pub(crate) fn is_proxy(&self, ip: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(ip))
+    }
+
+    /// Counts one more connection, if there may be. One of a proxy is not yet its client's.
+    ///
+    /// # Errors
+    /// The key of the limit that it would exceed.
+    fn enter(self: &Arc<Self>, remote: SocketAddr) -> Result<Seat, &'static str> {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat { listener: self.clone(), counted: Cell::new(None) };
+        if before >= self.connections_max {
+            return Err("connections_max");
         }
-        entered
+        // Its own limits first: who is refused by them takes nothing of what all have.
+        if !self.is_proxy(remote.ip()) {
+            seat.enter_address(remote.ip())?;
+        }
+        match self.rate.admits(self.now_s(), self.connections_per_s_max) {
+            true => Ok(seat),
+            false => Err("connections_per_s_max"),
+        }
     }
 
-    /// A connection has ended.
-    pub(crate) fn leave(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+    /// Seconds since this listener was made, from 1 on.
+    fn now_s(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+/// A connection's place among those of its listener, and among those of its address; given back when it is dropped.
+pub(crate) struct Seat {
+    listener: Arc<Listener>,
+    counted: Cell<Option<Counted>>,
+}
+
+impl Seat {
+    /// Whose connection it is.
+    pub(crate) fn listener(&self) -> &Arc<Listener> {
+        &self.listener
+    }
+
+    /// Counts it as one of `ip`, once.
+    ///
+    /// # Errors
+    /// The key of the limit that it would exceed.
+    pub(crate) fn enter_address(&self, ip: IpAddr) -> Result<(), &'static str> {
+        let counted = self.listener.addresses.enter(ip, self.listener.now_s())?;
+        if let Some(before) = self.counted.replace(counted) {
+            self.listener.addresses.leave(before);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(counted) = self.counted.take() {
+            self.listener.addresses.leave(counted);
+        }
+        self.listener.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use gatemq_plugin_loader::{Health, Instance, Library, Options};
 use gatemq_types::event::Fact;
 
+use super::auth::{self, AuthChains, Orders};
+use super::failure_event;
 use super::find::{Found, find};
 use super::services::InstanceServices;
-use super::{AuthChain, failure_event};
 use crate::config::Config;
 use crate::events::{Collector, Events};
 
@@ -28,8 +29,8 @@ pub(crate) enum Problem {
 
 /// The started plugins.
 pub(crate) struct PluginSet {
-    /// Who is asked at CONNECT.
-    pub(crate) auth: AuthChain,
+    /// Who is asked at CONNECT, by listener.
+    pub(crate) auth: AuthChains,
     /// All of them.
     pub(crate) running: Instances,
 }
@@ -59,12 +60,14 @@ pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> R
     }
     let auth: Vec<_> = started.iter().map(|(i, _)| i).filter(|i| i.info().auth).cloned().collect();
     let refused = !problems.is_empty();
-    let auth = match AuthChain::new(auth, config.auth.chain.as_deref(), dev && complete) {
+    let own = config.listeners.iter().map(|(name, listener)| (name.as_str(), listener.auth_chain.as_deref()));
+    let orders = Orders { common: config.auth.chain.as_deref(), own: own.collect() };
+    let auth = match auth::chains(&auth, &orders, dev && complete) {
         Ok(auth) => Some(auth),
         // Said already by what was refused.
         Err(_) if refused => None,
-        Err(e) => {
-            problems.push(Problem::Configuration(e));
+        Err(wrong) => {
+            problems.extend(wrong.into_iter().map(Problem::Configuration));
             None
         }
     };

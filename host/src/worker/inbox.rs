@@ -1,11 +1,10 @@
 //! What other threads want a worker to do: one lock, and at most one wake while it has mail.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::listen::Listener;
+use crate::listen::Seat;
 
 /// A socket that was accepted.
 pub(crate) struct Accepted {
@@ -13,8 +12,8 @@ pub(crate) struct Accepted {
     pub(crate) socket: TcpStream,
     /// The client's address.
     pub(crate) remote: SocketAddr,
-    /// Who accepted it.
-    pub(crate) listener: Arc<Listener>,
+    /// Its place among the connections of its listener.
+    pub(crate) seat: Seat,
 }
 
 /// What a worker has to do. Bounded by what it is about: connections of the worker, and sockets within

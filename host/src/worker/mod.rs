@@ -104,12 +104,11 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
 /// Counts a connection out.
 struct Ended<'a> {
     worker: &'a Worker,
-    listener: &'a crate::listen::Listener,
 }
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.worker.ended(self.listener);
+        self.worker.ended();
     }
 }
 
@@ -121,24 +120,23 @@ impl Worker {
 
     /// Serves a socket; it stays on this worker.
     fn adopt(self: &Rc<Self>, accepted: Accepted) {
-        let Accepted { socket, remote, listener } = accepted;
+        let Accepted { socket, remote, seat } = accepted;
         let worker = self.clone();
         self.tasks.set(self.tasks.get() + 1);
         match TcpStream::from_std(socket) {
             Ok(socket) if !self.stopping.get() => {
                 spawn_local(async move {
                     // Counted out also by a panic, which ends this connection and no other.
-                    let ended = Ended { worker: &worker, listener: &listener };
-                    connection::run(&worker, &listener, socket, remote).await;
-                    drop(ended);
+                    let ended = Ended { worker: &worker };
+                    connection::run(&worker, &seat, socket, remote).await;
+                    drop((seat, ended));
                 });
             }
-            _ => self.ended(&listener),
+            _ => self.ended(),
         }
     }
 
-    fn ended(&self, listener: &crate::listen::Listener) {
-        listener.leave();
+    fn ended(&self) {
         self.node.unload(self.id);
         self.tasks.set(self.tasks.get() - 1);
         if self.tasks.get() == 0 {

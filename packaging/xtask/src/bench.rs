@@ -61,11 +61,14 @@ fn load(steps: &mut Steps, more: &[String]) {
     steps.run("load", bench.current_dir(workspace()).args(more));
 }
 
+/// All clients of a benchmark are one address, and come at once.
+const NO_LIMITS: &str = "connections_per_s_max = 0\naddress_connections_max = 0\naddress_connections_per_s_max = 0\n";
+
 fn configuration(directory: &Path, certs: &Path, release: &Path) -> String {
     let tls = |name: &str, port: u16, more: &str| {
         let (certificate, key) = (certs.join("server.crt"), certs.join("server.key"));
         format!(
-            "[listeners.{name}]\nkind = \"mqtts\"\nbind = \"127.0.0.1:{port}\"\n[listeners.{name}.tls]\n\
+            "[listeners.{name}]\nkind = \"mqtts\"\nbind = \"127.0.0.1:{port}\"\n{NO_LIMITS}[listeners.{name}.tls]\n\
              certificate_file = {certificate:?}\nprivate_key_file = {key:?}\n{more}\n"
         )
     };
@@ -82,7 +85,7 @@ bundled_dir = {nothing:?}
 [listeners.plain]
 kind = "mqtt"
 bind = "127.0.0.1:1883"
-{server}{mutual}
+{NO_LIMITS}{server}{mutual}
 [plugins.admit]
 library = {admit:?}
 config.tenant = "bench"

@@ -14,12 +14,20 @@ pub(crate) struct TlsConfigError {
     pub(crate) file: PathBuf,
     /// What is wrong with it, and what to do.
     pub(crate) problem: String,
+    /// Its key below `tls`; empty if it is about all of it.
+    pub(crate) key: String,
 }
 
 impl TlsConfigError {
     /// `problem` of `file`.
     pub(crate) fn new(file: &Path, problem: impl Into<String>) -> Self {
-        TlsConfigError { file: file.to_owned(), problem: problem.into() }
+        TlsConfigError { file: file.to_owned(), problem: problem.into(), key: String::new() }
+    }
+
+    /// With its key, or the table around its key.
+    pub(crate) fn below(self, name: &str) -> Self {
+        let key = if self.key.is_empty() { name.to_owned() } else { format!("{name}.{}", self.key) };
+        TlsConfigError { key, ..self }
     }
 }
 

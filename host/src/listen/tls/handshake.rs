@@ -4,18 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gatemq_types::{Der, Tls};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, ServerSessionMemoryCache};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::error::{HandshakeError, TlsConfigError, VerifyError};
+use super::server_certificate::ServerCertificates;
 use super::trust::{self, Trust, Verified};
 use super::verifier::{PeerVerifier, Record};
 use crate::config::{ClientAuth, ListenerTls, TlsVersion};
@@ -44,7 +42,7 @@ pub(super) struct ClientTrust {
 }
 
 impl Acceptor {
-    /// Reads certificate, key and CA file. Session storage and ticket keys are its own: a session of another listener,
+    /// Reads certificates, keys and CA file. Session storage and ticket keys are its own: a session of another listener,
     /// or from before a reload, cannot be resumed here.
     ///
     /// # Errors
@@ -60,18 +58,21 @@ impl Acceptor {
             TlsVersion::V1_2 => FROM_TLS12,
             TlsVersion::V1_3 => FROM_TLS13,
         };
-        let load = |file: &PathBuf| Trust::load(std::slice::from_ref(file), &provider).map(Arc::new);
+        let load = |file: &PathBuf| {
+            let trust = Trust::load(std::slice::from_ref(file), &provider);
+            trust.map(Arc::new).map_err(|e| e.below("client_ca_file"))
+        };
         let client = match &tls.client_auth {
             ClientAuth::None => None,
             ClientAuth::Optional { ca_file } => Some(ClientTrust { trust: load(ca_file)?, required: false }),
             ClientAuth::Required { ca_file } => Some(ClientTrust { trust: load(ca_file)?, required: true }),
         };
-        let key = read_key(tls, &provider)?;
+        let certificates = Arc::new(ServerCertificates::load(tls, &provider)?);
         let mut config = ServerConfig::builder_with_details(provider, clock)
             .with_protocol_versions(versions)
             .map_err(|e| TlsConfigError::new(&tls.certificate_file, format!("TLS cannot be set up: {e}")))?
             .with_no_client_auth()
-            .with_cert_resolver(key);
+            .with_cert_resolver(certificates);
         config.alpn_protocols = vec![ALPN.to_vec()];
         if tls.resumption {
             // One is enough: a client that resumes gets the next, and one connection is what an MQTT client has.
@@ -216,26 +217,6 @@ fn cipher_name(suite: rustls::SupportedCipherSuite) -> String {
         Some(rest) => format!("TLS_{rest}"),
         None => name.to_owned(),
     }
-}
-
-/// The listener's certificate and key, checked to belong together.
-fn read_key(tls: &ListenerTls, provider: &CryptoProvider) -> Result<Arc<dyn ResolvesServerCert>, TlsConfigError> {
-    let certificates = trust::read_certificates(&tls.certificate_file)?;
-    let file = &tls.private_key_file;
-    let key = PrivateKeyDer::from_pem_file(file).map_err(|e| match e {
-        rustls_pki_types::pem::Error::NoItemsFound => {
-            TlsConfigError::new(file, "holds no unencrypted private key in PEM form; convert it with `openssl pkey`")
-        }
-        other => TlsConfigError::new(file, format!("cannot be read: {other}")),
-    })?;
-    let key = CertifiedKey::from_der(certificates, key, provider).map_err(|e| match e {
-        rustls::Error::InconsistentKeys(_) => {
-            let certificate = tls.certificate_file.display();
-            TlsConfigError::new(file, format!("is not the key of the first certificate in {certificate}"))
-        }
-        other => TlsConfigError::new(file, format!("cannot be used with its certificate: {other}")),
-    })?;
-    Ok(Arc::new(SingleCertAndKey::from(key)))
 }
 
 /// Ends a connection whose handshake succeeded but whose peer is refused. rustls sends no fatal alert from here on,

@@ -5,12 +5,14 @@
 //! | [`trust`] | the certificate authorities of a listener; verifies a chain and tells path and anchor |
 //! | [`verifier`] | what rustls asks, one instance per connection; keeps the chain as it was sent |
 //! | [`handshake`] | the listener's settings and the handshake itself, full or resumed |
+//! | [`server_certificate`] | what the listener shows, by the host that is asked for |
 //! | [`certificate`] | names out of a verified leaf, for grants |
 //! | [`error`] | what is wrong with the files, what was wrong with a handshake |
 
 pub(crate) mod certificate;
 pub(crate) mod error;
 pub(crate) mod handshake;
+mod server_certificate;
 pub(crate) mod trust;
 pub(crate) mod verifier;
 

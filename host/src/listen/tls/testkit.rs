@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::{ClientAuth, ListenerTls, TlsVersion};
+use crate::config::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion};
 use crate::listen::tls::handshake::Acceptor;
 use crate::listen::tls::{HandshakeError, TlsConfigError};
 use gatemq_types::Tls;
@@ -154,6 +154,7 @@ impl Bench {
                 Wanted::Optional => ClientAuth::Optional { ca_file },
                 Wanted::Required => ClientAuth::Required { ca_file },
             },
+            sni: Default::default(),
             min_version: TlsVersion::V1_2,
             resumption: false,
         };
@@ -164,6 +165,17 @@ impl Bench {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// With a certificate for a further host.
+    pub(crate) fn with_host(&mut self, host: &str) {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec![host.into()]).unwrap().self_signed(&key).unwrap();
+        let files = CertificateFiles {
+            certificate_file: self.write("host.pem", &certificate.pem()),
+            private_key_file: self.write("host.key", &key.serialize_pem()),
+        };
+        self.tls.sni.insert(host.into(), files);
     }
 
     pub(crate) fn acceptor(&self) -> Result<Acceptor, TlsConfigError> {

@@ -278,20 +278,31 @@ async fn plain_bytes_are_refused() {
 /// Guards that unusable files are named, with what to do; the last row is the twin that works.
 #[test]
 fn unusable_files_are_named() {
-    let bench = Bench::new(Wanted::Required);
+    let mut bench = Bench::new(Wanted::Required);
+    bench.with_host("b.example");
     let leaf = bench.pki.leaf("device-1", |_| {});
     let leaf_pem = pem("CERTIFICATE", &leaf.chain[0]);
+    let leaf_key = leaf.key.serialize_pem();
+    let (certificate, key) = ("sni.\"b.example\".certificate_file", "sni.\"b.example\".private_key_file");
     let rows = [
-        ("ca.pem", Some(leaf_pem.as_str()), "not a CA certificate"),
-        ("ca.pem", Some("rubbish"), "holds no certificate in PEM form"),
-        ("ca.pem", Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "cannot be read"),
-        ("ca.pem", None, "cannot be read"),
-        ("server.pem", Some(""), "holds no certificate in PEM form"),
-        ("server.key", Some(""), "no unencrypted private key"),
-        ("server.key", Some(&leaf.key.serialize_pem()), "is not the key of"),
-        ("server.key", None, "cannot be read"),
+        ("ca.pem", Some(leaf_pem.as_str()), "client_ca_file", "not a CA certificate"),
+        ("ca.pem", Some("rubbish"), "client_ca_file", "holds no certificate in PEM form"),
+        (
+            "ca.pem",
+            Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+            "client_ca_file",
+            "cannot be read",
+        ),
+        ("ca.pem", None, "client_ca_file", "cannot be read"),
+        ("server.pem", Some(""), "certificate_file", "holds no certificate in PEM form"),
+        ("server.key", Some(""), "private_key_file", "no unencrypted private key"),
+        ("server.key", Some(&leaf_key), "private_key_file", "is not the key of"),
+        ("server.key", None, "private_key_file", "cannot be read"),
+        ("host.pem", Some(""), certificate, "holds no certificate in PEM form"),
+        ("host.key", Some(&leaf_key), key, "is not the key of"),
+        ("host.key", None, key, "cannot be read"),
     ];
-    for (name, text, part) in rows {
+    for (name, text, key, part) in rows {
         let path = bench.dir.path().join(name);
         let before = std::fs::read_to_string(&path).unwrap();
         match text {
@@ -299,11 +310,17 @@ fn unusable_files_are_named() {
             None => std::fs::remove_file(&path).unwrap(),
         }
         let error = bench.acceptor().err().unwrap_or_else(|| panic!("{name} {text:?} is accepted"));
-        assert_eq!(error.file, path);
+        assert_eq!((&error.file, error.key.as_str()), (&path, key));
         assert!(error.to_string().contains(part), "{error}");
         std::fs::write(&path, before).unwrap();
     }
     bench.acceptor().unwrap();
+
+    let files = bench.tls.sni.remove("b.example").unwrap();
+    bench.tls.sni.insert("c.example".into(), files);
+    let error = bench.acceptor().err().expect("a certificate of another host");
+    assert_eq!(error.key, "sni.\"c.example\".certificate_file");
+    assert!(error.to_string().contains("host.pem: its first certificate is not valid for c.example"), "{error}");
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

@@ -86,9 +86,9 @@ events! {
         /// Whether the peer proved to hold the leaf's key.
         proven: bool,
     }
-    /// TLS handshake, WebSocket upgrade or CONNECT did not arrive in time.
+    /// A proxy's header, TLS handshake, WebSocket upgrade or CONNECT did not arrive in time.
     104 ConnectTimedOut Security Peer {
-        /// `tls`, `upgrade`, or `connect`.
+        /// `proxy`, `tls`, `upgrade`, or `connect`.
         stage: Text,
         /// How long it was waited, in milliseconds.
         connect_ms_max: u64,

@@ -1,0 +1,123 @@
+//! A resumed session is checked with the identity that its client has now, before it sends anything.
+
+use gatemq_mqtt::topic::Filter;
+use gatemq_types::{QoS, ReasonCode};
+
+use crate::session::{Attached, Begun, Spare};
+use crate::tree::{Place, Target, Tree};
+use crate::{Decision, Identity, Question, SubscribeAction};
+
+/// Subscriptions looked at under one hold of the tree's lock.
+const SUBSCRIPTIONS_PER_LOCK: usize = 256;
+
+/// What the check of a session's subscriptions found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rechecked {
+    /// Subscriptions that stay, some perhaps at a lower QoS.
+    pub kept: usize,
+    /// Filters that were taken away, and why.
+    pub revoked: Vec<(String, ReasonCode)>,
+    /// Those that a provider is to be asked about; they stay, and send nothing before the session begins.
+    pub ask: Vec<AskedAgain>,
+}
+
+/// A subscription that a provider is asked about again. With anything but a permit of
+/// [`Identity::answer_subscribe`] it is to be [revoked](revoke).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AskedAgain {
+    /// Its filter.
+    pub filter: String,
+    /// QoS that was granted.
+    pub qos: QoS,
+    /// To be handed back with the answer.
+    pub question: Question,
+}
+
+/// Checks every subscription of a resumed session as if it were made now (section 5). It changes nothing for a session
+/// that another connection has. How many it may have is not looked at: those above a lower bound stay.
+pub fn recheck(identity: &Identity, session: &Attached) -> Rechecked {
+    let mut found = Rechecked::default();
+    if session.is_closed() || session.key() != identity.key() {
+        return found;
+    }
+    let places = session.places();
+    for places in places.chunks(SUBSCRIPTIONS_PER_LOCK) {
+        for (place, filter, target) in subscriptions(session, places) {
+            check(identity, session, place, filter, target, &mut found);
+        }
+    }
+    found
+}
+
+/// What is subscribed at these places.
+fn subscriptions(session: &Attached, places: &[Place]) -> Vec<(Place, String, Target)> {
+    let tree = session.key().tenant().tree.read();
+    let found = |place: &Place| {
+        let target = tree.target(*place, session.session())?;
+        Some((*place, tree.filter(*place), target.clone()))
+    };
+    places.iter().filter_map(found).collect()
+}
+
+fn check(identity: &Identity, session: &Attached, place: Place, filter: String, target: Target, found: &mut Rechecked) {
+    let action = SubscribeAction { filter: Filter::trusted(&filter), qos: target.qos };
+    match identity.may_subscribe(action) {
+        Decision::Permit(permit) => {
+            found.kept += 1;
+            if permit.qos() < target.qos {
+                let tenant = session.key().tenant();
+                let lowered = Target { qos: permit.qos(), ..target };
+                // It is there, so this replaces it.
+                if tenant.tree.write().subscribe(&filter, lowered).is_ok() {
+                    tenant.generations.bump(&filter);
+                }
+            }
+        }
+        Decision::Denied(code) => {
+            revoke_at(session, place, &filter);
+            found.revoked.push((filter, code));
+        }
+        Decision::Ask(question) => found.ask.push(AskedAgain { filter, qos: target.qos, question }),
+    }
+}
+
+/// Takes a subscription away that the session's client may not have any more, and with its begin what waits because of it.
+/// False: there was none.
+pub fn revoke(session: &Attached, filter: &str) -> bool {
+    let place = session.key().tenant().tree.read().find(filter);
+    !session.is_closed() && place.is_some_and(|place| revoke_at(session, place, filter))
+}
+
+fn revoke_at(session: &Attached, place: Place, filter: &str) -> bool {
+    let tenant = session.key().tenant();
+    let mut tree = tenant.tree.write();
+    let had = session.revoke(place, filter);
+    if had {
+        tree.unsubscribe(place, session.session());
+        tenant.generations.bump(filter);
+    }
+    had
+}
+
+/// A resumed session begins to send: what was in flight again, in order, then what waits. What came only by subscriptions
+/// that were revoked is dropped. Take afterwards, when the CONNACK is written.
+pub fn begin(session: &Attached, now_ms: u64, spare: &mut Spare) -> Begun {
+    let revoked = session.take_revoked();
+    if revoked.is_empty() {
+        return session.begin(now_ms, spare, &mut |_| true);
+    }
+    let tree_of = |filters: &mut dyn Iterator<Item = String>| {
+        let mut tree = Tree::default();
+        for filter in filters {
+            let (session, qos) = (session.session().clone(), QoS::AtMostOnce);
+            // A filter that was in one tree fits into a smaller one.
+            let _ = tree.subscribe(&filter, Target { session, qos, no_local: false, retain_as_published: false });
+        }
+        tree
+    };
+    let places = session.places();
+    let kept = places.chunks(SUBSCRIPTIONS_PER_LOCK).flat_map(|places| subscriptions(session, places));
+    let kept = tree_of(&mut kept.map(|(_, filter, _)| filter));
+    let revoked = tree_of(&mut revoked.into_iter());
+    session.begin(now_ms, spare, &mut |topic| kept.matches(topic) || !revoked.matches(topic))
+}

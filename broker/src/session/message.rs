@@ -1,0 +1,179 @@
+//! A message as everyone shares it who cannot have its bytes at once: no version, no packet identifier.
+
+use std::str;
+use std::sync::Arc;
+
+use gatemq_mqtt::codec::properties::{Properties, Property};
+use gatemq_mqtt::{Publish, write};
+use gatemq_types::Protocol;
+
+/// Neutral, so that a session may come back with another version than the one it left with. Made once for all that
+/// wait for it.
+pub(crate) struct Message {
+    /// Topic name, properties without their length, payload.
+    bytes: Box<[u8]>,
+    topic_bytes: u16,
+    properties_bytes: u32,
+    /// Where in the properties the four bytes of the Message Expiry Interval are; 0: it has none.
+    expiry_at: u32,
+    expires_ms: u64,
+}
+
+impl Message {
+    /// Of a PUBLISH that came now. Its Topic Alias and Will Delay Interval stay behind (MQTT-3.3.2-7).
+    pub(crate) fn new(topic: &str, properties: Properties<'_>, payload: &[u8], now_ms: u64) -> Self {
+        let topic = &topic.as_bytes()[..topic.len().min(usize::from(u16::MAX))];
+        let mut bytes = Vec::with_capacity(topic.len() + properties.as_bytes().len() + payload.len());
+        bytes.extend_from_slice(topic);
+        let (mut expiry_at, mut expires_ms) = (0, u64::MAX);
+        for property in properties {
+            match property {
+                Property::TopicAlias(_) | Property::WillDelay(_) => continue,
+                Property::MessageExpiry(seconds) => {
+                    // Behind its identifier.
+                    expiry_at = (bytes.len() - topic.len() + 1) as u32;
+                    expires_ms = now_ms.saturating_add(u64::from(seconds) * 1000);
+                }
+                _ => {}
+            }
+            property.write(&mut bytes);
+        }
+        let properties_bytes = (bytes.len() - topic.len()) as u32;
+        bytes.extend_from_slice(payload);
+        Message { bytes: bytes.into(), topic_bytes: topic.len() as u16, properties_bytes, expiry_at, expires_ms }
+    }
+
+    /// Bytes of topic, properties and payload.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// When its time is over, in milliseconds since 1970; `u64::MAX`: never.
+    pub(crate) fn expires_ms(&self) -> u64 {
+        self.expires_ms
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        let topic = self.bytes.get(..usize::from(self.topic_bytes)).unwrap_or_default();
+        str::from_utf8(topic).unwrap_or_default()
+    }
+
+    fn properties(&self) -> &[u8] {
+        let from = usize::from(self.topic_bytes);
+        self.bytes.get(from..from + self.properties_bytes as usize).unwrap_or_default()
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.bytes.get(usize::from(self.topic_bytes) + self.properties_bytes as usize..).unwrap_or_default()
+    }
+
+    /// Bytes of the PUBLISH that [`Self::write`] appends.
+    pub(super) fn packet_bytes(&self, five: bool, first: u8) -> usize {
+        let has_id = usize::from(first & 0b0110 != 0);
+        let properties = self.properties_bytes as usize;
+        let dropped = if five { 0 } else { properties };
+        let length = if five { write::varint_len(properties) } else { 0 };
+        let body = 2 + 2 * has_id + length + self.len() - dropped;
+        1 + write::varint_len(body) + body
+    }
+
+    /// Whether MQTT has a packet of this size, and the client takes it (MQTT-3.1.2-24).
+    pub(super) fn fits(&self, packet_bytes: usize, packet_bytes_max: u32) -> bool {
+        packet_bytes <= 5 + write::VARINT_MAX as usize
+            && (packet_bytes_max == 0 || packet_bytes <= packet_bytes_max as usize)
+    }
+
+    /// Appends its PUBLISH with the time that remains (MQTT-3.3.2-6). Returns the index of the packet identifier.
+    pub(super) fn write(&self, out: &mut Vec<u8>, five: bool, first: u8, now_ms: u64) -> usize {
+        let protocol = if five { Protocol::V5 } else { Protocol::V311 };
+        let properties = self.properties();
+        let packet_id_at = write::publish(out, protocol, first, self.topic(), properties, self.payload());
+        if five && self.expiry_at != 0 {
+            let has_id = usize::from(first & 0b0110 != 0);
+            let at = packet_id_at + 2 * has_id + write::varint_len(properties.len()) + self.expiry_at as usize;
+            // Rounded up: what has not expired has a second left.
+            let remains_s = self.expires_ms.saturating_sub(now_ms).div_ceil(1000);
+            if let Some(place) = out.get_mut(at..at + 4) {
+                place.copy_from_slice(&u32::try_from(remains_s).unwrap_or(u32::MAX).to_be_bytes());
+            }
+        }
+        packet_id_at
+    }
+}
+
+/// A message ready to be copied to receivers of one version: only the first byte and the packet identifier differ.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoded<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Meaningless at QoS 0.
+    pub(crate) packet_id_at: usize,
+    /// Whether it is for MQTT 5.
+    pub(crate) five: bool,
+}
+
+/// What a message is made of for those who must keep it; made when the first one must.
+pub(crate) struct Source<'a> {
+    topic: &'a str,
+    message: &'a Publish<'a>,
+    now_ms: u64,
+    made: Option<Arc<Message>>,
+}
+
+impl<'a> Source<'a> {
+    /// `topic` is the one that was permitted.
+    #[inline]
+    pub(crate) fn new(topic: &'a str, message: &'a Publish<'a>, now_ms: u64) -> Self {
+        Source { topic, message, now_ms, made: None }
+    }
+
+    /// An upper bound of its [`Message::len`].
+    pub(super) fn len(&self) -> usize {
+        self.topic.len() + self.message.properties.as_bytes().len() + self.message.payload.len()
+    }
+
+    #[cold]
+    pub(crate) fn message(&mut self) -> Arc<Message> {
+        let Publish { properties, payload, .. } = *self.message;
+        let make = || Arc::new(Message::new(self.topic, properties, payload, self.now_ms));
+        self.made.get_or_insert_with(make).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(message: &Message, five: bool, first: u8, now_ms: u64) -> Vec<u8> {
+        let mut out = vec![0xEE];
+        let at = message.write(&mut out, five, first, now_ms);
+        assert_eq!(out.len() - 1, message.packet_bytes(five, first), "as announced");
+        assert!(first & 6 == 0 || out[at..at + 2] == [0, 0]);
+        out.split_off(1)
+    }
+
+    /// Guards MQTT-3.3.2-6, -7 and -18: what comes out is what went in, in every version, without the alias, and with the
+    /// time that remains.
+    #[test]
+    fn comes_out_as_it_went_in() {
+        let user = [38, 0, 1, b'k', 0, 1, b'v'];
+        let sent = [&[35, 0, 7][..], &user, &[2, 0, 0, 0, 10], &[1, 1]].concat();
+        let message = Message::new("a/b", Properties::trusted(&sent), b"pay", 1_000);
+        assert_eq!((message.topic(), message.expires_ms()), ("a/b", 11_000));
+        for first in [0x30, 0x31, 0x32, 0x3C] {
+            for (now_ms, remains) in [(1_000, 10), (1_001, 10), (10_999, 1), (20_000, 0)] {
+                let kept = [&user[..], &[2, 0, 0, 0, remains], &[1, 1]].concat();
+                let mut want = Vec::new();
+                write::publish(&mut want, Protocol::V5, first, "a/b", &kept, b"pay");
+                assert_eq!(written(&message, true, first, now_ms), want);
+            }
+            let mut want = Vec::new();
+            write::publish(&mut want, Protocol::V311, first, "a/b", &[], b"pay");
+            assert_eq!(written(&message, false, first, 0), want);
+        }
+        let long = Message::new(&"t".repeat(300), Properties::trusted(&user.repeat(50)), &[7; 20_000], 0);
+        assert_eq!(
+            (written(&long, true, 0x30, 0).len(), long.expires_ms()),
+            (1 + 3 + 2 + 300 + 2 + 350 + 20_000, u64::MAX)
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! A connection gets its session.
+
+use std::sync::Arc;
+
+use gatemq_types::Protocol;
+
+use super::{Entry, Sessions};
+use crate::session::{self, Attached, Home, SessionLimits};
+use crate::will::{LeftWill, Will};
+use crate::{SessionKey, router};
+
+/// What a client that was let in brings.
+#[derive(Debug)]
+pub struct Opening<'a> {
+    /// Whose session it is.
+    pub key: &'a Arc<SessionKey>,
+    /// Version.
+    pub protocol: Protocol,
+    /// Bounds of the session.
+    pub limits: SessionLimits,
+    /// Who writes for it.
+    pub home: Home,
+    /// Clean Start, or Clean Session of MQTT 3: nothing is resumed (MQTT-3.1.2-4).
+    pub clean_start: bool,
+    /// Session Expiry Interval in seconds, already lowered to what is allowed; `u32::MAX` is never, 0 ends the session with
+    /// its connection. Of MQTT 3: 0 with Clean Session, else as long as allowed.
+    pub expiry_s: u32,
+    /// Its will, which [`Identity::may_leave_will`](crate::Identity::may_leave_will) permitted.
+    pub will: Option<Will>,
+}
+
+/// What it gets.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its session.
+    pub session: Attached,
+    /// Session Present. A resumed session sends nothing before it is checked and begun: [`router::recheck`], then
+    /// [`router::begin`].
+    pub resumed: bool,
+    /// Whose connection is to be closed with [`TakenOver`](gatemq_types::CloseReason::TakenOver) (MQTT-3.1.4-3). It can do
+    /// nothing to the session any more.
+    pub taken_over: Option<Home>,
+    /// An earlier session of the same key ended.
+    pub ended: bool,
+    /// A will that is to be published now: of the connection that was taken over, or of the session that ended.
+    pub will: Option<LeftWill>,
+}
+
+impl Sessions {
+    /// Gives a client its session. The one before is resumed if it was to outlive its connection and has not expired, and
+    /// Clean Start is not set; else, if there is one, it ends: when this returns it gets no more bytes and has no
+    /// subscriptions.
+    #[must_use]
+    pub fn open(&self, opening: Opening<'_>, now_ms: u64) -> Opened {
+        let Opening { key, protocol, limits, home, clean_start, expiry_s, will } = opening;
+        let hash = self.hash(key);
+        let opening = session::Opening { protocol, limits, home, expiry_s, will };
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let Some(entry) = inner.table.find_mut(hash, |known| known.is_of(key)) else {
+            let session = Attached::new(key.clone(), opening);
+            let entry = Entry { session: session.session().clone(), away: None };
+            inner.table.insert_unique(hash, entry, |known| self.hash(known.session.key()));
+            return Opened { session, resumed: false, taken_over: None, ended: false, will: None };
+        };
+        let away = entry.away.take();
+        let expired = away.is_some_and(|away| away.expires.0 <= now_ms);
+        let resumed = !clean_start && !expired && entry.session.is_persistent();
+        let before = entry.session.clone();
+        if !resumed {
+            let session = Attached::new(key.clone(), opening);
+            entry.session = session.session().clone();
+            if let Some(away) = away {
+                inner.forget(away);
+            }
+            let will = before.take_will().map(|will| LeftWill { will, session: before.clone() });
+            drop(guard);
+            // Without the registry's lock: ending many subscriptions takes its time.
+            let taken_over = router::close(&before);
+            return Opened { session, resumed: false, taken_over, ended: true, will };
+        }
+        if let Some(away) = away {
+            inner.forget(away);
+        }
+        let (session, taken_over, will) = before.attach(opening);
+        // A delayed will is not published when its client is back in time (MQTT-3.1.3-9); one without delay is still here
+        // only if its connection is closed just now.
+        let will = will.filter(|will| will.delay_s() == 0);
+        let will = will.map(|will| LeftWill { will, session: before });
+        Opened { session, resumed: true, taken_over, ended: false, will }
+    }
+}

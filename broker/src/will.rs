@@ -1,0 +1,86 @@
+//! Wills: left with a CONNECT, published when the connection ends without goodbye (3.1.2.5).
+
+use std::fmt;
+use std::sync::Arc;
+
+use gatemq_mqtt::packet::connect;
+use gatemq_mqtt::{Properties, Publish, write};
+use gatemq_types::{Protocol, QoS, ReasonCode};
+
+use crate::permit::{PublishAction, PublishPermit};
+use crate::{Identity, Session};
+
+/// A will that a client may leave, as [`Identity::may_leave_will`] said. Kept by its session.
+pub struct Will {
+    /// Who left it: whether it may is asked again when it is published.
+    identity: Identity,
+    /// A provider had been asked, and allowed it.
+    asked: bool,
+    message: connect::Will,
+}
+
+impl fmt::Debug for Will {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Will({:?}, {:?})", self.identity.key(), self.message.topic)
+    }
+}
+
+impl Will {
+    pub(crate) fn new(identity: Identity, message: &connect::Will, asked: bool) -> Self {
+        Will { identity, asked, message: message.clone() }
+    }
+
+    /// Topic name.
+    pub fn topic(&self) -> &str {
+        &self.message.topic
+    }
+
+    /// Will Delay Interval in seconds.
+    pub fn delay_s(&self) -> u32 {
+        self.message.delay_s
+    }
+
+    /// From now on the identity is another one, and no provider has allowed it for that one.
+    pub(crate) fn replace_identity(&mut self, identity: &Identity) {
+        (self.identity, self.asked) = (identity.again(), false);
+    }
+
+    /// Leave to publish it now.
+    ///
+    /// # Errors
+    /// It may not be published any more.
+    pub(crate) fn permit(&self) -> Result<PublishPermit<'_>, ReasonCode> {
+        let connect::Will { topic, qos, retain, payload, .. } = &self.message;
+        let payload_bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let action = PublishAction { topic, qos: *qos, retain: *retain, payload_bytes };
+        self.identity.may_publish_will(action, self.asked)
+    }
+
+    /// The PUBLISH that it is, in the layout of MQTT 5; `frame` is scratch.
+    pub(crate) fn publish<'a>(&'a self, frame: &'a mut Vec<u8>) -> Publish<'a> {
+        let connect::Will { topic, qos, retain, properties, payload, .. } = &self.message;
+        let first = gatemq_mqtt::kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(*retain);
+        let packet_id_at = write::publish(frame, Protocol::V5, first, topic, properties, payload);
+        Publish {
+            qos: *qos,
+            retain: *retain,
+            dup: false,
+            topic,
+            packet_id: u16::from(*qos != QoS::AtMostOnce),
+            topic_alias: 0,
+            properties: Properties::trusted(properties),
+            payload,
+            frame,
+            packet_id_at,
+        }
+    }
+}
+
+/// A will that is to be published, with [`router::publish_will`](crate::router::publish_will).
+#[derive(Debug)]
+pub struct LeftWill {
+    /// The will.
+    pub will: Box<Will>,
+    /// Whose it is.
+    pub session: Arc<Session>,
+}
