@@ -182,9 +182,10 @@ fn a_proxy_that_says_nothing_is_closed() {
 fn limits_behind_a_proxy_are_the_clients() {
     let mut broker = start("address_connections_max = 1\n[listeners.plain.proxy]\nnetworks = [\"127.0.0.0/8\"]");
     let header = |n: u8| format!("PROXY TCP4 192.0.2.{n} 10.0.0.1 4711 8883\r\n").into_bytes();
+    let _local = admitted(&broker, ONE, LOCAL, "local").expect("the proxy itself");
     let first = admitted(&broker, ONE, &header(1), "first").unwrap();
     let _second = admitted(&broker, ONE, &header(2), "second").expect("another client of the same proxy");
-    let _local = admitted(&broker, ONE, LOCAL, "local").expect("the proxy itself");
+    let _local_too = admitted(&broker, ONE, LOCAL, "local-too").expect("the proxy itself, again");
     assert!(admitted(&broker, OTHER, &header(1), "again").is_none(), "the same client by another proxy");
     assert_eq!(refusal(&mut broker, "address_connections_max")["remote"], "192.0.2.1:4711");
     first.disconnect();
