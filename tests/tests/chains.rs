@@ -4,8 +4,9 @@ use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Tls, Version};
 use gatemq_tests::pki::Pki;
 
-/// A broker with TLS listeners, each with this `chain` of its own, under this common one (`[]`: none), and two providers: `fleet`
-/// (auth-certificate, tenant `acme`) knows clients with a certificate of `pki`; `faults` (tenant `test`) knows everybody.
+/// A broker with TLS listeners, each with this `chain` of its own, under this common one (`[]`: none), and two
+/// providers: `fleet` (auth-certificate, tenant `acme`) knows clients with a certificate of `pki`; `faults` (tenant
+/// `test`) knows everybody.
 fn setup(pki: &Pki, common: &[&str], listeners: &[(&str, &[&str])]) -> Setup {
     let mut setup = Setup::new().fleet(pki).faults("").tape();
     if !common.is_empty() {
@@ -24,8 +25,8 @@ fn code(broker: &Broker, listener: &str, tls: &Tls, version: Version, client_id:
     Client::try_admitted(broker.address(listener), tls, version, client_id).err().unwrap_or(0)
 }
 
-/// Two listeners, two providers: who is unknown on one is admitted on the other, each listener asks its own chain, and a
-/// listener without one asks the common one. Everybody saying Next is 0x87, or 5.
+/// Two listeners, two providers: who is unknown on one is admitted on the other, each listener asks its own chain, and
+/// a listener without one asks the common one. Everybody saying Next is 0x87, or 5.
 #[test]
 fn each_listener_asks_its_own_chain() {
     let pki = Pki::new("Acme");
@@ -72,7 +73,8 @@ fn promise_1_a_denial_or_failure_ends_the_walk() {
     }
 }
 
-/// Orders that leave open who guards a listener keep the broker from starting, with a line that names the key or the listener.
+/// Orders that leave open who guards a listener keep the broker from starting, with a line that names the key or the
+/// listener.
 #[test]
 fn promise_1_orders_that_leave_a_listener_open_are_refused() {
     let pki = Pki::new("Acme");

@@ -6,8 +6,8 @@ use std::process::Command;
 use gatemq_tests::artifacts::Artifacts;
 use gatemq_tests::broker::Setup;
 
-/// `check` and `run` tell every problem at once, with exit code 78, and start nothing: no data, no ready file, no listener, no
-/// plugin. The twin, without the mistakes, is good.
+/// `check` and `run` tell every problem at once, with exit code 78, and start nothing: no data, no ready file, no
+/// listener, no plugin. The twin, without the mistakes, is good.
 #[test]
 fn all_problems_are_told_at_once_and_nothing_starts() {
     // Free, and bound by nobody unless a wrong configuration opens a listener there.
@@ -51,8 +51,8 @@ fn all_problems_are_told_at_once_and_nothing_starts() {
     assert_eq!(twin.code, Some(0), "{}", twin.log);
 }
 
-/// `config show` prints a configuration that `check` finds good and that shows the same again, with origins or without; of a wrong
-/// one it prints the problems, with exit code 78.
+/// `config show` prints a configuration that `check` finds good and that shows the same again, with origins or without;
+/// of a wrong one it prints the problems, with exit code 78.
 #[test]
 fn what_is_in_effect_can_be_seen() {
     let directory = tempfile::tempdir().unwrap();

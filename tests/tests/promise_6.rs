@@ -1,5 +1,5 @@
-//! Promise 6: slow is not dead, and one is not all. A client that does not read, does not acknowledge, or sends a byte at a time costs
-//! itself: the broker's memory stays bounded, and the others are served as before.
+//! Promise 6: slow is not dead, and one is not all. A client that does not read, does not acknowledge, or sends a byte
+//! at a time costs itself: the broker's memory stays bounded, and the others are served as before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,14 +9,15 @@ use gatemq_tests::client::{Client, Tls, Version, connect, text};
 use gatemq_tests::pki::Pki;
 use gatemq_tests::{Kind, PATIENCE};
 
-/// The longest that a message may take from a client to itself meanwhile: far more than it needs, far less than anybody waits for.
+/// The longest that a message may take from a client to itself meanwhile: far more than it needs, far less than anybody
+/// waits for.
 const ROUND_TRIP: Duration = Duration::from_secs(2);
 /// `limits.queue_bytes_max` of these tests.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// `limits.inflight_max` of these tests.
 const INFLIGHT_MAX: usize = 10;
-/// Memory that the broker may take in addition, for whatever the tests do: a queue for each slow client, buffers of connections,
-/// and what an allocator keeps. What it must not keep is several times as much.
+/// Memory that the broker may take in addition, for whatever the tests do: a queue for each slow client, buffers of
+/// connections, and what an allocator keeps. What it must not keep is several times as much.
 const MEMORY_BYTES_MAX: u64 = 32 << 20;
 
 struct Slow {
@@ -48,8 +49,8 @@ impl Slow {
         self.broker.admitted(kind, &self.tls, Version::V5, client_id)
     }
 
-    /// Runs `harm` while a client on every kind of listener sends messages to itself; none of them may take long, and the broker
-    /// may not grow.
+    /// Runs `harm` while a client on every kind of listener sends messages to itself; none of them may take long, and
+    /// the broker may not grow.
     fn harms_nobody(&self, harm: impl FnOnce()) {
         let before = self.broker.memory_bytes();
         let over = AtomicBool::new(false);
@@ -95,8 +96,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// On every kind of listener a subscriber never reads while 96 MiB are published to all of them: beyond its queue they are dropped, counted
-/// and told; the publisher is not held up.
+/// On every kind of listener a subscriber never reads while 96 MiB are published to all of them: beyond its queue they
+/// are dropped, counted and told; the publisher is not held up.
 #[test]
 fn promise_6_who_never_reads_harms_nobody() {
     let mut slow = Slow::start();
@@ -131,8 +132,8 @@ fn promise_6_who_never_reads_harms_nobody() {
     }
 }
 
-/// On every kind of listener a subscriber never acknowledges: no more than the window is on its way to it, the rest waits up to its
-/// queue's limit, and the publisher has its acknowledgements.
+/// On every kind of listener a subscriber never acknowledges: no more than the window is on its way to it, the rest
+/// waits up to its queue's limit, and the publisher has its acknowledgements.
 #[test]
 fn promise_6_who_never_acknowledges_harms_nobody() {
     let slow = Slow::start();
@@ -161,9 +162,9 @@ fn promise_6_who_never_acknowledges_harms_nobody() {
     }
 }
 
-/// On every kind of listener, many announce as much as they may and then send a byte at a time, some before they are admitted and
-/// some after: nothing is kept for what was merely announced. Who is admitted ends when its keep alive goes by without a whole packet
-/// (MQTT-3.1.2-22), however many bytes come.
+/// On every kind of listener, many announce as much as they may and then send a byte at a time, some before they are
+/// admitted and some after: nothing is kept for what was merely announced. Who is admitted ends when its keep alive
+/// goes by without a whole packet (MQTT-3.1.2-22), however many bytes come.
 #[test]
 fn promise_6_who_sends_a_byte_at_a_time_harms_nobody() {
     const EACH: usize = 50;

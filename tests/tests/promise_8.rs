@@ -18,8 +18,8 @@ fn nothing_comes(clients: &mut [Client]) {
     }
 }
 
-/// Two tenants, each with a listener of every kind of its own: one client id and one topic in both, on every kind. Who is in one
-/// tenant meets everybody in it, on whatever listener, and nobody of the other.
+/// Two tenants, each with a listener of every kind of its own: one client id and one topic in both, on every kind. Who
+/// is in one tenant meets everybody in it, on whatever listener, and nobody of the other.
 #[test]
 fn promise_8_tenants_do_not_meet_on_any_kind_of_listener() {
     let pki = Pki::new("Acme");

@@ -63,8 +63,8 @@ fn end_of(client: &mut Client, what: &str) {
     }
 }
 
-/// Another path, another subprotocol or none, another origin, and what is no request at all: refused with its status, before any
-/// MQTT, and each is an event.
+/// Another path, another subprotocol or none, another origin, and what is no request at all: refused with its status,
+/// before any MQTT, and each is an event.
 #[test]
 fn upgrades_that_are_not_offered_are_refused() {
     at_once(&KINDS, |&kind| {
@@ -98,8 +98,8 @@ fn upgrades_that_are_not_offered_are_refused() {
     });
 }
 
-/// Frames that MQTT or WebSocket forbids, or that are more than anybody needs, end the connection before CONNECT and after it; each
-/// is an event that names the clause. The twins do almost the same.
+/// Frames that MQTT or WebSocket forbids, or that are more than anybody needs, end the connection before CONNECT and
+/// after it; each is an event that names the clause. The twins do almost the same.
 #[test]
 fn frames_that_are_forbidden_are_closed() {
     at_once(&KINDS, |&kind| {

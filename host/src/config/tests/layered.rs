@@ -66,8 +66,8 @@ const LAYERED: &[Row] = &[
     (SECURE, Set("listeners.a.tls.min_version=1.0"), "listeners.a.tls.min_version", None, "none of: 1.2, 1.3"),
 ];
 
-/// Guards that every layer is checked like the base file: each row makes one mistake in one layer, and there is one problem,
-/// that names key, file and line; what no file says has neither.
+/// Guards that every layer is checked like the base file: each row makes one mistake in one layer, and there is one
+/// problem, that names key, file and line; what no file says has neither.
 #[test]
 fn a_problem_of_any_layer_names_its_place() {
     for (base, layer, key, line, part) in LAYERED {

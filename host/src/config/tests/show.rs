@@ -76,8 +76,8 @@ fn every_line_has_its_origin() {
     }
 }
 
-/// A secret never appears in `config show`, however deep it is and whichever layer it is from; what only names a place does,
-/// and so do the values beside it. Names of plugins are no names of secrets.
+/// A secret never appears in `config show`, however deep it is and whichever layer it is from; what only names a place
+/// does, and so do the values beside it. Names of plugins are no names of secrets.
 #[test]
 fn secrets_are_not_shown() {
     let dir = Dir::new(&format!(
