@@ -99,7 +99,7 @@ impl Faulty {
 
     /// The broker stops well, and half of the next clients were served within a second.
     fn stops(self) {
-        let Faulty { mut broker, waits, .. } = self;
+        let Faulty { broker, waits, .. } = self;
         assert_eq!(broker.stop().code, Some(0));
         let mut waits = waits.take();
         waits.sort();
