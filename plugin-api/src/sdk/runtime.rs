@@ -327,7 +327,8 @@ mod tests {
         drop(releases);
         // The watch looks while calls are under way.
         while !runtime.lock().abandoned.is_empty() {
-            runtime.call(|| Box::new(|| Box::pin(std::future::ready(())))).unwrap();
+            // Full, on a slow machine, is as good: calls are under way.
+            let _ = runtime.call(|| Box::new(|| Box::pin(std::future::ready(()))));
             std::thread::yield_now();
         }
         ask.try_send(()).unwrap();
