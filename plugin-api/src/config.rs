@@ -95,9 +95,47 @@ impl GrantConfig {
     }
 }
 
+/// Whether `pattern` matches the whole of `text`: `*` stands for any text, all else for itself.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards that a pattern matches the whole text: `sensor-*` must not match `x-sensor-1`.
+    #[test]
+    fn globs_match_whole_texts() {
+        for (pattern, text, yes) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "ab", true),
+            ("a*", "ba", false),
+            ("*a", "ba", true),
+            ("a*a", "a", false),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(glob(pattern, text), yes, "{pattern} {text}");
+        }
+    }
 
     /// Guards that a grant with two effects, or none, is an error and never a guess.
     #[test]

@@ -1,5 +1,6 @@
 //! What the users file says, checked: users, their groups' rules, and who a client without user name is.
 
+use gatemq_plugin_api::config::glob;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,24 +121,6 @@ impl Users {
         let named = named.map(|(name, user)| (user.tenant.clone(), name.clone()));
         named.chain(anonymous.map(|a| (a.tenant.clone(), a.user.clone()))).collect()
     }
-}
-
-/// `*` stands for any text; all else for itself.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    true
 }
 
 #[cfg(test)]
