@@ -19,6 +19,7 @@
 //! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
 
 pub mod cache;
+pub mod changes;
 pub mod grants;
 pub mod identity;
 pub mod permit;

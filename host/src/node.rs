@@ -5,6 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use gatemq_broker::{GrantTable, Hasher, Home, RetainedLimits, Sessions, Tenants};
 
+use gatemq_store::{Store, StoreError};
+use gatemq_types::event::Fact;
+use tokio::sync::Notify;
+
 use crate::config::Limits;
 use crate::events::Events;
 use crate::worker::inbox::{Inbox, Mail};
@@ -22,6 +26,10 @@ pub(crate) struct Node {
     pub(crate) tenants: Tenants,
     /// Who is there.
     pub(crate) sessions: Sessions,
+    /// What survives a restart; `None`: nothing does.
+    pub(crate) store: Option<Box<dyn Store>>,
+    /// Says that the store has failed: nothing is acknowledged any more, and the node is to end.
+    pub(crate) failed: Notify,
     /// Compiled rule lists.
     pub(crate) grants: GrantTable,
     /// The node's hasher.
@@ -35,12 +43,14 @@ pub(crate) struct Node {
 
 impl Node {
     /// With that many workers.
-    pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>) -> Arc<Self> {
+    pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>, store: Option<Box<dyn Store>>) -> Arc<Self> {
         let retained =
             RetainedLimits { messages_max: limits.retained_messages_max, bytes_max: limits.retained_bytes_max };
         Arc::new(Node {
             tenants: Tenants::with_retained(TENANTS_MAX, retained),
             sessions: Sessions::new(limits.sessions_detached_max as usize),
+            store,
+            failed: Notify::new(),
             limits,
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
@@ -49,6 +59,12 @@ impl Node {
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             connections: AtomicU64::new(0),
         })
+    }
+
+    /// The store has failed: whoever waits for it is never answered.
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        self.events.emit(None, Fact::StoreFailed { error: error.to_string().into() });
+        self.failed.notify_one();
     }
 
     /// How many workers there are.

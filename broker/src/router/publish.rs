@@ -3,6 +3,7 @@
 use gatemq_mqtt::{Publish, kind, write};
 use gatemq_types::{Protocol, QoS, ReasonCode};
 
+use crate::changes::{Change, Changes};
 use crate::retained::{Kept, Retention};
 use crate::session::{Attached, Delivered, Encoded, Home, Session, Source, Spare};
 use crate::will::LeftWill;
@@ -23,6 +24,8 @@ pub struct Out {
     /// Messages that were to be retained and were refused.
     pub retained_refused: u64,
     /// MQTT 3 or 5, each without and with packet identifier.
+    /// What must survive a restart.
+    pub changes: Changes,
     layouts: [Layout; 4],
     properties: Vec<u8>,
 }
@@ -37,6 +40,7 @@ impl Out {
             delivered: 0,
             dropped: 0,
             retained_refused: 0,
+            changes: Changes::default(),
             layouts: Default::default(),
             properties: Vec::new(),
         }

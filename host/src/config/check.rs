@@ -53,10 +53,11 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     // All of them first: a problem in one must not hide those of the next.
     let (node, log, listeners) = (node(values), log(values), listeners(values));
     let (auth, plugin_host) = (auth(values), plugin_host(values));
-    let (plugins, limits) = (plugins(values), limits(values));
+    let (plugins, limits, store) = (plugins(values), limits(values), store(values));
     Some(Config {
         node: node?,
         log: log?,
+        store: store?,
         listeners: listeners?,
         auth,
         plugin_host: plugin_host?,
@@ -96,6 +97,18 @@ fn log(values: &mut Values<'_>) -> Option<Log> {
     let (level, format) = (values.text(&["log", "level"]), values.text(&["log", "format"]));
     let format = if format? == "json" { LogFormat::Json } else { LogFormat::Text };
     Some(Log { level: level?, format })
+}
+
+fn store(values: &mut Values<'_>) -> Option<Store> {
+    let (kind, sync) = (values.text(&["store", "kind"]), values.text(&["store", "sync"]));
+    let interval_ms = values.number(&["store", "sync_interval_ms"]);
+    let kind = if kind? == "memory" { StoreKind::Memory } else { StoreKind::Embedded };
+    let sync = match &*sync? {
+        "interval" => SyncMode::IntervalMs(interval_ms?),
+        "never" => SyncMode::Never,
+        _ => SyncMode::Always,
+    };
+    Some(Store { kind, sync })
 }
 
 fn listeners(values: &mut Values<'_>) -> Option<BTreeMap<String, Listener>> {

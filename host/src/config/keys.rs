@@ -75,6 +75,24 @@ pub(crate) const KEYS: &[Key] = &[
         r#""text""#,
         "text for people, json (one object a line) for programs.",
     ),
+    key(
+        "store.kind",
+        Kind::Choice(&["embedded", "memory"]),
+        r#""embedded""#,
+        "embedded keeps sessions and retained messages in data_dir, so that nothing acknowledged is lost; memory loses them at a stop.",
+    ),
+    key(
+        "store.sync",
+        Kind::Choice(&["always", "interval", "never"]),
+        r#""always""#,
+        "When what is acknowledged is on the disk: always before; interval at most sync_interval_ms later; never when the system does it.",
+    ),
+    key(
+        "store.sync_interval_ms",
+        Kind::Number(1, 60_000),
+        "100",
+        "Milliseconds of acknowledged messages that a power cut may take with sync = \"interval\".",
+    ),
     open(
         "listeners.*.kind",
         Kind::Choice(&["mqtt", "mqtts", "ws", "wss"]),

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use gatemq_store::SyncMode;
+
 use crate::listen::Network;
 use crate::listen::ws::WebSocketSettings;
 
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) node: Node,
     /// `[log]`
     pub(crate) log: Log,
+    /// `[store]`
+    pub(crate) store: Store,
     /// `[listeners.NAME]`: at least one, no two on one address.
     pub(crate) listeners: BTreeMap<String, Listener>,
     /// `[auth]`
@@ -93,6 +97,24 @@ pub(crate) enum LogFormat {
     Text,
     /// An object a line.
     Json,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Store {
+    /// Where what outlives a connection is kept.
+    pub(crate) kind: StoreKind,
+    /// When it is on the disk.
+    pub(crate) sync: SyncMode,
+}
+
+/// Where sessions and retained messages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// In `data_dir`.
+    Embedded,
+    /// In memory: they live as long as the node runs.
+    Memory,
 }
 
 /// `[listeners.NAME]`

@@ -149,6 +149,7 @@ pub(super) fn bind(
         packets_received: 1,
         messages_published: 0,
         dropped_told: 0,
+        held: None,
     };
     Ok((client, greeting))
 }

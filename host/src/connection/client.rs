@@ -13,6 +13,7 @@ use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
 use super::Ending;
 use super::ask::Asking;
+use super::held::Held;
 use super::rate::Rate;
 use crate::node::Node;
 use crate::worker::hot::Hot;
@@ -52,6 +53,8 @@ pub(crate) struct Client {
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
     pub(super) dropped_told: u64,
+    /// Acknowledgements that wait for the store.
+    pub(super) held: Option<Box<Held>>,
 }
 
 /// What a packet leads to.
@@ -119,8 +122,11 @@ impl Client {
     pub(super) fn settle(&mut self, lane: &mut Lane) {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
-            self.session.settle(&hot.acks, lane.now_ms, &mut hot.reply, &mut hot.out.spare);
+            let mut answers = Vec::new();
+            self.session.settle(&hot.acks, lane.now_ms, &mut answers, &mut hot.out);
             hot.acks.clear();
+            // PUBREL and PUBCOMP too say that something is kept.
+            self.acknowledge(hot, 0, |out| out.extend_from_slice(&answers));
         }
     }
 

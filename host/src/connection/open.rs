@@ -11,7 +11,7 @@ use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{ActionKind, Connect, ReasonCode};
 
 use super::admit::Stranger;
-use super::authenticate::NotAdmitted;
+use super::authenticate::{NotAdmitted, answer};
 use super::bind::Greeting;
 use super::client::Client;
 use super::leave::leave;
@@ -79,7 +79,10 @@ pub(super) async fn open<'a>(
         expiry_s: greeting.expiry_s,
         will,
     };
-    let opened = worker.node.sessions.open(opening, worker.now_ms.get());
+    let opened = {
+        let hot = &mut *worker.hot.borrow_mut();
+        worker.node.sessions.open(opening, worker.now_ms.get(), &mut hot.out.changes)
+    };
     client.session = opened.session;
     if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
@@ -97,12 +100,17 @@ pub(super) async fn open<'a>(
     if opened.resumed {
         recheck(worker, stranger, client).await?;
     }
+    let ticket = worker.submit(&mut worker.hot.borrow_mut());
+    if client.session.number() != 0 {
+        // The CONNACK promises what is to be there after a restart too.
+        answer(worker, stranger, worker.stored(ticket)).await?;
+    }
     Ok(opened)
 }
 
 /// Checks each subscription with the identity that the client has now.
 async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> Result<(), NotAdmitted> {
-    let found = router::recheck(&client.identity, &client.session);
+    let found = router::recheck(&client.identity, &client.session, &mut worker.hot.borrow_mut().out.changes);
     for (filter, code) in found.revoked {
         tell_revoked(worker, client, &filter, code, "grants, when its session was resumed");
     }
@@ -116,7 +124,7 @@ async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> R
             Decision::Denied(code) => code,
             Decision::Ask(_) => ReasonCode::NOT_AUTHORIZED,
         };
-        router::revoke(&client.session, &filter);
+        router::revoke(&client.session, &filter, &mut worker.hot.borrow_mut().out.changes);
         tell_revoked(worker, client, &filter, code, "its provider, when its session was resumed");
     }
     Ok(())

@@ -27,7 +27,8 @@ impl Client {
                     match self.session.receive(message.packet_id) {
                         Received::New => {}
                         Received::Repeated => {
-                            write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id);
+                            let write = |out: &mut _| write::ack(out, kind::PUBREC, message.packet_id);
+                            self.acknowledge(lane.hot, message.frame.len(), write);
                             return Ok(Step::Next);
                         }
                         Received::TakenOver => return Err(Ending::of(CloseReason::TakenOver)),
@@ -45,7 +46,7 @@ impl Client {
                 if lane.node.events.traffic_wanted() {
                     self.tell_received(lane, message, routed.delivered);
                 }
-                acknowledge(lane, message);
+                self.acknowledge_message(lane, message);
                 Ok(self.rated(lane, message))
             }
             Decision::Denied(code) => self.denied(lane, message, code, verdict),
@@ -107,16 +108,14 @@ impl Client {
     /// A message that went to nobody: an MQTT 3 client cannot be told, and is closed rather than lied to.
     fn answer_failure(&mut self, lane: &mut Lane, message: &Publish<'_>, code: ReasonCode) -> Result<Step, Ending> {
         let protocol = self.state.protocol();
-        match message.qos {
-            QoS::AtMostOnce => {}
+        let kind = match message.qos {
+            QoS::AtMostOnce => return Ok(self.rated(lane, message)),
             _ if protocol != Protocol::V5 => return Err(Ending::with_code(CloseReason::PublishDenied, code)),
-            QoS::AtLeastOnce => {
-                write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBACK, message.packet_id, code);
-            }
-            QoS::ExactlyOnce => {
-                write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBREC, message.packet_id, code);
-            }
-        }
+            QoS::AtLeastOnce => kind::PUBACK,
+            QoS::ExactlyOnce => kind::PUBREC,
+        };
+        let write = |out: &mut _| write::ack_with_reason(out, protocol, kind, message.packet_id, code);
+        self.acknowledge(lane.hot, message.frame.len(), write);
         Ok(self.rated(lane, message))
     }
 
@@ -136,13 +135,14 @@ impl Client {
         };
         lane.node.events.emit(Some(&self.peer), fact);
     }
-}
 
-#[inline]
-fn acknowledge(lane: &mut Lane, message: &Publish<'_>) {
-    match message.qos {
-        QoS::AtMostOnce => {}
-        QoS::AtLeastOnce => write::ack(&mut lane.hot.reply, kind::PUBACK, message.packet_id),
-        QoS::ExactlyOnce => write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id),
+    #[inline]
+    fn acknowledge_message(&mut self, lane: &mut Lane, message: &Publish<'_>) {
+        let kind = match message.qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => kind::PUBACK,
+            QoS::ExactlyOnce => kind::PUBREC,
+        };
+        self.acknowledge(lane.hot, message.frame.len(), |out| write::ack(out, kind, message.packet_id));
     }
 }

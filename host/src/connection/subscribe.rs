@@ -36,7 +36,10 @@ impl Client {
         }
         let codes = std::mem::take(&mut self.codes_so_far);
         let protocol = self.state.protocol();
-        match suback::write(&mut lane.hot.reply, protocol, packet.packet_id, &codes, self.packet_bytes_max) {
+        let (bytes_max, mut fits) = (self.packet_bytes_max, true);
+        let write = |out: &mut _| fits = suback::write(out, protocol, packet.packet_id, &codes, bytes_max);
+        self.acknowledge(lane.hot, 0, write);
+        match fits {
             true => Ok(Step::Next),
             false => Err(Ending::of(CloseReason::PacketTooLarge)),
         }
@@ -120,7 +123,10 @@ impl Client {
         }
         let codes = std::mem::take(&mut self.codes_so_far);
         let protocol = self.state.protocol();
-        match unsuback::write(&mut lane.hot.reply, protocol, packet.packet_id, &codes, self.packet_bytes_max) {
+        let (bytes_max, mut fits) = (self.packet_bytes_max, true);
+        let write = |out: &mut _| fits = unsuback::write(out, protocol, packet.packet_id, &codes, bytes_max);
+        self.acknowledge(lane.hot, 0, write);
+        match fits {
             true => Ok(Step::Next),
             false => Err(Ending::of(CloseReason::PacketTooLarge)),
         }
