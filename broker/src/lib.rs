@@ -12,12 +12,14 @@
 //! | [`identity`] | who a client is here, and what it may do |
 //! | [`permit`] | leave to act, which the router demands |
 //! | [`verdicts`] | a connection's decisions, remembered |
+//! | [`shared`] | shared subscriptions: which member gets a message |
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
 //! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
 //! | [`will`] | what is published when a client goes without goodbye |
 //! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
 
+mod addressed;
 pub mod cache;
 pub mod changes;
 pub mod grants;
@@ -27,6 +29,7 @@ mod retained;
 pub mod router;
 pub mod session;
 pub mod sessions;
+pub mod shared;
 mod slab;
 pub mod tenant;
 pub mod tree;
@@ -44,7 +47,7 @@ pub use retained::{RetainedLimits, Retention};
 pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;
-pub use tenant::{Tenant, TenantError, Tenants};
+pub use tenant::{Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantUsage, Tenants};
 pub use verdicts::Verdicts;
 pub use will::{LeftWill, Will};
 

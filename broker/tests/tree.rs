@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gatemq_broker::tree::{Place, Target, Tree};
+use gatemq_broker::tree::{Place, Subscription, Target, Tree};
 use gatemq_broker::{Attached, Home, Session, SessionKey, SessionLimits, Tenants};
 use gatemq_mqtt::topic;
 use gatemq_types::{Protocol, QoS};
@@ -21,8 +21,8 @@ fn sessions() -> Vec<Arc<Session>> {
     (0..SESSIONS as u32).map(session).collect()
 }
 
-fn target(session: &Arc<Session>, qos: QoS) -> Target {
-    Target { session: session.clone(), qos, no_local: false, retain_as_published: false }
+fn subscription(session: &Arc<Session>, qos: QoS) -> Subscription {
+    Subscription { session: session.clone(), qos, no_local: false, retain_as_published: false, identifier: 0 }
 }
 
 fn text(levels: Vec<&'static str>) -> String {
@@ -67,7 +67,7 @@ proptest! {
             let qos = QoS::from_bits(qos).unwrap();
             let known = model.iter().position(|(f, s, ..)| *f == filter && *s == who);
             if subscribe {
-                let (place, new) = tree.subscribe(&filter, target(&sessions[who], qos)).unwrap();
+                let (place, new) = tree.subscribe(&filter, subscription(&sessions[who], qos)).unwrap();
                 prop_assert_eq!(new, known.is_none());
                 if let Some(at) = known {
                     model.swap_remove(at);
@@ -85,8 +85,14 @@ proptest! {
         for name in &topics {
             let mut found = Vec::new();
             tree.collect(name, &mut Vec::new(), &mut found);
-            let number = |t: &Target| sessions.iter().position(|s| Arc::ptr_eq(s, &t.session)).unwrap();
-            let mut found: Vec<_> = found.iter().map(|t| (number(t), t.qos)).collect();
+            let number = |s: &Arc<Session>| sessions.iter().position(|known| Arc::ptr_eq(known, s)).unwrap();
+            let mut found: Vec<_> = found
+                .iter()
+                .map(|target| match target {
+                    Target::Session(found) => (number(&found.session), found.qos),
+                    Target::Group(_) => panic!("nothing is shared"),
+                })
+                .collect();
             let matching = model.iter().filter(|(filter, ..)| topic::matches(filter, name));
             let mut wanted: Vec<_> = matching.map(|(_, who, qos, _)| (*who, *qos)).collect();
             found.sort();

@@ -9,6 +9,7 @@ use gatemq_types::QoS;
 
 use crate::SessionKey;
 use crate::session::Message;
+use crate::tenant::TenantLimit;
 use topics::Topics;
 
 /// Messages whose time is over that are taken away at each store.
@@ -88,15 +89,27 @@ impl Retained {
     }
 
     /// Makes a message the one of its topic.
-    pub(crate) fn store(&mut self, topic: &str, kept: Kept, limits: RetainedLimits, now_ms: u64) -> Retention {
+    ///
+    /// # Errors
+    /// The tenant's limit that was reached; `None`: the topic is too deep.
+    pub(crate) fn store(
+        &mut self,
+        topic: &str,
+        kept: Kept,
+        limits: RetainedLimits,
+        now_ms: u64,
+    ) -> Result<(), Option<TenantLimit>> {
         self.drop_expired(now_ms);
         let before = self.topics.find(topic).and_then(|at| self.topics.get(at));
         let (messages, bytes) = before.map_or((0, 0), |before| (1, before.message.len() as u64));
         let len = kept.message.len() as u64;
-        if self.messages - messages >= limits.messages_max || self.bytes - bytes + len > limits.bytes_max {
-            return Retention::Refused;
+        if self.messages - messages >= limits.messages_max {
+            return Err(Some(TenantLimit::RetainedMessages));
         }
-        let Some(at) = self.topics.add(topic) else { return Retention::Refused };
+        if self.bytes - bytes + len > limits.bytes_max {
+            return Err(Some(TenantLimit::RetainedBytes));
+        }
+        let at = self.topics.add(topic).ok_or(None)?;
         let expires_ms = kept.message.expires_ms();
         if let Some(before) = self.topics.put(at, kept) {
             self.forget(at, &before);
@@ -105,7 +118,7 @@ impl Retained {
         if expires_ms != u64::MAX {
             self.expiring.insert((expires_ms, at));
         }
-        Retention::Stored
+        Ok(())
     }
 
     /// Takes a topic's message away, if it has one.
@@ -176,18 +189,18 @@ mod tests {
             let retention = retained.store(topic, kept(topic, None, payload, 0), limits, 0);
             (retention, retained.messages(), retained.bytes(), count(&retained, 0))
         };
-        assert_eq!(store("a", &[0; 4]), (Retention::Stored, 1, 5, 1));
-        assert_eq!(store("b", &[0; 4]), (Retention::Stored, 2, 10, 2));
-        assert_eq!(store("c", &[0; 10]), (Retention::Refused, 2, 10, 2), "too many bytes");
-        assert_eq!(store("c", &[0; 9]), (Retention::Stored, 3, 20, 3));
-        assert_eq!(store("d", b""), (Retention::Refused, 3, 20, 3), "too many messages");
-        assert_eq!(store("c", &[0; 10]), (Retention::Refused, 3, 20, 3), "the old one stays");
-        assert_eq!(store("c", &[0; 1]), (Retention::Stored, 3, 12, 3));
+        assert_eq!(store("a", &[0; 4]), (Ok(()), 1, 5, 1));
+        assert_eq!(store("b", &[0; 4]), (Ok(()), 2, 10, 2));
+        assert_eq!(store("c", &[0; 10]), (Err(Some(TenantLimit::RetainedBytes)), 2, 10, 2), "too many bytes");
+        assert_eq!(store("c", &[0; 9]), (Ok(()), 3, 20, 3));
+        assert_eq!(store("d", b""), (Err(Some(TenantLimit::RetainedMessages)), 3, 20, 3), "too many messages");
+        assert_eq!(store("c", &[0; 10]), (Err(Some(TenantLimit::RetainedBytes)), 3, 20, 3), "the old one stays");
+        assert_eq!(store("c", &[0; 1]), (Ok(()), 3, 12, 3));
         retained.clear("none");
         retained.clear("a");
         assert_eq!((retained.messages(), retained.bytes(), count(&retained, 0)), (2, 7, 2));
         let deep = vec!["x"; crate::TOPIC_LEVELS_MAX + 1].join("/");
-        assert_eq!(retained.store(&deep, kept("d", None, b"", 0), limits, 0), Retention::Refused);
+        assert_eq!(retained.store(&deep, kept("d", None, b"", 0), limits, 0), Err(None));
         for topic in ["b", "c"] {
             retained.clear(topic);
         }
@@ -201,12 +214,15 @@ mod tests {
     fn what_is_over_is_gone() {
         let limits = RetainedLimits { messages_max: 2, ..RetainedLimits::default() };
         let mut retained = Retained::default();
-        retained.store("a", kept("a", Some(10), b"x", 0), limits, 0);
-        retained.store("b", kept("b", Some(5), b"x", 0), limits, 0);
-        assert_eq!(retained.store("b", kept("b", None, b"x", 1_000), limits, 1_000), Retention::Stored);
+        retained.store("a", kept("a", Some(10), b"x", 0), limits, 0).unwrap();
+        retained.store("b", kept("b", Some(5), b"x", 0), limits, 0).unwrap();
+        assert_eq!(retained.store("b", kept("b", None, b"x", 1_000), limits, 1_000), Ok(()));
         assert_eq!((count(&retained, 9_999), count(&retained, 10_000)), (2, 1));
-        assert_eq!(retained.store("c", kept("c", None, b"x", 9_999), limits, 9_999), Retention::Refused);
-        assert_eq!(retained.store("c", kept("c", None, b"x", 10_000), limits, 10_000), Retention::Stored);
+        assert_eq!(
+            retained.store("c", kept("c", None, b"x", 9_999), limits, 9_999),
+            Err(Some(TenantLimit::RetainedMessages))
+        );
+        assert_eq!(retained.store("c", kept("c", None, b"x", 10_000), limits, 10_000), Ok(()));
         assert_eq!((retained.messages(), retained.expiring.len()), (2, 0));
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::session::{Home, Session};
+use crate::session::{Closed, Home, Session, Spare};
 
 /// Subscriptions that are ended under one hold of the tree's lock.
 const SUBSCRIPTIONS_PER_LOCK: usize = 256;
 
-/// Ends a session: no more bytes, no more subscriptions. Returns who wrote for it, to whoever ends it first.
-pub(crate) fn close(session: &Arc<Session>) -> Option<Home> {
-    let (home, subscriptions) = session.close();
+/// Ends a session: no more bytes, no more subscriptions; what it was sent by shared subscriptions and did not acknowledge
+/// goes to their other members, whose connections are appended to `armed`. Returns who wrote for it, to whoever ends it
+/// first.
+pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>) -> Option<Home> {
+    let Closed { home, subscriptions, shared } = session.close();
     let tenant = session.key().tenant();
+    tenant.usage.subscriptions.give(subscriptions.len() as u64);
     let mut places = subscriptions.into_iter().peekable();
     while places.peek().is_some() {
         let mut tree = tenant.tree.write();
@@ -19,6 +22,15 @@ pub(crate) fn close(session: &Arc<Session>) -> Option<Home> {
             tree.unsubscribe(place, session);
             tenant.generations.bump(&filter);
         }
+    }
+    let mut spare = Spare::default();
+    let mut shared = shared.into_iter().peekable();
+    while let Some((group, first, message)) = shared.next() {
+        let mut messages = vec![(first, message)];
+        while let Some((_, first, message)) = shared.next_if(|(next, ..)| Arc::ptr_eq(next, &group)) {
+            messages.push((first, message));
+        }
+        group.take_back(messages, now_ms, &mut spare, armed);
     }
     home
 }

@@ -1,6 +1,7 @@
 //! From what was permitted to the receivers' bytes.
 
 mod close;
+mod layouts;
 mod publish;
 mod recheck;
 #[cfg(test)]
@@ -8,9 +9,10 @@ mod retained;
 mod subscribe;
 
 pub(crate) use close::close;
+pub(crate) use layouts::Layouts;
 pub use publish::{Out, Routed, publish, publish_will};
 pub use recheck::{AskedAgain, Rechecked, begin, recheck, revoke};
-pub use subscribe::{Subscribed, subscribe, unsubscribe};
+pub use subscribe::{Subscribed, subscribe, subscribe_with_identifier, unsubscribe};
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -1,11 +1,14 @@
 //! A message to everyone whose filter matches.
 
-use gatemq_mqtt::{Publish, kind, write};
-use gatemq_types::{Protocol, QoS, ReasonCode};
+use gatemq_mqtt::Publish;
+use gatemq_types::{Protocol, ReasonCode};
 
+use super::layouts::{Buffers, Layouts};
 use crate::changes::{Change, Changes};
 use crate::retained::{Kept, Retention};
-use crate::session::{Attached, Delivered, Encoded, Home, Session, Source, Spare};
+use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
+use crate::tenant::TenantLimit;
+use crate::tree::{Subscription, Target};
 use crate::will::LeftWill;
 use crate::{PublishPermit, TopicCache};
 
@@ -23,11 +26,9 @@ pub struct Out {
     pub dropped: u64,
     /// Messages that were to be retained and were refused.
     pub retained_refused: u64,
-    /// MQTT 3 or 5, each without and with packet identifier.
     /// What must survive a restart.
     pub changes: Changes,
-    layouts: [Layout; 4],
-    properties: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Out {
@@ -41,8 +42,7 @@ impl Out {
             dropped: 0,
             retained_refused: 0,
             changes: Changes::default(),
-            layouts: Default::default(),
-            properties: Vec::new(),
+            buffers: Buffers::default(),
         }
     }
 }
@@ -56,10 +56,9 @@ pub struct Routed {
     pub dropped: u32,
     /// What became of its wish to be retained. Refused: it went to nobody, and its publisher is told 0x97.
     pub retention: Retention,
+    /// The tenant's limit because of which it was not retained, or dropped for some.
+    pub exceeded: Option<TenantLimit>,
 }
-
-/// Layouts of a larger message are given back to the allocator.
-const LAYOUT_BYTES_MAX: usize = 256 << 10;
 
 /// Delivers `message` of `from` to everyone in the permit's tenant whose filter matches the permit's topic, once for each
 /// of their subscriptions (3.3.4), at the lower of the QoS permitted and granted. With RETAIN it becomes the topic's
@@ -87,67 +86,64 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
 
 /// Where a message comes from.
 #[derive(Clone, Copy)]
-struct Origin<'a> {
-    session: &'a Session,
+pub(super) struct Origin<'a> {
+    pub(super) session: &'a Session,
     /// Its packet is in the layout of MQTT 5.
-    five: bool,
+    pub(super) five: bool,
 }
 
 fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, now_ms: u64, out: &mut Out) -> Routed {
     let mut routed = Routed::default();
     let mut source = Source::new(permit.topic(), message, now_ms);
     if permit.retain() {
-        routed.retention = retain(permit, from, message, now_ms, &mut source);
+        (routed.retention, routed.exceeded) = retain(permit, from, message, now_ms, &mut source);
         if routed.retention == Retention::Refused {
             out.retained_refused += 1;
             return routed;
         }
     }
     let targets = out.cache.targets(permit);
-    let Out { armed, spare, layouts, properties, .. } = out;
+    let Out { armed, spare, buffers, .. } = out;
+    let mut layouts = Layouts { permit, from, message, buffers };
     for target in targets.iter() {
-        if target.no_local && std::ptr::eq(&*target.session, from.session) {
-            continue;
-        }
-        let qos = permit.qos().min(target.qos);
-        let retain = permit.retain() && target.retain_as_published;
-        let first = kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(retain);
-        // Again only when the receiver came back with another version in between.
-        loop {
-            let five = target.session.is_five();
-            let layout = &mut layouts[usize::from(five) * 2 + usize::from(qos != QoS::AtMostOnce)];
-            // A layout is encoded when the first receiver needs it.
-            if layout.state == State::Empty {
-                layout.encode(permit, from, message, five, first, properties);
+        let delivered = match target {
+            Target::Session(to) if to.no_local && std::ptr::eq(&*to.session, from.session) => continue,
+            Target::Session(to) => deliver(to, &mut layouts, &mut source, spare),
+            Target::Group(group) => group.deliver(&mut layouts, &mut source, spare),
+        };
+        match delivered {
+            Delivered::Armed(home) => {
+                armed.push(home);
+                routed.delivered += 1;
             }
-            let bytes = match layout.state {
-                State::Encoded => &layout.bytes[..],
-                State::Passed => message.frame,
-                State::Empty | State::TooLarge => {
-                    routed.dropped += 1;
-                    break;
-                }
-            };
-            let encoded = Encoded { bytes, packet_id_at: layout.packet_id_at, five };
-            match target.session.deliver(encoded, first, &mut source, spare) {
-                Delivered::Armed(home) => {
-                    armed.push(home);
-                    routed.delivered += 1;
-                }
-                Delivered::Quiet => routed.delivered += 1,
-                Delivered::Dropped => routed.dropped += 1,
-                Delivered::Closed => {}
-                Delivered::Changed => continue,
+            Delivered::Quiet => routed.delivered += 1,
+            Delivered::Dropped => routed.dropped += 1,
+            Delivered::QuotaExceeded => {
+                routed.dropped += 1;
+                routed.exceeded = Some(TenantLimit::QueueBytes);
             }
-            break;
+            Delivered::Closed | Delivered::Changed => {}
         }
     }
-    for layout in layouts {
-        layout.clear();
-    }
+    layouts.buffers.clear();
     out.delivered += u64::from(routed.delivered);
     out.dropped += u64::from(routed.dropped);
     routed
+}
+
+#[inline]
+fn deliver(to: &Subscription, layouts: &mut Layouts<'_>, source: &mut Source<'_>, spare: &mut Spare) -> Delivered {
+    let first = layouts.first(to.qos, to.retain_as_published);
+    // Again only when the receiver came back with another version in between.
+    loop {
+        let Some(encoded) = layouts.encoded(to.session.is_five(), first, to.identifier) else {
+            return Delivered::Dropped;
+        };
+        match to.session.deliver(encoded, first, source, spare) {
+            Delivered::Changed => {}
+            delivered => return delivered,
+        }
+    }
 }
 
 /// Makes a message the retained one of its topic, or clears that.
@@ -158,84 +154,16 @@ fn retain(
     message: &Publish<'_>,
     now_ms: u64,
     source: &mut Source<'_>,
-) -> Retention {
+) -> (Retention, Option<TenantLimit>) {
     let tenant = permit.tenant();
     if message.payload.is_empty() {
         tenant.retained.write().clear(permit.topic());
-        return Retention::Cleared;
+        return (Retention::Cleared, None);
     }
     let kept = Kept::new(source.message(), permit.qos(), from.session.key());
-    tenant.retained.write().store(permit.topic(), kept, tenant.retained_limits, now_ms)
-}
-
-/// A message in one layout; empty between messages.
-#[derive(Default)]
-struct Layout {
-    state: State,
-    bytes: Vec<u8>,
-    packet_id_at: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum State {
-    #[default]
-    Empty,
-    /// In `bytes`.
-    Encoded,
-    /// The publisher's own packet.
-    Passed,
-    /// Larger than MQTT can say (with its topic alias it was smaller).
-    TooLarge,
-}
-
-impl Layout {
-    /// Encodes for receivers of MQTT 5 (`to_5`) or 3; a Topic Alias stays behind, other properties pass unchanged (MQTT-3.3.2-7, -18).
-    fn encode(
-        &mut self,
-        permit: &PublishPermit<'_>,
-        from: Origin<'_>,
-        message: &Publish<'_>,
-        to_5: bool,
-        first: u8,
-        scratch: &mut Vec<u8>,
-    ) {
-        let from_5 = from.five;
-        let same_layout = from_5 == to_5 && (message.qos != QoS::AtMostOnce) == (first & 0b0110 != 0);
-        // The very topic that was permitted, not merely one that could be.
-        if same_layout && message.topic_alias == 0 && std::ptr::eq(message.topic, permit.topic()) {
-            (self.state, self.packet_id_at) = (State::Passed, message.packet_id_at);
-            return;
-        }
-        scratch.clear();
-        let properties = match message.topic_alias {
-            _ if !from_5 || !to_5 => &[],
-            0 => message.properties.as_bytes(),
-            _ => {
-                message.properties.forward(scratch, None);
-                &scratch[..]
-            }
-        };
-        // Besides: the topic's length, the packet identifier, the properties' length.
-        let body = 2 + permit.topic().len() + 2 + 4 + properties.len() + message.payload.len();
-        if !write::fits(body, 0) {
-            self.state = State::TooLarge;
-            return;
-        }
-        let to = if to_5 { Protocol::V5 } else { Protocol::V311 };
-        self.state = State::Encoded;
-        self.packet_id_at = write::publish(&mut self.bytes, to, first, permit.topic(), properties, message.payload);
-    }
-
-    #[inline]
-    fn clear(&mut self) {
-        if self.state == State::Empty {
-            return;
-        }
-        self.state = State::Empty;
-        self.bytes.clear();
-        if self.bytes.capacity() > LAYOUT_BYTES_MAX {
-            self.bytes = Vec::new();
-        }
+    match tenant.retained.write().store(permit.topic(), kept, tenant.limits().retained, now_ms) {
+        Ok(()) => (Retention::Stored, None),
+        Err(exceeded) => (Retention::Refused, exceeded),
     }
 }
 
@@ -243,8 +171,10 @@ impl Layout {
 mod tests {
     use std::sync::Arc;
 
-    use gatemq_types::{Actions, Grant, Limits, NoMatch};
+    use gatemq_mqtt::kind;
+    use gatemq_types::{Actions, Grant, Limits, NoMatch, QoS};
 
+    use super::super::layouts::LAYOUT_BYTES_MAX;
     use super::*;
     use crate::identity::testing::{free, key, with};
     use crate::router::testing::{QOS, drain, frame, publish, send, subscribe};
@@ -430,6 +360,6 @@ mod tests {
         subscribe(&identity, &two, "t", 0);
         send(&identity, &one, &frame(Protocol::V311, 0x32, "t", &[], &large), &mut out);
         assert!(drain(&one, &mut out).len() > LAYOUT_BYTES_MAX);
-        assert!(out.layouts.iter().all(|layout| layout.bytes.capacity() == 0));
+        assert_eq!(out.buffers.capacity(), 0);
     }
 }

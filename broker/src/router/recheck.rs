@@ -4,7 +4,7 @@ use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
 use crate::session::{Attached, Begun, Spare};
-use crate::tree::{Place, Target, Tree};
+use crate::tree::{Place, Subscription, Tree};
 use crate::{Decision, Identity, Question, SubscribeAction};
 
 /// Subscriptions looked at under one hold of the tree's lock.
@@ -42,31 +42,36 @@ pub fn recheck(identity: &Identity, session: &Attached) -> Rechecked {
     }
     let places = session.places();
     for places in places.chunks(SUBSCRIPTIONS_PER_LOCK) {
-        for (place, filter, target) in subscriptions(session, places) {
-            check(identity, session, place, filter, target, &mut found);
+        for (place, filter, subscription) in subscriptions(session, places) {
+            check(identity, session, place, filter, subscription, &mut found);
         }
     }
     found
 }
 
 /// What is subscribed at these places.
-fn subscriptions(session: &Attached, places: &[Place]) -> Vec<(Place, String, Target)> {
+fn subscriptions(session: &Attached, places: &[Place]) -> Vec<(Place, String, Subscription)> {
     let tree = session.key().tenant().tree.read();
-    let found = |place: &Place| {
-        let target = tree.target(*place, session.session())?;
-        Some((*place, tree.filter(*place), target.clone()))
-    };
+    let found = |place: &Place| Some((*place, tree.filter(*place), tree.subscription(*place, session.session())?));
     places.iter().filter_map(found).collect()
 }
 
-fn check(identity: &Identity, session: &Attached, place: Place, filter: String, target: Target, found: &mut Rechecked) {
-    let action = SubscribeAction { filter: Filter::trusted(&filter), qos: target.qos };
+fn check(
+    identity: &Identity,
+    session: &Attached,
+    place: Place,
+    filter: String,
+    subscription: Subscription,
+    found: &mut Rechecked,
+) {
+    let granted = subscription.qos;
+    let action = SubscribeAction { filter: Filter::trusted(&filter), qos: granted };
     match identity.may_subscribe(action) {
         Decision::Permit(permit) => {
             found.kept += 1;
-            if permit.qos() < target.qos {
+            if permit.qos() < granted {
                 let tenant = session.key().tenant();
-                let lowered = Target { qos: permit.qos(), ..target };
+                let lowered = Subscription { qos: permit.qos(), ..subscription };
                 // It is there, so this replaces it.
                 if tenant.tree.write().subscribe(&filter, lowered).is_ok() {
                     tenant.generations.bump(&filter);
@@ -77,7 +82,7 @@ fn check(identity: &Identity, session: &Attached, place: Place, filter: String, 
             revoke_at(session, place, &filter);
             found.revoked.push((filter, code));
         }
-        Decision::Ask(question) => found.ask.push(AskedAgain { filter, qos: target.qos, question }),
+        Decision::Ask(question) => found.ask.push(AskedAgain { filter, qos: granted, question }),
     }
 }
 
@@ -110,8 +115,10 @@ pub fn begin(session: &Attached, now_ms: u64, spare: &mut Spare) -> Begun {
         let mut tree = Tree::default();
         for filter in filters {
             let (session, qos) = (session.session().clone(), QoS::AtMostOnce);
-            // A filter that was in one tree fits into a smaller one.
-            let _ = tree.subscribe(&filter, Target { session, qos, no_local: false, retain_as_published: false });
+            let subscription =
+                Subscription { session, qos, no_local: false, retain_as_published: false, identifier: 0 };
+            // Whoever else shares it does not matter. A filter that was in one tree fits into a smaller one.
+            let _ = tree.subscribe(Filter::trusted(&filter).filter, subscription);
         }
         tree
     };

@@ -9,7 +9,8 @@ use gatemq_types::ReasonCode;
 use super::Out;
 use crate::retained::{Retained, Sent};
 use crate::session::{Attached, NotAdded};
-use crate::tree::{Target, TreeError};
+use crate::tenant::TenantLimit;
+use crate::tree::{Subscription, TreeError};
 use crate::{SubscribePermit, UnsubscribePermit};
 
 /// What became of a subscription.
@@ -21,20 +22,30 @@ pub struct Subscribed {
     pub retained: u32,
     /// Retained messages that it did not bring because too many wait already.
     pub dropped: u32,
+    /// The tenant's limit because of which it was refused.
+    pub exceeded: Option<TenantLimit>,
 }
 
 impl Subscribed {
     pub(super) fn failed(code: ReasonCode) -> Self {
-        Subscribed { code, retained: 0, dropped: 0 }
+        Subscribed { code, retained: 0, dropped: 0, exceeded: None }
     }
 }
 
-/// Adds a subscription, or replaces that to the same filter (MQTT-3.8.4-3), and sends the retained messages that it
-/// brings, before anything that is published later. `options` are those of the SUBSCRIBE; of an MQTT 3 client only its
-/// QoS.
-///
-/// All retained messages of the filter are taken at once; what exceeds 64 KiB of output waits in the session as one
-/// pointer each. As many may wait as the tenant may have, so that one SUBSCRIBE to everything always fits.
+impl From<NotAdded> for Subscribed {
+    fn from(why: NotAdded) -> Self {
+        match why {
+            NotAdded::TooMany => Subscribed::failed(ReasonCode::QUOTA_EXCEEDED),
+            NotAdded::Closed => Subscribed::failed(ReasonCode::UNSPECIFIED_ERROR),
+            NotAdded::QuotaExceeded => {
+                let exceeded = Some(TenantLimit::Subscriptions);
+                Subscribed { exceeded, ..Subscribed::failed(ReasonCode::QUOTA_EXCEEDED) }
+            }
+        }
+    }
+}
+
+/// As [`subscribe_with_identifier`], without one.
 pub fn subscribe(
     permit: &SubscribePermit<'_>,
     session: &Attached,
@@ -42,29 +53,45 @@ pub fn subscribe(
     now_ms: u64,
     out: &mut Out,
 ) -> Subscribed {
+    subscribe_with_identifier(permit, session, options, 0, now_ms, out)
+}
+
+/// Adds a subscription, or replaces that to the same filter (MQTT-3.8.4-3), and sends the retained messages that it
+/// brings, before anything that is published later. `options` are those of the SUBSCRIBE; of an MQTT 3 client only its
+/// QoS. `identifier` is its Subscription Identifier, which every message has that it brings (MQTT-3.3.4-3); 0 is none.
+///
+/// All retained messages of the filter are taken at once; what exceeds 64 KiB of output waits in the session as one
+/// pointer each. As many may wait as the tenant may have, so that one SUBSCRIBE to everything always fits. A shared
+/// subscription brings none (4.8.2), but what waits in it.
+pub fn subscribe_with_identifier(
+    permit: &SubscribePermit<'_>,
+    session: &Attached,
+    options: SubscribeOptions,
+    identifier: u32,
+    now_ms: u64,
+    out: &mut Out,
+) -> Subscribed {
     let filter = permit.filter();
-    if filter.share_name.is_some() {
-        return Subscribed::failed(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
-    }
     let tenant = permit.tenant();
     if session.key().tenant().id() != tenant.id() {
         return Subscribed::failed(ReasonCode::NOT_AUTHORIZED);
     }
-    let target = Target {
+    let subscription = Subscription {
         session: session.session().clone(),
         qos: permit.qos(),
-        no_local: options.no_local(),
+        no_local: options.no_local() && filter.share_name.is_none(),
         retain_as_published: options.retain_as_published(),
+        identifier,
     };
     // What is retained later is published after this lock is gone, and then finds the subscription.
     let retained = tenant.retained.read();
-    let sent = if retained.messages() == 0 {
+    let sent = if retained.messages() == 0 || filter.share_name.is_some() {
         Vec::new()
     } else {
-        retained_for(&retained, session, &target, permit, options, now_ms)
+        retained_for(&retained, session, &subscription, permit, options, now_ms)
     };
     let mut tree = tenant.tree.write();
-    let added = match tree.subscribe(filter.filter, target) {
+    let added = match tree.subscribe(filter.text, subscription) {
         Ok((place, true)) => session.add_subscription(place, permit.subscriptions_max()).map_err(|why| (place, why)),
         Ok((_, false)) => Ok(()),
         Err(TreeError::TooManyLevels) => return Subscribed::failed(ReasonCode::TOPIC_FILTER_INVALID),
@@ -73,20 +100,21 @@ pub fn subscribe(
     if let Err((place, why)) = added {
         // Under the lock still: nobody saw it there.
         tree.unsubscribe(place, session.session());
-        return Subscribed::failed(match why {
-            NotAdded::TooMany => ReasonCode::QUOTA_EXCEEDED,
-            NotAdded::Closed => ReasonCode::UNSPECIFIED_ERROR,
-        });
+        return why.into();
     }
-    tenant.generations.bump(filter.filter);
+    tenant.generations.bump(filter.text);
     let mut subscribed = Subscribed::failed(ReasonCode(permit.qos().bits()));
     if !sent.is_empty() {
         // Under the lock too: nothing that is published to the new subscription goes out before.
-        let (count, retained_max) = (sent.len(), tenant.retained_limits.messages_max as usize);
-        let dropped = session.deliver_retained(sent, retained_max, now_ms, &mut out.spare);
+        let (count, retained_max) = (sent.len(), tenant.limits().retained.messages_max as usize);
+        let dropped = session.deliver_retained(sent, identifier, retained_max, now_ms, &mut out.spare);
         (subscribed.retained, subscribed.dropped) = ((count - dropped) as u32, dropped as u32);
         out.dropped += dropped as u64;
         out.delivered += u64::from(subscribed.retained);
+    }
+    drop(tree);
+    if filter.share_name.is_some() {
+        session.feed(now_ms, &mut out.spare);
     }
     subscribed
 }
@@ -96,7 +124,7 @@ pub fn subscribe(
 fn retained_for(
     retained: &Retained,
     session: &Attached,
-    target: &Target,
+    subscription: &Subscription,
     permit: &SubscribePermit<'_>,
     options: SubscribeOptions,
     now_ms: u64,
@@ -112,8 +140,8 @@ fn retained_for(
     if wanted {
         retained.matching(filter, now_ms, |kept| {
             // No Local is about client identifiers, whichever connection it was (MQTT-3.8.3-3).
-            if !target.no_local || !kept.is_from(session.key()) {
-                let qos = kept.qos.min(target.qos);
+            if !subscription.no_local || !kept.is_from(session.key()) {
+                let qos = kept.qos.min(subscription.qos);
                 sent.push((kind::PUBLISH << 4 | qos.bits() << 1 | 1, Arc::downgrade(&kept.message)));
             }
         });
@@ -125,14 +153,14 @@ fn retained_for(
 pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Attached) -> ReasonCode {
     let filter = permit.filter();
     let tenant = permit.tenant();
-    if filter.share_name.is_some() || session.key().tenant().id() != tenant.id() {
+    if session.key().tenant().id() != tenant.id() {
         return ReasonCode::NO_SUBSCRIPTION_EXISTED;
     }
     let mut tree = tenant.tree.write();
-    let place = tree.find(filter.filter).filter(|place| session.remove_subscription(*place));
+    let place = tree.find(filter.text).filter(|place| session.remove_subscription(*place));
     let Some(place) = place else { return ReasonCode::NO_SUBSCRIPTION_EXISTED };
     tree.unsubscribe(place, session.session());
-    tenant.generations.bump(filter.filter);
+    tenant.generations.bump(filter.text);
     ReasonCode::SUCCESS
 }
 
@@ -177,7 +205,6 @@ mod tests {
         let session = session_of(&key, 1);
         let deep = vec!["a"; TOPIC_LEVELS_MAX].join("/");
         assert_eq!(subscribe(&identity, &session, &format!("{deep}/a"), 0), 0x8F);
-        assert_eq!(subscribe(&identity, &session, "$share/g/a", 0), 0x9E);
         assert_eq!((subscribe(&identity, &session, &deep, 0), subscribe(&identity, &session, "a", 0)), (0, 0));
         assert_eq!(subscribe(&identity, &session, "b", 0), 0x97);
         assert_eq!(subscribe(&identity, &session, "a", 1), 1, "replacing is not one more");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use gatemq_types::Protocol;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::own::Aliases;
 use super::{Home, NotAdded, Opening, Output, Received, Session, SessionLimits, Spare};
 use crate::tree::Place;
 use crate::{Identity, SessionKey};
@@ -39,7 +40,8 @@ impl Attached {
         let Opening { protocol, limits, home, expiry_s, will } = opening;
         let limits = SessionLimits { inflight_max: limits.inflight_max.max(1), ..limits };
         let (home, will) = (Some(home), will.map(Box::new));
-        let output = Output { home, open: true, limits, expiry_s, will, ..Output::default() };
+        let aliases = Aliases::allowed(limits.topic_alias_max);
+        let output = Output { home, open: true, limits, expiry_s, will, aliases, ..Output::default() };
         let (level, armed, output) = (AtomicU8::new(protocol.level()), AtomicBool::new(false), Mutex::new(output));
         Attached::to(&Arc::new(Session { key, level, armed, output }), protocol, 0)
     }
@@ -84,7 +86,32 @@ impl Attached {
             output.refill(self.protocol == Protocol::V5, now_ms, spare);
         }
         self.session.armed.store(!output.bytes.is_empty(), Ordering::Release);
+        if output.has_room_to_share() {
+            drop(output);
+            self.feed(now_ms, spare);
+        }
         (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// Takes what waits in its shared subscriptions that had found no room here.
+    #[cold]
+    pub(crate) fn feed(&self, now_ms: u64, spare: &mut Spare) {
+        loop {
+            let group = match self.own() {
+                Some(output) if output.has_room_to_share() => output.groups.front().cloned(),
+                _ => None,
+            };
+            let Some(group) = group else { return };
+            if !group.feed(&self.session, self.epoch, now_ms, spare) {
+                // No room any more: next time the others come first.
+                if let Some(mut output) = self.own()
+                    && output.groups.front().is_some_and(|front| Arc::ptr_eq(front, &group))
+                {
+                    output.groups.rotate_left(1);
+                }
+                return;
+            }
+        }
     }
 
     /// Whether bytes wait: also right after a take, when messages that waited became bytes.
@@ -125,18 +152,24 @@ impl Attached {
         if output.subscriptions.len() >= subscriptions_max as usize {
             return Err(NotAdded::TooMany);
         }
+        if !self.usage().subscriptions.take(1) {
+            return Err(NotAdded::QuotaExceeded);
+        }
         output.subscriptions.insert(place);
         Ok(())
     }
 
     pub(crate) fn remove_subscription(&self, place: Place) -> bool {
-        self.own().is_some_and(|mut output| output.subscriptions.remove(&place))
+        let had = self.own().is_some_and(|mut output| output.subscriptions.remove(&place));
+        self.usage().subscriptions.give(had.into());
+        had
     }
 
     /// Takes a subscription away that its client may not have any more; false if it had none.
     pub(crate) fn revoke(&self, place: Place, filter: &str) -> bool {
         let Some(mut output) = self.own() else { return false };
         let had = output.subscriptions.remove(&place);
+        self.usage().subscriptions.give(had.into());
         if had {
             output.revoked.push(filter.to_owned());
         }

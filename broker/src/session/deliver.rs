@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 
 use gatemq_types::QoS;
 
-use super::queue::Waiting;
+use super::flights::Kept;
+use super::own::Parts;
+use super::queue::Queue;
 use super::{Encoded, Home, Message, Output, Session, Source, Spare};
+use crate::shared::Group;
 
 /// Bytes that may wait before messages wait as messages. One message is let in whatever its size.
-const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+pub(super) const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// What became of a message for one receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,14 +23,38 @@ pub enum Delivered {
     Quiet,
     /// Too large for the client, its queue is full, or it is away and the message has QoS 0.
     Dropped,
+    /// As much waits as its tenant may have waiting.
+    QuotaExceeded,
     /// The session ended.
     Closed,
     /// It has another version now: to be encoded for that one.
     Changed,
 }
 
-pub(super) fn qos_of(first: u8) -> QoS {
+/// QoS of a PUBLISH by its first byte.
+pub(crate) fn qos_of(first: u8) -> QoS {
     QoS::from_bits(first >> 1 & 3).unwrap_or_default()
+}
+
+/// What became of a message of a shared subscription for one member.
+pub(crate) enum Offered {
+    /// It has it. `Some`: the connection had nothing to write before, and is to be told.
+    Taken(Option<Home>),
+    /// It has no room now, or is away; the group is on its list.
+    NotNow,
+    /// Too large for the client.
+    TooLarge,
+    /// The session ended.
+    Closed,
+    /// It has another version now: to be encoded for that one.
+    Changed,
+}
+
+/// Whether a message became bytes.
+pub(super) enum Appended {
+    Yes,
+    NotNow,
+    TooLarge,
 }
 
 impl Session {
@@ -41,25 +68,86 @@ impl Session {
         spare: &mut Spare,
     ) -> Delivered {
         let mut output = self.output.lock();
-        let Some(home) = output.home else { return output.away(first, source) };
+        let Some(home) = output.home else { return output.away(self, message.identifier, first, source) };
         if self.is_five() != message.five {
             return Delivered::Changed;
         }
-        let bytes_max = output.limits.packet_bytes_max as usize;
-        if bytes_max != 0 && message.bytes.len() > bytes_max {
-            output.dropped += 1;
-            return Delivered::Dropped;
+        match output.append(message, first, source, spare, None) {
+            Appended::Yes => {}
+            Appended::NotNow => return output.wait(self, message.identifier, first, source),
+            Appended::TooLarge => {
+                output.dropped += 1;
+                return Delivered::Dropped;
+            }
         }
-        // What came earlier and still waits goes out earlier (4.6).
-        if output.queue.is_some() || !output.may_append(message.bytes.len(), first) {
-            return output.wait(first, source);
-        }
-        output.append(message, first, source, spare);
         if self.armed.load(Ordering::Relaxed) {
             return Delivered::Quiet;
         }
         self.armed.store(true, Ordering::Release);
         Delivered::Armed(home)
+    }
+
+    /// One message of a shared subscription for this member, if it can have it now.
+    pub(crate) fn offer(
+        &self,
+        message: Encoded<'_>,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+        group: &Arc<Group>,
+    ) -> Offered {
+        let mut output = self.output.lock();
+        if !output.open {
+            return Offered::Closed;
+        }
+        if output.home.is_some() && self.is_five() != message.five {
+            return Offered::Changed;
+        }
+        let appended = match output.home {
+            Some(_) => output.append(message, first, source, spare, Some(group)),
+            None => Appended::NotNow,
+        };
+        self.offered(&mut output, &appended, Some(group))
+    }
+
+    /// As [`Self::offer`], of a message that waited. `comes`: only while the connection with that epoch has the session,
+    /// and the group is on its list already.
+    #[expect(clippy::too_many_arguments, reason = "what a PUBLISH is made of")]
+    pub(crate) fn offer_message(
+        &self,
+        first: u8,
+        message: &Arc<Message>,
+        identifier: u32,
+        group: &Arc<Group>,
+        comes: Option<u32>,
+        now_ms: u64,
+        spare: &mut Spare,
+    ) -> Offered {
+        let mut output = self.output.lock();
+        if !output.open {
+            return Offered::Closed;
+        }
+        let is_its = output.home.is_some() && comes.is_none_or(|epoch| epoch == output.epoch);
+        let appended = match is_its && output.queue.is_none() {
+            true => {
+                let kept = Kept { first, identifier, message: message.clone(), group: Some(group.clone()) };
+                output.append_message(kept, None, self.is_five(), now_ms, spare)
+            }
+            false => Appended::NotNow,
+        };
+        self.offered(&mut output, &appended, comes.is_none().then_some(group))
+    }
+
+    fn offered(&self, output: &mut Output, appended: &Appended, list: Option<&Arc<Group>>) -> Offered {
+        match appended {
+            Appended::Yes if self.armed.swap(true, Ordering::AcqRel) => Offered::Taken(None),
+            Appended::Yes => Offered::Taken(output.home),
+            Appended::NotNow => {
+                output.groups.extend(list.cloned());
+                Offered::NotNow
+            }
+            Appended::TooLarge => Offered::TooLarge,
+        }
     }
 }
 
@@ -72,8 +160,26 @@ impl Output {
         room && (qos_of(first) == QoS::AtMostOnce || window())
     }
 
+    /// A message becomes bytes, if it may and nothing waits: what came earlier goes out earlier (4.6).
     #[inline]
-    fn append(&mut self, message: Encoded<'_>, first: u8, source: &mut Source<'_>, spare: &mut Spare) {
+    fn append(
+        &mut self,
+        message: Encoded<'_>,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+        group: Option<&Arc<Group>>,
+    ) -> Appended {
+        if message.five && (message.identifier != 0 || self.aliases.is_some()) {
+            return self.append_own(message, first, source, spare, group);
+        }
+        let bytes_max = self.limits.packet_bytes_max as usize;
+        if bytes_max != 0 && message.bytes.len() > bytes_max {
+            return Appended::TooLarge;
+        }
+        if self.queue.is_some() || !self.may_append(message.bytes.len(), first) {
+            return Appended::NotNow;
+        }
         if self.bytes.capacity() == 0 {
             self.bytes = spare.get();
         }
@@ -82,44 +188,81 @@ impl Output {
         if let Some(byte) = self.bytes.get_mut(from) {
             *byte = first;
         }
-        if qos_of(first) != QoS::AtMostOnce {
-            let packet_id = self.send(first, || source.message());
-            let at = from + message.packet_id_at;
-            if let Some(place) = self.bytes.get_mut(at..at + 2) {
-                place.copy_from_slice(&packet_id.to_be_bytes());
-            }
-        }
+        self.number(from + message.packet_id_at, first, message.identifier, source, group);
+        Appended::Yes
     }
 
-    /// The packet identifier of a message that is sent now, which is kept where it may have to be sent again.
-    pub(super) fn send(&mut self, first: u8, message: impl FnOnce() -> Arc<Message>) -> u16 {
-        let flights = self.flights.get_or_insert_default();
-        let packet_id = flights.send(qos_of(first));
-        if self.expiry_s > 0 {
-            flights.keep(packet_id, first, message());
+    /// As [`Self::append`], with what only this receiver's packet has.
+    #[inline(never)]
+    fn append_own(
+        &mut self,
+        message: Encoded<'_>,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+        group: Option<&Arc<Group>>,
+    ) -> Appended {
+        let topic = source.topic();
+        let parts = Parts::new(message, topic, first);
+        let bytes_max = self.limits.packet_bytes_max;
+        let own = self.own(true, message.identifier, topic, |own| parts.fits(own, bytes_max).is_some());
+        let Some(bytes) = parts.fits(&own, bytes_max) else { return Appended::TooLarge };
+        if self.queue.is_some() || !self.may_append(bytes, first) {
+            return Appended::NotNow;
         }
-        packet_id
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare.get();
+        }
+        let packet_id_at = parts.write(&mut self.bytes, &own);
+        self.keep_alias(&own, topic);
+        self.number(packet_id_at, first, message.identifier, source, group);
+        Appended::Yes
+    }
+
+    /// Gives the packet its identifier, where it has one.
+    #[inline]
+    fn number(&mut self, at: usize, first: u8, identifier: u32, source: &mut Source<'_>, group: Option<&Arc<Group>>) {
+        if qos_of(first) == QoS::AtMostOnce {
+            return;
+        }
+        let packet_id = self.flights.get_or_insert_default().send(qos_of(first));
+        if self.expiry_s > 0 || group.is_some() && qos_of(first) == QoS::AtLeastOnce {
+            let kept = Kept { first, identifier, message: source.message(), group: group.cloned() };
+            self.flights.get_or_insert_default().keep(packet_id, kept);
+        }
+        if let Some(place) = self.bytes.get_mut(at..at + 2) {
+            place.copy_from_slice(&packet_id.to_be_bytes());
+        }
     }
 
     #[cold]
-    fn wait(&mut self, first: u8, source: &mut Source<'_>) -> Delivered {
-        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes));
+    fn wait(&mut self, session: &Session, identifier: u32, first: u8, source: &mut Source<'_>) -> Delivered {
+        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes.get()));
         let limits = &self.limits;
         if waiting >= limits.queue_messages_max as usize || bytes + source.len() > limits.queue_bytes_max as usize {
             self.dropped += 1;
             return Delivered::Dropped;
         }
-        self.queue.get_or_insert_default().push(Waiting::Message(first, source.message()));
+        let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
+        let message = source.message();
+        if !queue.bytes.take(message.len()) {
+            if queue.is_empty() && !self.held {
+                self.queue = None;
+            }
+            self.dropped += 1;
+            return Delivered::QuotaExceeded;
+        }
+        queue.push_counted(first, identifier, message);
         Delivered::Quiet
     }
 
     /// Its client is not there.
     #[cold]
-    fn away(&mut self, first: u8, source: &mut Source<'_>) -> Delivered {
+    fn away(&mut self, session: &Session, identifier: u32, first: u8, source: &mut Source<'_>) -> Delivered {
         match qos_of(first) {
             _ if !self.open => Delivered::Closed,
             QoS::AtMostOnce => Delivered::Dropped,
-            _ => self.wait(first, source),
+            _ => self.wait(session, identifier, first, source),
         }
     }
 }
@@ -220,8 +363,8 @@ mod tests {
     fn closed_gets_nothing() {
         let (session, mut spare) = (with(Protocol::V311, SessionLimits::default()), Spare::default());
         deliver(&session, 0x30, b"a", &mut spare);
-        assert_eq!(session.close().0, Some(HOME));
-        assert_eq!(session.close().0, None, "once");
+        assert_eq!(session.close().home, Some(HOME));
+        assert_eq!(session.close().home, None, "once");
         assert_eq!(deliver(&session, 0x30, b"a", &mut spare), Delivered::Closed);
         assert_eq!(session.take(0, &mut spare), None);
         assert!(session.is_closed());
@@ -236,7 +379,7 @@ mod tests {
         let packet_id_at = write::publish(&mut bytes, Protocol::V311, 0x30, "t", &[], b"x");
         let message = Publish::read(&bytes, 2, Protocol::V311, &PacketLimits::default()).unwrap();
         for (five, delivered) in [(false, Delivered::Changed), (true, Delivered::Armed(HOME))] {
-            let encoded = Encoded { bytes: &bytes, packet_id_at, five };
+            let encoded = Encoded { bytes: &bytes, packet_id_at, five, identifier: 0 };
             let source = &mut Source::new("t", &message, 0);
             assert_eq!(session.deliver(encoded, 0x30, source, &mut spare), delivered);
         }

@@ -7,7 +7,9 @@ use gatemq_types::QoS;
 use hashbrown::HashSet;
 
 use super::Message;
+use super::deliver::qos_of;
 use crate::Hasher;
+use crate::shared::Group;
 
 /// Bounded by the window of what may be sent and by the receive maximum.
 #[derive(Default)]
@@ -18,21 +20,32 @@ pub(super) struct Flights {
     /// How many of them were sent on this connection.
     in_flight: u32,
     /// By the same index, in sessions that outlive their connection.
-    kept: Vec<Option<Kept>>,
+    kept: Vec<Option<InFlight>>,
     next_order: u64,
     /// Identifiers of QoS 2 messages that were received and not yet released.
     received: HashSet<u16, Hasher>,
 }
 
 /// What is needed to send something again.
-struct Kept {
+struct InFlight {
     /// What was sent earlier has a lower one (MQTT-4.6.0-1), and so has what was released earlier (MQTT-4.6.0-4).
     order: u64,
-    first: u8,
     /// It was sent on an earlier connection, and not yet on this one.
     waits: bool,
     /// `None`: it is the PUBREL that was sent.
-    message: Option<Arc<Message>>,
+    sent: Option<Kept>,
+}
+
+/// A message that was sent.
+#[derive(Clone)]
+pub(super) struct Kept {
+    /// First byte of its PUBLISH.
+    pub(super) first: u8,
+    /// Subscription Identifier; 0 is none.
+    pub(super) identifier: u32,
+    pub(super) message: Arc<Message>,
+    /// The shared subscription by which it came.
+    pub(super) group: Option<Arc<Group>>,
 }
 
 /// What became of an acknowledgement.
@@ -77,13 +90,13 @@ impl Flights {
 
     /// Keeps what was sent with this identifier, so that it can be sent again.
     #[cold]
-    pub(super) fn keep(&mut self, packet_id: u16, first: u8, message: Arc<Message>) {
+    pub(super) fn keep(&mut self, packet_id: u16, sent: Kept) {
         let at = usize::from(packet_id - 1);
         if self.kept.len() <= at {
             self.kept.resize_with(at + 1, || None);
         }
         let order = self.order();
-        self.kept[at] = Some(Kept { order, first, waits: false, message: Some(message) });
+        self.kept[at] = Some(InFlight { order, waits: false, sent: Some(sent) });
     }
 
     fn order(&mut self) -> u64 {
@@ -115,7 +128,7 @@ impl Flights {
             if std::mem::take(&mut kept.waits) {
                 self.in_flight += 1;
             }
-            (kept.order, kept.message) = (order, None);
+            (kept.order, kept.sent) = (order, None);
         }
     }
 
@@ -141,9 +154,9 @@ impl Flights {
             }
             let packet_id = at as u16 + 1;
             match self.kept.get_mut(at) {
-                Some(Some(kept)) if kept.message.as_ref().is_none_or(|message| wanted(message.topic())) => {
+                Some(Some(kept)) if kept.sent.as_ref().is_none_or(|sent| wanted(sent.message.topic())) => {
                     again.push((kept.order, packet_id));
-                    kept.waits = kept.message.is_some();
+                    kept.waits = kept.sent.is_some();
                 }
                 _ => {
                     self.in_flight += 1; // Which the end takes back.
@@ -162,11 +175,12 @@ impl Flights {
         (releases, messages)
     }
 
-    /// What is to be sent again with this identifier: the first byte, with DUP (MQTT-3.3.1-1), and the message. `None`:
-    /// it was acknowledged meanwhile.
-    pub(super) fn waiting(&self, packet_id: u16) -> Option<(u8, Arc<Message>)> {
+    /// What is to be sent again with this identifier, its first byte with DUP (MQTT-3.3.1-1). `None`: it was acknowledged
+    /// meanwhile.
+    pub(super) fn waiting(&self, packet_id: u16) -> Option<Kept> {
         let kept = self.kept.get(usize::from(packet_id) - 1)?.as_ref().filter(|kept| kept.waits)?;
-        Some((kept.first | 0b1000, kept.message.clone()?))
+        let sent = kept.sent.clone()?;
+        Some(Kept { first: sent.first | 0b1000, ..sent })
     }
 
     /// It was sent again.
@@ -175,6 +189,20 @@ impl Flights {
             kept.waits = false;
             self.in_flight += 1;
         }
+    }
+
+    /// QoS 1 messages of shared subscriptions that were not acknowledged, those of each together, in the order in which
+    /// they were sent. The session ends: others get them.
+    pub(super) fn take_shared(&mut self) -> Vec<(Arc<Group>, u8, Arc<Message>)> {
+        let mut shared: Vec<(u64, Arc<Group>, u8, Arc<Message>)> = Vec::new();
+        for in_flight in self.kept.drain(..).flatten() {
+            let Some(Kept { first, message, group: Some(group), .. }) = in_flight.sent else { continue };
+            if qos_of(first) == QoS::AtLeastOnce {
+                shared.push((in_flight.order, group, first, message));
+            }
+        }
+        shared.sort_unstable_by_key(|(order, group, ..)| (Arc::as_ptr(group) as usize, *order));
+        shared.into_iter().map(|(_, group, first, message)| (group, first, message)).collect()
     }
 
     /// Registers an incoming QoS 2 message.

@@ -7,6 +7,8 @@ use gatemq_mqtt::codec::properties::{Properties, Property};
 use gatemq_mqtt::{Publish, write};
 use gatemq_types::Protocol;
 
+use super::own::Own;
+
 /// Neutral, so that a session may come back with another version than the one it left with. Made once for all that
 /// wait for it.
 pub(crate) struct Message {
@@ -68,29 +70,35 @@ impl Message {
     }
 
     /// Bytes of the PUBLISH that [`Self::write`] appends.
-    pub(super) fn packet_bytes(&self, five: bool, first: u8) -> usize {
-        let has_id = usize::from(first & 0b0110 != 0);
-        let properties = self.properties_bytes as usize;
-        let dropped = if five { 0 } else { properties };
-        let length = if five { write::varint_len(properties) } else { 0 };
-        let body = 2 + 2 * has_id + length + self.len() - dropped;
+    pub(super) fn packet_bytes(&self, five: bool, first: u8, own: &Own) -> usize {
+        let has_id = first & 0b0110 != 0;
+        let (topic, payload) = (own.topic(self.topic()).len(), self.payload().len());
+        let body = match five {
+            true => write::publish_body(topic, has_id, own.bytes().len() + self.properties_bytes as usize, payload),
+            false => 2 + topic + 2 * usize::from(has_id) + payload,
+        };
         1 + write::varint_len(body) + body
     }
 
     /// Whether MQTT has a packet of this size, and the client takes it (MQTT-3.1.2-24).
-    pub(super) fn fits(&self, packet_bytes: usize, packet_bytes_max: u32) -> bool {
+    pub(super) fn fits(packet_bytes: usize, packet_bytes_max: u32) -> bool {
         packet_bytes <= 5 + write::VARINT_MAX as usize
             && (packet_bytes_max == 0 || packet_bytes <= packet_bytes_max as usize)
     }
 
-    /// Appends its PUBLISH with the time that remains (MQTT-3.3.2-6). Returns the index of the packet identifier.
-    pub(super) fn write(&self, out: &mut Vec<u8>, five: bool, first: u8, now_ms: u64) -> usize {
-        let protocol = if five { Protocol::V5 } else { Protocol::V311 };
-        let properties = self.properties();
-        let packet_id_at = write::publish(out, protocol, first, self.topic(), properties, self.payload());
-        if five && self.expiry_at != 0 {
+    /// Appends its PUBLISH with the time that remains (MQTT-3.3.2-6); `own` is empty for MQTT 3. Returns the index of the
+    /// packet identifier.
+    pub(super) fn write(&self, out: &mut Vec<u8>, five: bool, first: u8, now_ms: u64, own: &Own) -> usize {
+        let (topic, properties, payload) = (self.topic(), self.properties(), self.payload());
+        if !five {
+            return write::publish(out, Protocol::V311, first, topic, &[], payload);
+        }
+        let packet_id_at = write::publish_with(out, first, own.topic(topic), own.bytes(), properties, payload);
+        if self.expiry_at != 0 {
             let has_id = usize::from(first & 0b0110 != 0);
-            let at = packet_id_at + 2 * has_id + write::varint_len(properties.len()) + self.expiry_at as usize;
+            let before = own.bytes().len();
+            let length = write::varint_len(before + properties.len());
+            let at = packet_id_at + 2 * has_id + length + before + self.expiry_at as usize;
             // Rounded up: what has not expired has a second left.
             let remains_s = self.expires_ms.saturating_sub(now_ms).div_ceil(1000);
             if let Some(place) = out.get_mut(at..at + 4) {
@@ -109,6 +117,8 @@ pub(crate) struct Encoded<'a> {
     pub(crate) packet_id_at: usize,
     /// Whether it is for MQTT 5.
     pub(crate) five: bool,
+    /// Subscription Identifier of this receiver; 0 is none.
+    pub(crate) identifier: u32,
 }
 
 /// What a message is made of for those who must keep it; made when the first one must.
@@ -126,8 +136,14 @@ impl<'a> Source<'a> {
         Source { topic, message, now_ms, made: None }
     }
 
+    /// Topic name.
+    #[inline]
+    pub(super) fn topic(&self) -> &'a str {
+        self.topic
+    }
+
     /// An upper bound of its [`Message::len`].
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.topic.len() + self.message.properties.as_bytes().len() + self.message.payload.len()
     }
 
@@ -145,8 +161,8 @@ mod tests {
 
     fn written(message: &Message, five: bool, first: u8, now_ms: u64) -> Vec<u8> {
         let mut out = vec![0xEE];
-        let at = message.write(&mut out, five, first, now_ms);
-        assert_eq!(out.len() - 1, message.packet_bytes(five, first), "as announced");
+        let at = message.write(&mut out, five, first, now_ms, &Own::default());
+        assert_eq!(out.len() - 1, message.packet_bytes(five, first, &Own::default()), "as announced");
         assert!(first & 6 == 0 || out[at..at + 2] == [0, 0]);
         out.split_off(1)
     }

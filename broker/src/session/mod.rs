@@ -10,6 +10,7 @@
 //! | `queue` | what waits becomes bytes |
 //! | `settle`, `flights` | acknowledgements, and what is in flight |
 //! | `resume` | between two connections |
+//! | `own` | what only one receiver's packet has |
 //! | `message` | what is kept: no version, no packet identifier |
 //!
 //! A session is *attached* to a connection, *away* (its connection has gone, it keeps its subscriptions and queues
@@ -19,11 +20,13 @@ mod attached;
 mod deliver;
 mod flights;
 mod message;
+mod own;
 mod queue;
 mod resume;
 mod settle;
 mod spare;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -32,13 +35,18 @@ use gatemq_types::Protocol;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+use crate::shared::Group;
+use crate::tenant::Usage;
 use crate::tree::Place;
 use crate::{Hasher, SessionKey, Will};
 pub use attached::Attached;
 pub use deliver::Delivered;
+use deliver::OUTPUT_BYTES_MAX;
+pub(crate) use deliver::{Offered, qos_of};
 use flights::Flights;
 pub use flights::Received;
 pub(crate) use message::{Encoded, Message, Source};
+use own::Aliases;
 use queue::Queue;
 pub use resume::Begun;
 pub(crate) use resume::Opening;
@@ -69,6 +77,8 @@ pub struct SessionLimits {
     pub queue_messages_max: u32,
     /// Bytes of topics, properties and payloads that may wait. What comes when they do is dropped and counted.
     pub queue_bytes_max: u32,
+    /// The client's Topic Alias Maximum; 0 is none. At most 32 topics get one.
+    pub topic_alias_max: u16,
 }
 
 impl Default for SessionLimits {
@@ -79,6 +89,7 @@ impl Default for SessionLimits {
             packet_bytes_max: 0,
             queue_messages_max: 10_000,
             queue_bytes_max: 4 << 20,
+            topic_alias_max: 0,
         }
     }
 }
@@ -104,6 +115,10 @@ struct Output {
     queue: Option<Box<Queue>>,
     will: Option<Box<Will>>,
     subscriptions: HashSet<Place, Hasher>,
+    /// Shared subscriptions that had something when it had no room, each once. Changed under their locks too.
+    groups: VecDeque<Arc<Group>>,
+    /// Absent where its client allows none.
+    aliases: Option<Box<Aliases>>,
     /// Filters that were taken away since the last begin.
     revoked: Vec<String>,
     dropped: u64,
@@ -126,6 +141,25 @@ pub(crate) enum NotAdded {
     Closed,
     /// It has as many as it may.
     TooMany,
+    /// Its tenant has.
+    QuotaExceeded,
+}
+
+/// What a session leaves when it ends.
+pub(crate) struct Closed {
+    /// Who wrote for it.
+    pub(crate) home: Option<Home>,
+    pub(crate) subscriptions: HashSet<Place, Hasher>,
+    /// What others get now: first byte and message, in the order in which they were sent.
+    pub(crate) shared: Vec<(Arc<Group>, u8, Arc<Message>)>,
+}
+
+impl Output {
+    /// Whether it should come for what waits in its shared subscriptions.
+    #[inline]
+    fn has_room_to_share(&self) -> bool {
+        !self.groups.is_empty() && self.home.is_some() && self.queue.is_none() && self.bytes.len() < OUTPUT_BYTES_MAX
+    }
 }
 
 impl Session {
@@ -178,6 +212,41 @@ impl Session {
         self.output.lock().subscriptions.contains(&place)
     }
 
+    #[inline]
+    pub(crate) fn usage(&self) -> &Arc<Usage> {
+        &self.key.tenant().usage
+    }
+
+    /// Messages and bytes that may wait for it.
+    pub(crate) fn queue_limits(&self) -> (usize, usize) {
+        let limits = self.output.lock().limits;
+        (limits.queue_messages_max as usize, limits.queue_bytes_max as usize)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.output.lock().home.is_some()
+    }
+
+    /// A shared subscription has something for it.
+    pub(crate) fn list_group(&self, group: &Arc<Group>) {
+        let mut output = self.output.lock();
+        if output.open {
+            output.groups.push_back(group.clone());
+        }
+    }
+
+    /// A shared subscription has nothing for it any more.
+    pub(crate) fn forget_group(&self, group: &Arc<Group>) {
+        let groups = &mut self.output.lock().groups;
+        if let Some(at) = groups.iter().position(|known| Arc::ptr_eq(known, group)) {
+            groups.remove(at);
+        }
+    }
+
+    pub(crate) fn count_dropped(&self) {
+        self.output.lock().dropped += 1;
+    }
+
     pub(crate) fn take_will(&self) -> Option<Box<Will>> {
         self.output.lock().will.take()
     }
@@ -186,14 +255,15 @@ impl Session {
         self.output.lock().will = Some(will);
     }
 
-    /// Ends it: what waits is gone, and nothing is appended from now on. Returns who wrote for it, once, and its
-    /// subscriptions.
-    pub(crate) fn close(&self) -> (Option<Home>, HashSet<Place, Hasher>) {
+    /// Ends it: what waits is gone, and nothing is appended from now on. What it had is returned once.
+    pub(crate) fn close(&self) -> Closed {
         let mut output = self.output.lock();
         let (epoch, dropped) = (output.epoch.wrapping_add(1), output.dropped);
-        let old = std::mem::replace(&mut *output, Output { epoch, dropped, ..Output::default() });
+        let mut old = std::mem::replace(&mut *output, Output { epoch, dropped, ..Output::default() });
         self.armed.store(false, Ordering::Release);
-        (old.home, old.subscriptions)
+        drop(output);
+        let shared = old.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
+        Closed { home: old.home, subscriptions: old.subscriptions, shared }
     }
 }
 
@@ -227,7 +297,7 @@ pub(crate) mod testing {
         }
         // Before the identifier are the topic and its length.
         let message = Publish::read(&bytes, packet_id_at - 3, protocol, &PacketLimits::default()).unwrap();
-        let encoded = Encoded { bytes: &bytes, packet_id_at, five: session.is_five() };
+        let encoded = Encoded { bytes: &bytes, packet_id_at, five: session.is_five(), identifier: 0 };
         session.deliver(encoded, first, &mut Source::new("t", &message, 0), spare)
     }
 

@@ -6,31 +6,37 @@ use std::sync::{Arc, Weak};
 
 use gatemq_types::{Protocol, QoS};
 
-use super::deliver::qos_of;
-use super::flights::Flights;
+use super::deliver::{Appended, qos_of};
+use super::flights::{Flights, Kept};
+use super::own::Own;
 use super::{Attached, Message, Output, Spare};
 use crate::retained::Sent;
+use crate::tenant::{QueueBytes, Usage};
 
-/// One message that waits, with the first byte that its PUBLISH gets.
+/// One message that waits, with the first byte that its PUBLISH gets and its Subscription Identifier (0: none).
 pub(super) enum Waiting {
-    Message(u8, Arc<Message>),
+    Message(u8, u32, Arc<Message>),
     /// A retained message. The tenant keeps it; what replaced it since came as a message of its own.
-    Retained(u8, Weak<Message>),
+    Retained(u8, u32, Weak<Message>),
     /// Sent on an earlier connection with this packet identifier, and kept with what is in flight.
     Again(u16),
 }
 
 /// In order, and counted.
-#[derive(Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     /// Of [`Waiting::Message`].
     pub(super) messages: usize,
-    pub(super) bytes: usize,
+    pub(super) bytes: QueueBytes,
     pub(super) retained: usize,
 }
 
 impl Queue {
+    /// Empty, of a session of that tenant.
+    pub(super) fn new(usage: &Arc<Usage>) -> Self {
+        Queue { waiting: VecDeque::new(), messages: 0, bytes: QueueBytes::new(usage), retained: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -39,46 +45,60 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    fn count(&mut self, waiting: &Waiting, came: bool) {
-        let change = |n: &mut usize, by: usize| *n = if came { *n + by } else { *n - by };
-        match waiting {
-            Waiting::Message(_, message) => {
-                change(&mut self.messages, 1);
-                change(&mut self.bytes, message.len());
+    /// A message whose bytes are counted already.
+    pub(super) fn push_counted(&mut self, first: u8, identifier: u32, message: Arc<Message>) {
+        self.messages += 1;
+        self.waiting.push_back(Waiting::Message(first, identifier, message));
+    }
+
+    fn push_retained(&mut self, first: u8, identifier: u32, message: Weak<Message>) {
+        self.retained += 1;
+        self.waiting.push_back(Waiting::Retained(first, identifier, message));
+    }
+
+    /// What was popped waits on.
+    fn push_front(&mut self, waiting: Waiting) {
+        match &waiting {
+            Waiting::Message(_, _, message) => {
+                self.messages += 1;
+                self.bytes.take_anyway(message.len());
             }
-            Waiting::Retained(..) => change(&mut self.retained, 1),
+            Waiting::Retained(..) => self.retained += 1,
             Waiting::Again(_) => {}
         }
-    }
-
-    pub(super) fn push(&mut self, waiting: Waiting) {
-        self.count(&waiting, true);
-        self.waiting.push_back(waiting);
-    }
-
-    fn push_front(&mut self, waiting: Waiting) {
-        self.count(&waiting, true);
         self.waiting.push_front(waiting);
     }
 
     fn pop(&mut self) -> Option<Waiting> {
         let waiting = self.waiting.pop_front()?;
-        self.count(&waiting, false);
+        self.uncount(&waiting);
         Some(waiting)
+    }
+
+    fn uncount(&mut self, waiting: &Waiting) {
+        match waiting {
+            Waiting::Message(_, _, message) => {
+                self.messages -= 1;
+                self.bytes.give(message.len());
+            }
+            Waiting::Retained(..) => self.retained -= 1,
+            Waiting::Again(_) => {}
+        }
     }
 
     /// What is to be sent again goes before everything else; the rest stays as far as it is `kept`.
     pub(super) fn restart(&mut self, again: Vec<u16>, kept: &mut dyn FnMut(u8, Option<&Message>) -> bool) {
-        let before = std::mem::take(self);
+        let before = std::mem::take(&mut self.waiting);
         self.waiting.extend(again.into_iter().map(Waiting::Again));
-        for waiting in before.waiting {
+        for waiting in before {
             let keep = match &waiting {
-                Waiting::Message(first, message) => kept(*first, Some(message)),
-                Waiting::Retained(first, message) => kept(*first, message.upgrade().as_deref()),
+                Waiting::Message(first, _, message) => kept(*first, Some(message)),
+                Waiting::Retained(first, _, message) => kept(*first, message.upgrade().as_deref()),
                 Waiting::Again(_) => false,
             };
-            if keep {
-                self.push(waiting);
+            match keep {
+                true => self.waiting.push_back(waiting),
+                false => self.uncount(&waiting),
             }
         }
     }
@@ -93,67 +113,89 @@ impl Output {
         }
         let Some(mut queue) = self.queue.take() else { return };
         while let Some(waiting) = queue.pop() {
-            let Some((first, message)) = resolve(&waiting, self.flights.as_deref()) else { continue };
+            let Some(message) = resolve(&waiting, self.flights.as_deref()) else { continue };
             let again = match waiting {
                 Waiting::Again(packet_id) => Some(packet_id),
                 _ => None,
             };
-            let bytes = message.packet_bytes(five, first);
-            let expired = again.is_none() && now_ms >= message.expires_ms();
-            if expired || !message.fits(bytes, self.limits.packet_bytes_max) {
-                self.dropped += 1;
-                // As if it had been sent and acknowledged (MQTT-3.1.2-25).
-                if let (Some(packet_id), Some(flights)) = (again, &mut self.flights) {
-                    flights.end(packet_id);
+            let expired = again.is_none() && now_ms >= message.message.expires_ms();
+            let appended = match expired {
+                true => Appended::TooLarge, // It is dropped as well.
+                false => self.append_message(message, again, five, now_ms, spare),
+            };
+            match appended {
+                Appended::Yes => {}
+                Appended::NotNow => {
+                    queue.push_front(waiting);
+                    break;
                 }
-                continue;
+                Appended::TooLarge => {
+                    self.dropped += 1;
+                    // As if it had been sent and acknowledged (MQTT-3.1.2-25).
+                    if let (Some(packet_id), Some(flights)) = (again, &mut self.flights) {
+                        flights.end(packet_id);
+                    }
+                }
             }
-            if !self.may_append(bytes, first) {
-                queue.push_front(waiting);
-                break;
-            }
-            self.append_message(first, message, again, five, now_ms, spare);
         }
         if !queue.is_empty() {
             self.queue = Some(queue);
         }
     }
 
-    fn append_message(
+    /// A message that waited becomes bytes, if it may; `again` is the packet identifier that it has.
+    pub(super) fn append_message(
         &mut self,
-        first: u8,
-        message: Arc<Message>,
+        kept: Kept,
         again: Option<u16>,
         five: bool,
         now_ms: u64,
         spare: &mut Spare,
-    ) {
+    ) -> Appended {
+        let (first, message) = (kept.first, &kept.message);
+        let bytes_max = self.limits.packet_bytes_max;
+        let size = |own: &Own| message.packet_bytes(five, first, own);
+        let own = self.own(five, kept.identifier, message.topic(), |own| Message::fits(size(own), bytes_max));
+        let bytes = size(&own);
+        if !Message::fits(bytes, bytes_max) {
+            return Appended::TooLarge;
+        }
+        if !self.may_append(bytes, first) {
+            return Appended::NotNow;
+        }
         if self.bytes.capacity() == 0 {
             self.bytes = spare.get();
         }
-        let packet_id_at = message.write(&mut self.bytes, five, first, now_ms);
+        let packet_id_at = message.write(&mut self.bytes, five, first, now_ms, &own);
+        self.keep_alias(&own, message.topic());
+        if qos_of(first) == QoS::AtMostOnce {
+            return Appended::Yes;
+        }
+        let flights = self.flights.get_or_insert_default();
         let packet_id = match again {
             Some(packet_id) => {
-                if let Some(flights) = &mut self.flights {
-                    flights.sent_again(packet_id);
-                }
+                flights.sent_again(packet_id);
                 packet_id
             }
-            None if qos_of(first) == QoS::AtMostOnce => return,
-            None => self.send(first, || message),
+            None => flights.send(qos_of(first)),
         };
+        if again.is_none() && (self.expiry_s > 0 || kept.group.is_some() && qos_of(first) == QoS::AtLeastOnce) {
+            flights.keep(packet_id, kept);
+        }
         if let Some(place) = self.bytes.get_mut(packet_id_at..packet_id_at + 2) {
             place.copy_from_slice(&packet_id.to_be_bytes());
         }
+        Appended::Yes
     }
 }
 
-fn resolve(waiting: &Waiting, flights: Option<&Flights>) -> Option<(u8, Arc<Message>)> {
-    match waiting {
-        Waiting::Message(first, message) => Some((*first, message.clone())),
-        Waiting::Retained(first, message) => message.upgrade().map(|message| (*first, message)),
-        Waiting::Again(packet_id) => flights?.waiting(*packet_id),
-    }
+fn resolve(waiting: &Waiting, flights: Option<&Flights>) -> Option<Kept> {
+    let (first, identifier, message) = match waiting {
+        Waiting::Message(first, identifier, message) => (*first, *identifier, message.clone()),
+        Waiting::Retained(first, identifier, message) => (*first, *identifier, message.upgrade()?),
+        Waiting::Again(packet_id) => return flights?.waiting(*packet_id),
+    };
+    Some(Kept { first, identifier, message, group: None })
 }
 
 impl Attached {
@@ -162,17 +204,18 @@ impl Attached {
     pub(crate) fn deliver_retained(
         &self,
         sent: Vec<Sent>,
+        identifier: u32,
         retained_max: usize,
         now_ms: u64,
         spare: &mut Spare,
     ) -> usize {
         let Some(mut output) = self.own() else { return sent.len() };
-        let queue = output.queue.get_or_insert_default();
+        let queue = output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
         let fits = sent.len().min(retained_max.saturating_sub(queue.retained));
         let dropped = sent.len() - fits;
         queue.waiting.reserve(fits);
         for (first, message) in sent.into_iter().take(fits) {
-            queue.push(Waiting::Retained(first, message));
+            queue.push_retained(first, identifier, message);
         }
         output.dropped += dropped as u64;
         output.refill(self.protocol() == Protocol::V5, now_ms, spare);

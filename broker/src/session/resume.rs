@@ -7,6 +7,8 @@ use gatemq_mqtt::{kind, write};
 use gatemq_types::{Protocol, QoS};
 
 use super::deliver::qos_of;
+use super::own::Aliases;
+use super::queue::Queue;
 use super::{Attached, Home, Session, SessionLimits, Spare};
 use crate::Will;
 
@@ -41,7 +43,8 @@ impl Session {
         output.limits = SessionLimits { inflight_max: limits.inflight_max.max(1), ..limits };
         // Of what was bytes already, QoS 1 and 2 are in flight and are sent again.
         output.bytes = Vec::new();
-        output.queue.get_or_insert_default();
+        output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
+        output.aliases = Aliases::allowed(limits.topic_alias_max);
         self.level.store(protocol.level(), Ordering::Relaxed);
         self.armed.store(false, Ordering::Release);
         let will_before = std::mem::replace(&mut output.will, will.map(Box::new));
@@ -54,7 +57,7 @@ impl Session {
         let mut output = self.output.lock();
         output.epoch = output.epoch.wrapping_add(1);
         (output.home, output.held, output.expiry_s) = (None, false, expiry_s);
-        output.bytes = Vec::new();
+        (output.bytes, output.aliases) = (Vec::new(), None);
         self.armed.store(false, Ordering::Release);
     }
 
@@ -83,11 +86,11 @@ impl Attached {
     /// and has a topic that is `wanted`. A session that is not held has begun.
     pub(crate) fn begin(&self, now_ms: u64, spare: &mut Spare, wanted: &mut dyn FnMut(&str) -> bool) -> Begun {
         let mut begun = Begun::default();
-        let Some(mut output) = self.own() else { return begun };
+        let Some(mut guard) = self.own() else { return begun };
+        let output = &mut *guard;
         if !std::mem::take(&mut output.held) {
             return begun;
         }
-        let output = &mut *output;
         let dropped = &mut begun.dropped;
         let mut wanted = |topic: &str| {
             let wanted = wanted(topic);
@@ -97,7 +100,7 @@ impl Attached {
         let (releases, messages) =
             output.flights.as_mut().map(|flights| flights.restart(&mut wanted)).unwrap_or_default();
         let again = messages.len();
-        let queue = output.queue.get_or_insert_default();
+        let queue = output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
         // QoS 0 is no part of a session's state (4.1).
         queue.restart(messages, &mut |first, message| {
             qos_of(first) != QoS::AtMostOnce && message.is_some_and(|message| wanted(message.topic()))
@@ -113,6 +116,8 @@ impl Attached {
         }
         output.refill(self.protocol() == Protocol::V5, now_ms, spare);
         self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
+        drop(guard);
+        self.feed(now_ms, spare);
         begun
     }
 }

@@ -48,6 +48,11 @@ impl Attached {
             output.refill(self.protocol() == Protocol::V5, now_ms, spare);
             self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
         }
+        let shares = output.has_room_to_share();
+        drop(output);
+        if shares {
+            self.feed(now_ms, spare);
+        }
         unknown
     }
 }

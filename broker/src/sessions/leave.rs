@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Away, Sessions};
-use crate::session::Attached;
+use crate::session::{Attached, Home};
 use crate::will::LeftWill;
 use crate::{Session, router};
 
@@ -30,6 +30,9 @@ pub struct Left {
     /// A session that had to end because more than allowed are away: the one that would have expired first, perhaps this
     /// one.
     pub evicted: Option<Arc<Session>>,
+    /// Connections that have something to write now, because messages of shared subscriptions went on to them: to be woken
+    /// like [`Out::armed`](crate::Out::armed).
+    pub armed: Vec<Home>,
 }
 
 impl Sessions {
@@ -50,7 +53,7 @@ impl Sessions {
             drop(guard);
             left.wills.extend(will.map(|will| LeftWill { will, session: session.clone() }));
             left.ended = true;
-            router::close(session);
+            router::close(session, now_ms, &mut left.armed);
             return left;
         }
         session.detach(expiry_s);
@@ -83,7 +86,7 @@ impl Sessions {
         drop(guard);
         session.trim();
         if let Some(evicted) = &left.evicted {
-            router::close(evicted);
+            router::close(evicted, now_ms, &mut left.armed);
         }
         left
     }

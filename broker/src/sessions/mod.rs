@@ -121,6 +121,7 @@ impl Inner {
     fn remove(&mut self, hash: u64, session: &Arc<Session>) {
         if let Ok(found) = self.table.find_entry(hash, |known| Arc::ptr_eq(&known.session, session)) {
             let (entry, _) = found.remove();
+            session.usage().sessions.give(1);
             if let Some(away) = entry.away {
                 self.forget(away);
             }

@@ -6,6 +6,7 @@ use gatemq_types::Protocol;
 
 use super::{Entry, Sessions};
 use crate::session::{self, Attached, Home, SessionLimits};
+use crate::tenant::TenantLimit;
 use crate::will::{LeftWill, Will};
 use crate::{SessionKey, router};
 
@@ -44,6 +45,9 @@ pub struct Opened {
     pub ended: bool,
     /// A will that is to be published now: of the connection that was taken over, or of the session that ended.
     pub will: Option<LeftWill>,
+    /// Connections that have something to write now, because messages of shared subscriptions went on to them: to be woken
+    /// like [`Out::armed`](crate::Out::armed).
+    pub armed: Vec<Home>,
 }
 
 impl Sessions {
@@ -52,6 +56,27 @@ impl Sessions {
     /// subscriptions.
     #[must_use]
     pub fn open(&self, opening: Opening<'_>, now_ms: u64) -> Opened {
+        opening.key.tenant().usage.sessions.take_anyway(1);
+        self.open_counted(opening, now_ms)
+    }
+
+    /// As [`Self::open`], within the bounds of the tenant.
+    ///
+    /// # Errors
+    /// [`TenantLimit::Sessions`]; nothing has changed.
+    pub fn try_open(&self, opening: Opening<'_>, now_ms: u64) -> Result<Opened, TenantLimit> {
+        let sessions = &opening.key.tenant().usage.sessions;
+        // Where there is one of its key, none is added.
+        match sessions.take(1) {
+            true => {}
+            false if self.get(opening.key).is_some() => sessions.take_anyway(1),
+            false => return Err(TenantLimit::Sessions),
+        }
+        Ok(self.open_counted(opening, now_ms))
+    }
+
+    /// The tenant has counted one session more; of the one before it is taken back.
+    fn open_counted(&self, opening: Opening<'_>, now_ms: u64) -> Opened {
         let Opening { key, protocol, limits, home, clean_start, expiry_s, will } = opening;
         let hash = self.hash(key);
         let opening = session::Opening { protocol, limits, home, expiry_s, will };
@@ -61,8 +86,9 @@ impl Sessions {
             let session = Attached::new(key.clone(), opening);
             let entry = Entry { session: session.session().clone(), away: None };
             inner.table.insert_unique(hash, entry, |known| self.hash(known.session.key()));
-            return Opened { session, resumed: false, taken_over: None, ended: false, will: None };
+            return Opened { session, resumed: false, taken_over: None, ended: false, will: None, armed: Vec::new() };
         };
+        key.tenant().usage.sessions.give(1);
         let away = entry.away.take();
         let expired = away.is_some_and(|away| away.expires.0 <= now_ms);
         let resumed = !clean_start && !expired && entry.session.is_persistent();
@@ -76,8 +102,9 @@ impl Sessions {
             let will = before.take_will().map(|will| LeftWill { will, session: before.clone() });
             drop(guard);
             // Without the registry's lock: ending many subscriptions takes its time.
-            let taken_over = router::close(&before);
-            return Opened { session, resumed: false, taken_over, ended: true, will };
+            let mut armed = Vec::new();
+            let taken_over = router::close(&before, now_ms, &mut armed);
+            return Opened { session, resumed: false, taken_over, ended: true, will, armed };
         }
         if let Some(away) = away {
             inner.forget(away);
@@ -87,6 +114,6 @@ impl Sessions {
         // only if its connection is closed just now.
         let will = will.filter(|will| will.delay_s() == 0);
         let will = will.map(|will| LeftWill { will, session: before });
-        Opened { session, resumed: true, taken_over, ended: false, will }
+        Opened { session, resumed: true, taken_over, ended: false, will, armed: Vec::new() }
     }
 }

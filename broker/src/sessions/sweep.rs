@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Sessions;
+use crate::session::Home;
 use crate::will::LeftWill;
 use crate::{Session, router};
 
@@ -15,6 +16,9 @@ pub struct Swept {
     pub wills: Vec<LeftWill>,
     /// There is more to do: call again, after others had their turn.
     pub more: bool,
+    /// Connections that have something to write now, because messages of shared subscriptions went on to them: to be woken
+    /// like [`Out::armed`](crate::Out::armed).
+    pub armed: Vec<Home>,
 }
 
 impl Sessions {
@@ -38,7 +42,7 @@ impl Sessions {
                 session
             };
             work += 1 + session.subscriptions();
-            router::close(&session);
+            router::close(&session, now_ms, &mut swept.armed);
             swept.expired.push(session);
         }
         swept.more = work >= count_max;

@@ -3,6 +3,8 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gatemq_mqtt::topic::Filter;
+
 use crate::Hasher;
 
 /// Counters for filters without a wildcard in their first two levels.
@@ -34,6 +36,7 @@ impl Generations {
 
     /// Says that the subscribers of `filter` changed. Called under the tree's write lock, after the change.
     pub(crate) fn bump(&self, filter: &str) {
+        let filter = Filter::trusted(filter).filter;
         let wild = filter.splitn(3, '/').take(2).any(|level| level == "+" || level == "#");
         let counter = if wild { &self.wild } else { &self.by_prefix[self.slot(filter) as usize] };
         counter.fetch_add(1, Ordering::Release);
@@ -67,6 +70,8 @@ mod tests {
             ("+/b/c", "a/b/c"),
             ("/", "/"),
             ("//x", "//x"),
+            ("$share/g/a/b", "a/b"),
+            ("$share/g/+/b", "a/b"),
         ];
         for (filter, topic) in cases {
             let generations = Generations::default();

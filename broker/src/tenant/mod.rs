@@ -1,6 +1,7 @@
 //! Tenants: namespaces of topics and client identifiers. Nothing crosses from one to another.
 
 mod generations;
+mod usage;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use crate::Hasher;
 use crate::retained::{Retained, RetainedLimits};
 use crate::tree::Tree;
 use generations::Generations;
+pub(crate) use usage::{QueueBytes, Usage};
+pub use usage::{TenantConnection, TenantLimit, TenantLimits, TenantUsage};
 
 /// Longest name of a tenant, in bytes.
 pub const TENANT_BYTES_MAX: usize = 256;
@@ -23,8 +26,9 @@ pub struct Tenant {
     pub(crate) tree: RwLock<Tree>,
     /// Taken before `tree` where both are.
     pub(crate) retained: RwLock<Retained>,
-    pub(crate) retained_limits: RetainedLimits,
     pub(crate) generations: Generations,
+    pub(crate) usage: Arc<Usage>,
+    limits: RwLock<TenantLimits>,
 }
 
 impl Tenant {
@@ -42,6 +46,46 @@ impl Tenant {
     pub fn retained(&self) -> (u32, u64) {
         let retained = self.retained.read();
         (retained.messages(), retained.bytes())
+    }
+
+    /// What it may have.
+    pub fn limits(&self) -> TenantLimits {
+        *self.limits.read()
+    }
+
+    /// From now on it may have this. What it has beyond that stays.
+    pub fn set_limits(&self, limits: TenantLimits) {
+        let mut held = self.limits.write();
+        let Usage { connections, sessions, subscriptions, queue_bytes } = &*self.usage;
+        connections.set_max(limits.connections_max);
+        sessions.set_max(limits.sessions_max);
+        subscriptions.set_max(limits.subscriptions_max);
+        queue_bytes.set_max(limits.queue_bytes_max);
+        *held = limits;
+    }
+
+    /// What it has.
+    pub fn usage(&self) -> TenantUsage {
+        let (messages, bytes) = self.retained();
+        TenantUsage {
+            connections: self.usage.connections.count(),
+            sessions: self.usage.sessions.count(),
+            subscriptions: self.usage.subscriptions.count(),
+            queue_bytes: self.usage.queue_bytes.count(),
+            retained_messages: messages.into(),
+            retained_bytes: bytes,
+        }
+    }
+
+    /// One connection more, for as long as the result is kept.
+    ///
+    /// # Errors
+    /// [`TenantLimit::Connections`].
+    pub fn connect(&self) -> Result<TenantConnection, TenantLimit> {
+        match self.usage.connections.take(1) {
+            true => Ok(TenantConnection(self.usage.clone())),
+            false => Err(TenantLimit::Connections),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -82,7 +126,7 @@ impl std::error::Error for TenantError {}
 /// retain nothing.
 pub struct Tenants {
     tenants_max: usize,
-    retained_limits: RetainedLimits,
+    limits: TenantLimits,
     inner: Mutex<Inner>,
 }
 
@@ -100,7 +144,13 @@ impl Tenants {
 
     /// As [`Self::new`], with bounds for what each tenant retains.
     pub fn with_retained(tenants_max: usize, retained_limits: RetainedLimits) -> Self {
-        Tenants { tenants_max, retained_limits, inner: Mutex::default() }
+        Tenants::with_limits(tenants_max, TenantLimits { retained: retained_limits, ..TenantLimits::default() })
+    }
+
+    /// As [`Self::new`], with bounds for what each tenant has, unless it is given others
+    /// ([`Tenant::set_limits`]).
+    pub fn with_limits(tenants_max: usize, limits: TenantLimits) -> Self {
+        Tenants { tenants_max, limits, inner: Mutex::default() }
     }
 
     /// The tenant of that name, made if there is none.
@@ -129,9 +179,11 @@ impl Tenants {
             name: name.into(),
             tree: RwLock::default(),
             retained: RwLock::default(),
-            retained_limits: self.retained_limits,
             generations: Generations::default(),
+            usage: Arc::default(),
+            limits: RwLock::default(),
         });
+        tenant.set_limits(self.limits);
         inner.by_name.insert(name.into(), tenant.clone());
         Ok(tenant)
     }

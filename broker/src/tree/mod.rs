@@ -1,23 +1,29 @@
 //! A tenant's subscriptions: a hash per level over interned level texts, with direct `+` and `#`.
 //!
 //! Changed in place under the tenant's write lock. One node per filter prefix; a node is freed when its last
-//! subscription and child are gone.
+//! subscription and child are gone. A shared subscription is one target of its filter, whatever members it has.
 
+mod groups;
 pub(crate) mod levels;
 mod nodes;
 mod subscribers;
 
 use std::sync::Arc;
 
+use gatemq_mqtt::topic::Filter;
 use hashbrown::HashMap;
 
 use crate::session::Session;
+use crate::shared::Group;
 use crate::slab::Slab;
 use crate::{Hasher, TOPIC_LEVELS_MAX};
+use groups::Groups;
 use levels::Levels;
 use nodes::{NONE, Node, ROOT};
 use subscribers::Subscribers;
-pub use subscribers::Target;
+pub(crate) use subscribers::address_of;
+use subscribers::address_of_group;
+pub use subscribers::{Subscription, Target};
 
 /// Where a filter sits, kept by its session so that leaving needs no search by text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -25,8 +31,14 @@ pub struct Place(u32);
 
 /// The filter ends with `#` below the node.
 const BELOW: u32 = 1 << 31;
+/// It is the number of a shared subscription.
+const SHARED: u32 = 1 << 30;
 
 impl Place {
+    fn shared(self) -> Option<u32> {
+        (self.0 & SHARED != 0).then_some(self.0 & !SHARED)
+    }
+
     fn node(self) -> u32 {
         self.0 & !BELOW
     }
@@ -49,49 +61,100 @@ pub enum TreeError {
 pub struct Tree {
     levels: Levels,
     nodes: Slab<Node>,
+    /// Absent until there is one.
+    groups: Option<Box<Groups>>,
     hasher: Hasher,
 }
 
 impl Default for Tree {
     fn default() -> Self {
-        Tree { levels: Levels::default(), nodes: Slab::new(Node::new(NONE, NONE)), hasher: Hasher::default() }
+        let (levels, nodes) = (Levels::default(), Slab::new(Node::new(NONE, NONE)));
+        Tree { levels, nodes, groups: None, hasher: Hasher::default() }
     }
 }
 
 impl Tree {
-    /// Adds or replaces the target's subscription to `filter`, which is valid. Returns its place and whether it is new.
-    pub fn subscribe(&mut self, filter: &str, target: Target) -> Result<(Place, bool), TreeError> {
+    /// Adds or replaces a session's subscription to `filter`, which is valid and may begin with `$share/NAME/`. Returns
+    /// its place and whether it is new.
+    pub fn subscribe(&mut self, filter: &str, subscription: Subscription) -> Result<(Place, bool), TreeError> {
+        let Filter { share_name, filter, .. } = Filter::trusted(filter);
         let count = filter.split('/').count();
         if count > TOPIC_LEVELS_MAX {
             return Err(TreeError::TooManyLevels);
         }
-        if !self.nodes.has_room(count, NONE) {
+        if !self.nodes.has_room(count, SHARED) {
             return Err(TreeError::Full);
         }
         let mut at = ROOT;
+        let mut place = None;
         for text in filter.split('/') {
             if text == "#" {
-                return Ok((Place(at | BELOW), self.nodes.get_mut(at).below.put(target)));
+                place = Some(Place(at | BELOW));
+                break;
             }
             at = self.child(at, text).unwrap_or_else(|| self.add_child(at, text));
         }
-        Ok((Place(at), self.nodes.get_mut(at).here.put(target)))
+        let place = place.unwrap_or(Place(at));
+        Ok(match share_name {
+            None => (place, self.subscribers_mut(place).put(Target::Session(subscription))),
+            Some(share_name) => self.join(share_name, place, subscription),
+        })
+    }
+
+    fn join(&mut self, share_name: &str, place: Place, member: Subscription) -> (Place, bool) {
+        let groups = self.groups.get_or_insert_default();
+        if let Some((number, group)) = groups.find(share_name, place) {
+            return (Place(number | SHARED), group.join(member));
+        }
+        let group = Arc::new(Group::new(share_name, place, &member.session));
+        let new = group.join(member);
+        // Each has a node, so its number is below that of nodes.
+        let number = groups.add(group.clone());
+        self.subscribers_mut(place).put(Target::Group(group));
+        (Place(number | SHARED), new)
     }
 
     /// Takes the session's subscription at a place away; false if it had none there.
     pub fn unsubscribe(&mut self, place: Place, session: &Arc<Session>) -> bool {
-        let found = self.subscribers_mut(place).remove(session);
+        if let Some(number) = place.shared() {
+            return self.leave(number, session);
+        }
+        let found = self.subscribers_mut(place).remove(address_of(session));
         if found {
             self.prune(place.node());
         }
         found
     }
 
+    fn leave(&mut self, number: u32, session: &Arc<Session>) -> bool {
+        let Some(group) = self.group(number).cloned() else { return false };
+        let Some(empty) = group.leave(session) else { return false };
+        if empty {
+            self.subscribers_mut(group.place()).remove(address_of_group(&group));
+            self.prune(group.place().node());
+            if let Some(groups) = &mut self.groups {
+                groups.remove(number);
+            }
+            self.groups.take_if(|groups| groups.len() == 0);
+        }
+        true
+    }
+
+    fn group(&self, number: u32) -> Option<&Arc<Group>> {
+        self.groups.as_ref()?.get(number)
+    }
+
     /// The session's subscription at a place.
-    pub fn target(&self, place: Place, session: &Arc<Session>) -> Option<&Target> {
+    pub fn subscription(&self, place: Place, session: &Arc<Session>) -> Option<Subscription> {
+        if let Some(number) = place.shared() {
+            return self.group(number)?.member(session);
+        }
         let node = self.nodes.get(place.node());
         let subscribers = if place.is_below() { &node.below } else { &node.here };
-        subscribers.get(session)
+        match subscribers.get(address_of(session))? {
+            Target::Session(subscription) => Some(subscription.clone()),
+            Target::Group(_) => None,
+        }
     }
 
     /// Whether any filter matches `topic`.
@@ -101,8 +164,20 @@ impl Tree {
         !targets.is_empty()
     }
 
-    /// The place of `filter`, if anyone subscribed to it or to a filter below it.
+    /// The place of `filter`, if anyone subscribed to it or (where it is not shared) to a filter below it.
     pub fn find(&self, filter: &str) -> Option<Place> {
+        let Filter { share_name, filter, .. } = Filter::trusted(filter);
+        let place = self.find_plain(filter)?;
+        match share_name {
+            None => Some(place),
+            Some(share_name) => {
+                let (number, _) = self.groups.as_ref()?.find(share_name, place)?;
+                Some(Place(number | SHARED))
+            }
+        }
+    }
+
+    fn find_plain(&self, filter: &str) -> Option<Place> {
         let mut at = ROOT;
         for text in filter.split('/') {
             if text == "#" {
@@ -115,6 +190,11 @@ impl Tree {
 
     /// The filter at a place, rebuilt from the tree (sessions keep no second copy of it).
     pub fn filter(&self, place: Place) -> String {
+        if let Some(number) = place.shared() {
+            return self.group(number).map_or_else(String::new, |group| {
+                format!("$share/{}/{}", group.share_name(), self.filter(group.place()))
+            });
+        }
         let mut parts = Vec::new();
         if place.is_below() {
             parts.push("#");
@@ -218,8 +298,9 @@ mod tests {
     use super::*;
     use crate::session::testing::session as attached;
 
-    fn target(session: &Arc<Session>) -> Target {
-        Target { session: session.clone(), qos: QoS::AtMostOnce, no_local: false, retain_as_published: false }
+    fn target(session: &Arc<Session>) -> Subscription {
+        let (qos, no_local, retain_as_published, identifier) = (QoS::AtMostOnce, false, false, 0);
+        Subscription { session: session.clone(), qos, no_local, retain_as_published, identifier }
     }
 
     fn session(connection: u32) -> Arc<Session> {
@@ -235,7 +316,23 @@ mod tests {
     /// Guards that a place names its filter, and that the last one to leave leaves nothing behind.
     #[test]
     fn places_name_filters_and_nothing_is_left() {
-        let filters = ["a", "a/b", "a/+", "a/#", "+/b", "#", "+/+/c", "a/b/c", "/", "+", "$S/x", "$S/#"];
+        let filters = [
+            "a",
+            "a/b",
+            "a/+",
+            "a/#",
+            "+/b",
+            "#",
+            "+/+/c",
+            "a/b/c",
+            "/",
+            "+",
+            "$S/x",
+            "$S/#",
+            "$share/g/a/b",
+            "$share/h/a/b",
+            "$share/g/#",
+        ];
         let (one, two) = (session(1), session(2));
         let mut tree = Tree::default();
         let mut places = Vec::new();
@@ -246,12 +343,12 @@ mod tests {
             assert_eq!((tree.find(filter), tree.filter(place)), (Some(place), filter.to_string()));
             places.push(place);
         }
-        assert_eq!((matched(&tree, "a/b"), matched(&tree, "$S"), matched(&tree, "$S/x")), (5, 1, 2));
+        assert_eq!((matched(&tree, "a/b"), matched(&tree, "$S"), matched(&tree, "$S/x")), (8, 1, 2));
         for place in places {
             assert!(!tree.unsubscribe(place, &two), "it never subscribed");
             assert!(tree.unsubscribe(place, &one));
         }
-        assert!(tree.is_empty());
+        assert!(tree.is_empty() && tree.groups.is_none());
         assert_eq!((tree.nodes.len(), tree.levels.len()), (1, 0), "only the root is left");
     }
 

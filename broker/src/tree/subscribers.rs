@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use gatemq_types::QoS;
-use hashbrown::HashMap;
 
-use crate::Hasher;
+use crate::addressed::{Addressed, ByAddress};
 use crate::session::Session;
+use crate::shared::Group;
 
-/// A receiver as the router needs it.
+/// A session's subscription as the router needs it.
 #[derive(Clone)]
-pub struct Target {
+pub struct Subscription {
     /// Who gets the message.
     pub session: Arc<Session>,
     /// QoS that was granted.
@@ -19,29 +19,43 @@ pub struct Target {
     pub no_local: bool,
     /// Retain As Published (5.0, 3.8.3.1).
     pub retain_as_published: bool,
+    /// Subscription Identifier (5.0, 3.8.2.1.2); 0 is none.
+    pub identifier: u32,
 }
 
-/// From here on a filter's subscribers are indexed; below, looking through them is cheaper.
-const INDEXED_FROM: usize = 16;
+/// Who gets a message that a filter matches.
+#[derive(Clone)]
+pub enum Target {
+    /// This session.
+    Session(Subscription),
+    /// One of the members of a shared subscription (4.8.2).
+    Group(Arc<Group>),
+}
 
-/// Subscribers of one filter, each session once.
+pub(crate) fn address_of(session: &Arc<Session>) -> usize {
+    Arc::as_ptr(session) as usize
+}
+
+pub(crate) fn address_of_group(group: &Arc<Group>) -> usize {
+    Arc::as_ptr(group) as usize
+}
+
+impl Addressed for Target {
+    fn address(&self) -> usize {
+        match self {
+            Target::Session(subscription) => address_of(&subscription.session),
+            Target::Group(group) => address_of_group(group),
+        }
+    }
+}
+
+/// Targets of one filter, each session and each group once.
 #[derive(Default)]
 pub(super) enum Subscribers {
     #[default]
     None,
     One(Target),
-    Many(Box<Many>),
-}
-
-#[derive(Default)]
-pub(super) struct Many {
-    targets: Vec<Target>,
-    /// Address of a session (kept alive by its target) to its place in `targets`; empty for few.
-    index: HashMap<usize, u32, Hasher>,
-}
-
-fn address(session: &Arc<Session>) -> usize {
-    Arc::as_ptr(session) as usize
+    Many(Box<ByAddress<Target>>),
 }
 
 impl Subscribers {
@@ -50,7 +64,7 @@ impl Subscribers {
         match self {
             Subscribers::None => &[],
             Subscribers::One(target) => std::slice::from_ref(target),
-            Subscribers::Many(many) => &many.targets,
+            Subscribers::Many(many) => many.all(),
         }
     }
 
@@ -58,11 +72,11 @@ impl Subscribers {
         matches!(self, Subscribers::None)
     }
 
-    /// The session's subscription.
-    pub(super) fn get(&self, session: &Arc<Session>) -> Option<&Target> {
+    /// That of a session or group.
+    pub(super) fn get(&self, address: usize) -> Option<&Target> {
         match self {
-            Subscribers::Many(many) => many.position(session).map(|at| &many.targets[at]),
-            few => few.all().iter().find(|target| Arc::ptr_eq(&target.session, session)),
+            Subscribers::Many(many) => many.position(address).map(|at| &many.all()[at]),
+            few => few.all().iter().find(|target| target.address() == address),
         }
     }
 
@@ -70,83 +84,42 @@ impl Subscribers {
     pub(super) fn put(&mut self, target: Target) -> bool {
         match self {
             Subscribers::None => *self = Subscribers::One(target),
-            Subscribers::One(old) if Arc::ptr_eq(&old.session, &target.session) => {
+            Subscribers::One(old) if old.address() == target.address() => {
                 *old = target;
                 return false;
             }
             Subscribers::One(_) => {
                 if let Subscribers::One(old) = std::mem::take(self) {
-                    let many = Many { targets: vec![old, target], index: HashMap::default() };
+                    let mut many = ByAddress::default();
+                    many.put(old);
+                    many.put(target);
                     *self = Subscribers::Many(Box::new(many));
                 }
             }
-            Subscribers::Many(many) => return many.put(target),
+            Subscribers::Many(many) => return many.put(target).is_none(),
         }
         true
     }
 
-    /// Takes the session's subscription away; false if it had none.
-    pub(super) fn remove(&mut self, session: &Arc<Session>) -> bool {
+    /// Takes that of a session or group away; false if there was none.
+    pub(super) fn remove(&mut self, address: usize) -> bool {
         match self {
             Subscribers::None => false,
             Subscribers::One(target) => {
-                let found = Arc::ptr_eq(&target.session, session);
+                let found = target.address() == address;
                 if found {
                     *self = Subscribers::None;
                 }
                 found
             }
             Subscribers::Many(many) => {
-                let found = many.remove(session);
-                if many.targets.len() <= 1 {
-                    *self = many.targets.pop().map_or(Subscribers::None, Subscribers::One);
+                let found = many.remove(address).is_some();
+                if many.all().len() <= 1 {
+                    *self = many.pop().map_or(Subscribers::None, Subscribers::One);
                 }
                 found
             }
         }
-    }
-}
-
-impl Many {
-    fn position(&self, session: &Arc<Session>) -> Option<usize> {
-        if self.index.is_empty() {
-            return self.targets.iter().position(|t| Arc::ptr_eq(&t.session, session));
-        }
-        self.index.get(&address(session)).map(|at| *at as usize)
-    }
-
-    fn put(&mut self, target: Target) -> bool {
-        if let Some(at) = self.position(&target.session) {
-            self.targets[at] = target;
-            return false;
-        }
-        if !self.index.is_empty() {
-            self.index.insert(address(&target.session), self.targets.len() as u32);
-        }
-        self.targets.push(target);
-        if self.index.is_empty() && self.targets.len() >= INDEXED_FROM {
-            self.index.extend(self.targets.iter().enumerate().map(|(at, t)| (address(&t.session), at as u32)));
-        }
-        true
-    }
-
-    fn remove(&mut self, session: &Arc<Session>) -> bool {
-        let Some(at) = self.position(session) else { return false };
-        self.targets.swap_remove(at);
-        if !self.index.is_empty() {
-            self.index.remove(&address(session));
-            if let Some(moved) = self.targets.get(at) {
-                self.index.insert(address(&moved.session), at as u32);
-            }
-            // Half the size that made it: a filter that hovers there does not rebuild it each time.
-            if self.targets.len() < INDEXED_FROM / 2 {
-                self.index = HashMap::default();
-            }
-        }
-        if self.targets.len() < self.targets.capacity() / 4 {
-            self.targets.shrink_to(self.targets.len() * 2);
-        }
-        true
     }
 }
 
@@ -156,7 +129,15 @@ mod tests {
     use crate::session::testing::session;
 
     fn target(session: &Arc<Session>, qos: QoS) -> Target {
-        Target { session: session.clone(), qos, no_local: false, retain_as_published: false }
+        let (no_local, retain_as_published, identifier) = (false, false, 0);
+        Target::Session(Subscription { session: session.clone(), qos, no_local, retain_as_published, identifier })
+    }
+
+    fn subscription(target: &Target) -> &Subscription {
+        match target {
+            Target::Session(subscription) => subscription,
+            Target::Group(_) => panic!("no group"),
+        }
     }
 
     /// Guards the index: whichever subscriber leaves, in whichever order, it and only it is gone.
@@ -171,15 +152,21 @@ mod tests {
             assert!(!subscribers.put(target(s, QoS::AtLeastOnce)), "replaced");
         }
         assert_eq!(subscribers.all().len(), 100);
-        assert!(subscribers.all().iter().all(|t| t.qos == QoS::AtLeastOnce));
+        assert!(subscribers.all().iter().all(|t| subscription(t).qos == QoS::AtLeastOnce));
         // 37 and 100 have no common divisor: an order that is neither first nor last.
         for left in (0..100).rev() {
             let s = &sessions[(left * 37) % 100];
-            assert!(subscribers.remove(s));
-            assert!(!subscribers.remove(s));
+            assert!(subscribers.remove(address_of(s)));
+            assert!(!subscribers.remove(address_of(s)));
             assert_eq!(subscribers.all().len(), left);
-            assert!(!subscribers.all().iter().any(|t| Arc::ptr_eq(&t.session, s)));
+            assert!(!subscribers.all().iter().any(|t| Arc::ptr_eq(&subscription(t).session, s)));
         }
         assert!(subscribers.is_empty());
+    }
+
+    /// Guards the memory of a subscription: a group among the targets costs the others nothing.
+    #[test]
+    fn a_target_is_two_words() {
+        assert_eq!((size_of::<Target>(), size_of::<Subscribers>()), (16, 16));
     }
 }

@@ -87,6 +87,35 @@ pub fn publish(
     packet_id_at
 }
 
+/// As [`publish`] for MQTT 5, with `own` property bytes before the others: what only one receiver's packet has. The topic
+/// may be empty where they have a Topic Alias.
+pub fn publish_with(out: &mut Vec<u8>, first: u8, topic: &str, own: &[u8], properties: &[u8], payload: &[u8]) -> usize {
+    let topic = &topic.as_bytes()[..topic.len().min(usize::from(u16::MAX))];
+    let has_id = first & 0b0110 != 0;
+    let properties_len = own.len() + properties.len();
+    let len = publish_body(topic.len(), has_id, properties_len, payload.len());
+    out.reserve(5 + len);
+    out.push(first);
+    varint(out, len);
+    binary(out, topic);
+    let packet_id_at = out.len();
+    if has_id {
+        out.extend_from_slice(&[0, 0]);
+    }
+    varint(out, properties_len);
+    out.extend_from_slice(own);
+    out.extend_from_slice(properties);
+    out.extend_from_slice(payload);
+    packet_id_at
+}
+
+/// Length of the body of an MQTT 5 PUBLISH with a topic of at most 65,535 bytes.
+#[inline]
+pub const fn publish_body(topic_bytes: usize, has_id: bool, properties_bytes: usize, payload_bytes: usize) -> usize {
+    let id_bytes = if has_id { 2 } else { 0 };
+    2 + topic_bytes + id_bytes + varint_len(properties_bytes) + properties_bytes + payload_bytes
+}
+
 /// The first byte of PUBACK, PUBREC, PUBREL and PUBCOMP.
 #[inline]
 const fn ack_first(kind: u8) -> u8 {

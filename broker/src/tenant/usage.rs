@@ -1,0 +1,206 @@
+//! What a tenant may have, and what it has.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::retained::RetainedLimits;
+
+/// Bounds of one tenant. What comes when one is reached is refused with a [`TenantLimit`]. Rates are not looked at here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TenantLimits {
+    /// Connections, from [`Tenant::connect`](crate::Tenant::connect) to the end of what it returned.
+    pub connections_max: u64,
+    /// Sessions, those that are away included. Checked where one is made by
+    /// [`Sessions::try_open`](crate::Sessions::try_open).
+    pub sessions_max: u64,
+    /// Subscriptions of all its sessions. Beyond them a SUBACK says 0x97.
+    pub subscriptions_max: u64,
+    /// Bytes of topics, properties and payloads that wait in the queues of its sessions and shared subscriptions; a
+    /// message that waits in several counts in each. Beyond them messages are dropped and counted.
+    pub queue_bytes_max: u64,
+    /// What it retains. Beyond that a PUBLISH is answered with 0x97.
+    pub retained: RetainedLimits,
+}
+
+impl Default for TenantLimits {
+    /// Retained messages as [`RetainedLimits::default`]; nothing else is bounded.
+    fn default() -> Self {
+        let (connections_max, sessions_max, subscriptions_max, queue_bytes_max) =
+            (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+        let retained = RetainedLimits::default();
+        TenantLimits { connections_max, sessions_max, subscriptions_max, queue_bytes_max, retained }
+    }
+}
+
+/// A bound of [`TenantLimits`] that was reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TenantLimit {
+    /// `connections_max`.
+    Connections,
+    /// `sessions_max`.
+    Sessions,
+    /// `subscriptions_max`.
+    Subscriptions,
+    /// `queue_bytes_max`.
+    QueueBytes,
+    /// `retained.messages_max`.
+    RetainedMessages,
+    /// `retained.bytes_max`.
+    RetainedBytes,
+}
+
+impl TenantLimit {
+    /// Its name, as in events and keys.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TenantLimit::Connections => "tenant_connections_max",
+            TenantLimit::Sessions => "tenant_sessions_max",
+            TenantLimit::Subscriptions => "tenant_subscriptions_max",
+            TenantLimit::QueueBytes => "tenant_queue_bytes_max",
+            TenantLimit::RetainedMessages => "tenant_retained_messages_max",
+            TenantLimit::RetainedBytes => "tenant_retained_bytes_max",
+        }
+    }
+
+    /// Its value.
+    pub const fn of(self, limits: &TenantLimits) -> u64 {
+        match self {
+            TenantLimit::Connections => limits.connections_max,
+            TenantLimit::Sessions => limits.sessions_max,
+            TenantLimit::Subscriptions => limits.subscriptions_max,
+            TenantLimit::QueueBytes => limits.queue_bytes_max,
+            TenantLimit::RetainedMessages => limits.retained.messages_max as u64,
+            TenantLimit::RetainedBytes => limits.retained.bytes_max,
+        }
+    }
+}
+
+impl fmt::Display for TenantLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::error::Error for TenantLimit {}
+
+/// What a tenant has now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TenantUsage {
+    /// Connections.
+    pub connections: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// Bytes that wait.
+    pub queue_bytes: u64,
+    /// Retained messages.
+    pub retained_messages: u64,
+    /// Bytes of retained messages.
+    pub retained_bytes: u64,
+}
+
+/// A count and its bound. Whoever takes too much at the same time as others may be refused where one of them had fitted;
+/// the bound is never exceeded.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    count: AtomicU64,
+    max: AtomicU64,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Counter { count: AtomicU64::new(0), max: AtomicU64::new(u64::MAX) }
+    }
+}
+
+impl Counter {
+    /// False: there is no room.
+    #[must_use]
+    pub(crate) fn take(&self, n: u64) -> bool {
+        let fits = self.count.fetch_add(n, Ordering::Relaxed).saturating_add(n) <= self.max.load(Ordering::Relaxed);
+        if !fits {
+            self.give(n);
+        }
+        fits
+    }
+
+    /// Whatever the bound is.
+    pub(crate) fn take_anyway(&self, n: u64) {
+        self.count.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn give(&self, n: u64) {
+        self.count.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+}
+
+/// The counters of a tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) connections: Counter,
+    pub(crate) sessions: Counter,
+    pub(crate) subscriptions: Counter,
+    pub(crate) queue_bytes: Counter,
+}
+
+/// A connection of a tenant; dropping it gives its place back.
+#[derive(Debug)]
+pub struct TenantConnection(pub(super) Arc<Usage>);
+
+impl Drop for TenantConnection {
+    fn drop(&mut self) {
+        self.0.connections.give(1);
+    }
+}
+
+/// Bytes that wait somewhere, counted by the tenant too; dropping it gives them back.
+#[derive(Debug)]
+pub(crate) struct QueueBytes {
+    usage: Arc<Usage>,
+    bytes: usize,
+}
+
+impl QueueBytes {
+    pub(crate) fn new(usage: &Arc<Usage>) -> Self {
+        QueueBytes { usage: usage.clone(), bytes: 0 }
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.bytes
+    }
+
+    /// False: the tenant has as many as it may.
+    #[must_use]
+    pub(crate) fn take(&mut self, n: usize) -> bool {
+        let taken = self.usage.queue_bytes.take(n as u64);
+        self.bytes += if taken { n } else { 0 };
+        taken
+    }
+
+    /// Whatever the tenant may have: for what it had already.
+    pub(crate) fn take_anyway(&mut self, n: usize) {
+        self.usage.queue_bytes.take_anyway(n as u64);
+        self.bytes += n;
+    }
+
+    pub(crate) fn give(&mut self, n: usize) {
+        self.usage.queue_bytes.give(n as u64);
+        self.bytes -= n;
+    }
+}
+
+impl Drop for QueueBytes {
+    fn drop(&mut self) {
+        self.usage.queue_bytes.give(self.bytes as u64);
+    }
+}
