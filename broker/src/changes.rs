@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use gatemq_types::QoS;
+use parking_lot::Mutex;
 
-use crate::session::{Message, Session};
 use crate::SessionKey;
+use crate::session::{Message, Session};
 
 /// Number of a session in the store; given out by [`Sessions`](crate::Sessions), never twice.
 pub type SessionNumber = u64;
@@ -129,24 +130,29 @@ pub struct Appended {
     pub message: Arc<Message>,
 }
 
-/// Changes, in order. Without a store there never are any.
+/// Changes of retained messages of all workers, in the order in which they were made: a topic's last message is to be its last
+/// in the store too. Whoever submits some holds the lock until the store has them.
+pub type RetainedChanges = Arc<Mutex<Vec<Change>>>;
+
+/// Changes of a worker, in order. Without a store there never are any.
 #[derive(Default, Debug)]
 pub struct Changes {
-    kept: bool,
+    retained: Option<RetainedChanges>,
     relied_on: bool,
+    of_retained: bool,
     list: Vec<Change>,
 }
 
 impl Changes {
-    /// For a node that has a store.
-    pub fn kept() -> Self {
-        Changes { kept: true, ..Changes::default() }
+    /// For a worker of a node that has a store; all have the same list of what is retained.
+    pub fn kept(retained: RetainedChanges) -> Self {
+        Changes { retained: Some(retained), ..Changes::default() }
     }
 
     /// Whether there are none.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && !self.of_retained
     }
 
     /// Whether somebody is to be answered only when they are stored.
@@ -155,15 +161,24 @@ impl Changes {
         self.relied_on
     }
 
-    /// Takes them all.
-    pub fn take(&mut self) -> Vec<Change> {
+    /// Takes them all, and has `submit` bring them to the store, those of retained messages included that other workers made
+    /// before.
+    pub fn submit(&mut self, submit: impl FnOnce(Vec<Change>)) {
+        let mut list = std::mem::take(&mut self.list);
         self.relied_on = false;
-        std::mem::take(&mut self.list)
+        match &self.retained {
+            Some(retained) if std::mem::take(&mut self.of_retained) => {
+                let mut retained = retained.lock();
+                list.append(&mut retained);
+                submit(list);
+            }
+            _ => submit(list),
+        }
     }
 
     /// One that an answer waits for.
     pub(crate) fn rely_on(&mut self, change: impl FnOnce() -> Change) {
-        if self.kept {
+        if self.retained.is_some() {
             self.relied_on = true;
             self.list.push(change());
         }
@@ -171,8 +186,33 @@ impl Changes {
 
     /// One that no answer waits for: should it be lost, something is sent again.
     pub(crate) fn note(&mut self, change: impl FnOnce() -> Change) {
-        if self.kept {
+        if self.retained.is_some() {
             self.list.push(change());
+        }
+    }
+
+    /// As [`Self::rely_on`], of something that is perhaps not stored.
+    pub(crate) fn rely_on_some(&mut self, change: impl FnOnce() -> Option<Change>) {
+        if self.retained.is_some()
+            && let Some(change) = change()
+        {
+            self.relied_on = true;
+            self.list.push(change);
+        }
+    }
+
+    /// As [`Self::note`], of something that is perhaps not stored.
+    pub(crate) fn note_some(&mut self, change: impl FnOnce() -> Option<Change>) {
+        if self.retained.is_some() {
+            self.list.extend(change());
+        }
+    }
+
+    /// One of a retained message; called under the lock of the tenant's retained messages. An answer waits for it.
+    pub(crate) fn retain(&mut self, change: impl FnOnce() -> Change) {
+        if let Some(retained) = &self.retained {
+            (self.relied_on, self.of_retained) = (true, true);
+            retained.lock().push(change());
         }
     }
 }

@@ -12,6 +12,7 @@ use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config, Sources};
+use crate::durable;
 use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::Node;
@@ -111,6 +112,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Ok(listeners) => listeners,
         Err(e) => return e,
     };
+    let store = match durable::open(config, dev) {
+        Ok(store) => store,
+        Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
+    };
     let plugins = tokio::select! {
         plugins = plugins::start(config, &events, dev) => plugins,
         () = told_to_stop(&mut term, &mut int) => {
@@ -124,7 +129,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(problems) => return plugin_problems(&problems),
     };
     let PluginSet { auth, running } = plugins;
-    let node = Node::new(config.node.workers, config.limits.clone(), events.clone());
+    let node = Node::new(config.node.workers, config.limits.clone(), events.clone(), store);
+    if let Err(e) = node.recover() {
+        return unavailable(&format!("{}: {e}", durable::directory(config).display()));
+    }
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
         let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
@@ -143,9 +151,16 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
                 None,
                 Fact::NodeStarted { version: env!("CARGO_PKG_VERSION").into(), listeners: listeners.into() },
             );
-            told_to_stop(&mut term, &mut int).await;
-            events.emit(None, Fact::NodeStopping { reason: "signal".into() });
-            ExitCode::SUCCESS
+            tokio::select! {
+                () = told_to_stop(&mut term, &mut int) => {
+                    events.emit(None, Fact::NodeStopping { reason: "signal".into() });
+                    ExitCode::SUCCESS
+                }
+                () = node.failed.notified() => {
+                    events.emit(None, Fact::NodeStopping { reason: "the store failed".into() });
+                    unavailable("the store failed: nothing that must be kept can be acknowledged any more")
+                }
+            }
         }
         Err(e) => unavailable(e),
     };
@@ -153,6 +168,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
+    let code = match node.store.as_ref().map(|store| store.close()) {
+        Some(Err(e)) if code == ExitCode::SUCCESS => unavailable(&format!("the store: {e}")),
+        _ => code,
+    };
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }

@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use gatemq_broker::changes::{Changes, RetainedChanges};
 use gatemq_broker::{GrantTable, Hasher, Home, RetainedLimits, Sessions, Tenants};
 
 use gatemq_store::{Store, StoreError};
 use gatemq_types::event::Fact;
 use tokio::sync::Notify;
 
+use crate::clock;
 use crate::config::Limits;
+use crate::durable;
 use crate::events::Events;
 use crate::worker::inbox::{Inbox, Mail};
 
@@ -30,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) store: Option<Box<dyn Store>>,
     /// Says that the store has failed: nothing is acknowledged any more, and the node is to end.
     pub(crate) failed: Notify,
+    /// Changes of retained messages, in their order.
+    pub(crate) retained_changes: RetainedChanges,
     /// Compiled rule lists.
     pub(crate) grants: GrantTable,
     /// The node's hasher.
@@ -51,6 +56,7 @@ impl Node {
             sessions: Sessions::new(limits.sessions_detached_max as usize),
             store,
             failed: Notify::new(),
+            retained_changes: RetainedChanges::default(),
             limits,
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
@@ -59,6 +65,25 @@ impl Node {
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             connections: AtomicU64::new(0),
         })
+    }
+
+    /// Where a worker notes what must survive a restart.
+    pub(crate) fn changes(&self) -> Changes {
+        match &self.store {
+            Some(_) => Changes::kept(self.retained_changes.clone()),
+            None => Changes::default(),
+        }
+    }
+
+    /// Takes back what the store has, before the first client comes.
+    ///
+    /// # Errors
+    /// The store cannot be read, or is damaged.
+    pub(crate) fn recover(&self) -> Result<(), StoreError> {
+        match &self.store {
+            Some(store) => durable::recover(self, &**store, clock::now_ms()),
+            None => Ok(()),
+        }
     }
 
     /// The store has failed: whoever waits for it is never answered.

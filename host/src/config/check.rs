@@ -10,10 +10,11 @@ use super::listener::{proxies, sni};
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost,
-    TlsVersion,
+    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost, Store,
+    StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
+use gatemq_store::SyncMode;
 
 /// Reads and checks all layers.
 ///

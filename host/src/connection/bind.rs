@@ -55,13 +55,14 @@ fn as_u16(limit: Option<u64>) -> u16 {
     limit.map_or(u16::MAX, |n| u16::try_from(n).unwrap_or(u16::MAX))
 }
 
-fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits) -> SessionLimits {
+fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits, topic_alias_max: u16) -> SessionLimits {
     SessionLimits {
         inflight_max: connect.receive_max.min(worker.node.limits.inflight_max),
         receive_max: as_u16(limits.receive_max),
         packet_bytes_max: connect.packet_bytes_max,
         queue_messages_max: as_u32(limits.queue_messages_max),
         queue_bytes_max: as_u32(limits.queue_bytes_max),
+        topic_alias_max,
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) fn bind(
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(node, connect, &given, &key, &limits).map_err(refused)?;
-    let session_limits = session_limits(worker, connect, &limits);
+    let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it before the client is told: then it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
     let mut packets = packet_limits(&node.limits);

@@ -123,7 +123,7 @@ impl Client {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
             let mut answers = Vec::new();
-            self.session.settle(&hot.acks, lane.now_ms, &mut answers, &mut hot.out);
+            self.session.settle(&hot.acks, lane.now_ms, &mut answers, &mut hot.out.spare);
             hot.acks.clear();
             // PUBREL and PUBCOMP too say that something is kept.
             self.acknowledge(hot, 0, |out| out.extend_from_slice(&answers));

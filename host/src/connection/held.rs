@@ -44,7 +44,7 @@ impl Client {
     /// Sends an acknowledgement (`bytes`) of a packet of `packet_bytes`: at once, or behind what it waits for.
     #[inline]
     pub(super) fn acknowledge(&mut self, hot: &mut Hot, packet_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        if !hot.out.changes.are_relied_on() && self.held.as_ref().is_none_or(|held| held.is_empty()) {
+        if !hot.out.spare.changes.are_relied_on() && self.held.as_ref().is_none_or(|held| held.is_empty()) {
             write(&mut hot.reply);
             return;
         }

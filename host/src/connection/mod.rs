@@ -399,7 +399,7 @@ impl Connection {
     pub(crate) fn look(&mut self, node: &Node, now_ms: u64) -> bool {
         let c = &mut self.client;
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
-        let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !self.client.waits_for_store();
+        let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !c.waits_for_store();
         if !self.unsent.is_empty() {
             c.tell_dropped(node);
         }

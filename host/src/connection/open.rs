@@ -81,7 +81,9 @@ pub(super) async fn open<'a>(
     };
     let opened = {
         let hot = &mut *worker.hot.borrow_mut();
-        worker.node.sessions.open(opening, worker.now_ms.get(), &mut hot.out.changes)
+        let opened = worker.node.sessions.open(opening, worker.now_ms.get(), &mut hot.out.spare);
+        hot.out.armed.extend(&opened.armed);
+        opened
     };
     client.session = opened.session;
     if let Some(before) = opened.taken_over {
@@ -110,7 +112,7 @@ pub(super) async fn open<'a>(
 
 /// Checks each subscription with the identity that the client has now.
 async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> Result<(), NotAdmitted> {
-    let found = router::recheck(&client.identity, &client.session, &mut worker.hot.borrow_mut().out.changes);
+    let found = router::recheck(&client.identity, &client.session, &mut worker.hot.borrow_mut().out.spare.changes);
     for (filter, code) in found.revoked {
         tell_revoked(worker, client, &filter, code, "grants, when its session was resumed");
     }
@@ -124,7 +126,7 @@ async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> R
             Decision::Denied(code) => code,
             Decision::Ask(_) => ReasonCode::NOT_AUTHORIZED,
         };
-        router::revoke(&client.session, &filter, &mut worker.hot.borrow_mut().out.changes);
+        router::revoke(&client.session, &filter, &mut worker.hot.borrow_mut().out.spare.changes);
         tell_revoked(worker, client, &filter, code, "its provider, when its session was resumed");
     }
     Ok(())

@@ -24,7 +24,7 @@ impl Client {
         match decision {
             Decision::Permit(permit) => {
                 if message.qos == QoS::ExactlyOnce {
-                    match self.session.receive(message.packet_id) {
+                    match self.session.receive(message.packet_id, &mut lane.hot.out.spare.changes) {
                         Received::New => {}
                         Received::Repeated => {
                             let write = |out: &mut _| write::ack(out, kind::PUBREC, message.packet_id);
@@ -100,7 +100,7 @@ impl Client {
     #[cold]
     fn not_retained(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
         if message.qos == QoS::ExactlyOnce {
-            self.session.release(message.packet_id);
+            self.session.release(message.packet_id, &mut lane.hot.out.spare.changes);
         }
         self.answer_failure(lane, message, ReasonCode::QUOTA_EXCEEDED)
     }

@@ -105,7 +105,7 @@ impl Client {
             };
             let code = match decision {
                 Decision::Permit(permit) => {
-                    let code = router::unsubscribe(&permit, &self.session);
+                    let code = router::unsubscribe(&permit, &self.session, &mut lane.hot.out.spare.changes);
                     if code == ReasonCode::SUCCESS {
                         let fact = Fact::SubscriptionRemoved { filter: filter.text.to_owned().into() };
                         lane.node.events.emit(Some(&self.peer), fact);

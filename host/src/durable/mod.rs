@@ -14,5 +14,5 @@ mod recover;
 mod translate;
 
 pub(crate) use open::{directory, open};
-pub(crate) use recover::{Recovered, recover};
+pub(crate) use recover::recover;
 pub(crate) use translate::batch;

@@ -15,8 +15,10 @@ pub(crate) fn directory(config: &Config) -> PathBuf {
 ///
 /// # Errors
 /// Another process has it, it is damaged, or the system refuses.
-pub(crate) fn open(config: &Config) -> Result<Option<Box<dyn Store>>, OpenError> {
+/// `dev`: a node to try something out with keeps nothing.
+pub(crate) fn open(config: &Config, dev: bool) -> Result<Option<Box<dyn Store>>, OpenError> {
     match config.store.kind {
+        StoreKind::Embedded if dev => Ok(None),
         StoreKind::Memory => Ok(None),
         StoreKind::Embedded => {
             let options = Options { sync: config.store.sync, ..Options::new(directory(config)) };

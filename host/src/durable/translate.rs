@@ -55,18 +55,14 @@ fn stored(message: &Kept) -> Option<Message> {
 
 fn plain(change: &Change, ops: &mut Vec<Op>) {
     let epoch = EPOCH;
-    ops.push(match change {
+    let op = match change {
         Change::Appended(_) => return,
         Change::Session(of) => Op::PutSession { session: SessionId(of.session), record: record(of) },
         Change::SessionEnded(session) => Op::DeleteSession { session: SessionId(*session), epoch },
         Change::Subscribed { session, filter, options, identifier } => Op::PutSubscription {
             session: SessionId(*session),
             epoch,
-            subscription: Subscription {
-                filter: filter.as_str().into(),
-                options: *options,
-                identifier: *identifier,
-            },
+            subscription: Subscription { filter: filter.as_str().into(), options: *options, identifier: *identifier },
         },
         Change::Unsubscribed { session, filter } => {
             Op::DeleteSubscription { session: SessionId(*session), epoch, filter: filter.as_str().into() }
@@ -97,7 +93,8 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::RetainedCleared { tenant, topic } => {
             Op::DeleteRetained { tenant: tenant.as_str().into(), topic: topic.as_str().into() }
         }
-    });
+    };
+    ops.push(op);
 }
 
 fn record(of: &Record) -> StoredRecord {

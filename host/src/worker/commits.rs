@@ -51,7 +51,7 @@ impl Worker {
     /// one where nothing has.
     pub(crate) fn submit(&self, hot: &mut Hot) -> u64 {
         let mut commits = self.commits.borrow_mut();
-        if hot.out.changes.is_empty() {
+        if hot.out.spare.changes.is_empty() {
             return commits.submitted;
         }
         let Some(store) = &self.node.store else { return commits.submitted };
@@ -59,20 +59,19 @@ impl Worker {
         if commits.under_way.len() >= UNDER_WAY_MAX {
             return ticket;
         }
-        let changes = hot.out.changes.take();
-        let batch = durable::batch(&changes);
         let mut waiting = std::mem::take(&mut commits.next);
-        waiting.appended.extend(changes.into_iter().filter_map(|change| match change {
-            Change::Appended(appended) => Some((appended.session, appended.seq)),
-            _ => None,
-        }));
-        commits.under_way.push_back(waiting);
-        commits.submitted = ticket;
-        drop(commits);
         let (node, id) = (self.node.clone(), self.id as usize);
         // What is refused of it belongs to a session that has ended.
         let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
-        store.commit(batch, Box::new(answer));
+        hot.out.spare.changes.submit(|changes| {
+            store.commit(durable::batch(&changes), Box::new(answer));
+            waiting.appended.extend(changes.into_iter().filter_map(|change| match change {
+                Change::Appended(appended) => Some((appended.session, appended.seq)),
+                _ => None,
+            }));
+        });
+        commits.under_way.push_back(waiting);
+        commits.submitted = ticket;
         ticket
     }
 

@@ -2,8 +2,8 @@
 
 use crate::connection::stream::Cipher;
 use crate::node::Node;
-use gatemq_broker::session::Ack;
 use gatemq_broker::changes::Changes;
+use gatemq_broker::session::Ack;
 use gatemq_broker::{Out, TopicCache};
 
 /// Bytes read at once.
@@ -29,12 +29,10 @@ pub(crate) struct Hot {
 }
 
 impl Hot {
-    /// For one of `workers`; `durable`: the node has a store.
-    pub(crate) fn new(workers: usize, durable: bool) -> Self {
+    /// For one of `workers`; `changes`: where the node has a store, kept.
+    pub(crate) fn new(workers: usize, changes: Changes) -> Self {
         let mut out = Out::new(TopicCache::new(TOPICS_MAX, TARGETS_MAX));
-        if durable {
-            out.changes = Changes::kept();
-        }
+        out.spare.changes = changes;
         Hot {
             scratch: vec![0; SCRATCH_BYTES].into(),
             cipher: Cipher::new(SCRATCH_BYTES),

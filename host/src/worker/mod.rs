@@ -68,7 +68,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
     node.open_inbox(id, Inbox::new(move || wake.notify_one()));
     let worker = Rc::new(Worker {
         id,
-        hot: RefCell::new(Hot::new(node.workers(), node.store.is_some())),
+        hot: RefCell::new(Hot::new(node.workers(), node.changes())),
         commits: RefCell::default(),
         node,
         now_ms: Cell::new(clock::now_ms()),
