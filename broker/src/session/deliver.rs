@@ -62,23 +62,20 @@ impl Session {
     #[inline]
     pub(crate) fn deliver(
         &self,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
     ) -> Delivered {
         let mut output = self.output.lock();
-        let Some(home) = output.home else { return output.away(self, message.identifier, first, source) };
+        let Some(home) = output.home else { return output.away(self, identifier, first, source) };
         if self.is_five() != message.five {
             return Delivered::Changed;
         }
-        match output.append(message, first, source, spare, None) {
+        match output.append(message, first, identifier, source, spare, None) {
             Appended::Yes => {}
-            Appended::NotNow => return output.wait(self, message.identifier, first, source),
-            Appended::TooLarge => {
-                output.dropped += 1;
-                return Delivered::Dropped;
-            }
+            other => return output.not_appended(&other, self, identifier, first, source),
         }
         if self.armed.load(Ordering::Relaxed) {
             return Delivered::Quiet;
@@ -90,8 +87,9 @@ impl Session {
     /// One message of a shared subscription for this member, if it can have it now.
     pub(crate) fn offer(
         &self,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
         group: &Arc<Group>,
@@ -104,7 +102,7 @@ impl Session {
             return Offered::Changed;
         }
         let appended = match output.home {
-            Some(_) => output.append(message, first, source, spare, Some(group)),
+            Some(_) => output.append(message, first, identifier, source, spare, Some(group)),
             None => Appended::NotNow,
         };
         self.offered(&mut output, &appended, Some(group))
@@ -161,17 +159,18 @@ impl Output {
     }
 
     /// A message becomes bytes, if it may and nothing waits: what came earlier goes out earlier (4.6).
-    #[inline]
+    #[inline(always)]
     fn append(
         &mut self,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
         group: Option<&Arc<Group>>,
     ) -> Appended {
-        if message.five && (message.identifier != 0 || self.aliases.is_some()) {
-            return self.append_own(message, first, source, spare, group);
+        if message.five && (identifier != 0 || self.aliases.is_some()) {
+            return self.append_own(message, first, identifier, source, spare, group);
         }
         let bytes_max = self.limits.packet_bytes_max as usize;
         if bytes_max != 0 && message.bytes.len() > bytes_max {
@@ -188,7 +187,9 @@ impl Output {
         if let Some(byte) = self.bytes.get_mut(from) {
             *byte = first;
         }
-        self.number(from + message.packet_id_at, first, message.identifier, source, group);
+        if qos_of(first) != QoS::AtMostOnce {
+            self.number(from + message.packet_id_at, first, identifier, source, group);
+        }
         Appended::Yes
     }
 
@@ -196,8 +197,9 @@ impl Output {
     #[inline(never)]
     fn append_own(
         &mut self,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
         group: Option<&Arc<Group>>,
@@ -205,7 +207,7 @@ impl Output {
         let topic = source.topic();
         let parts = Parts::new(message, topic, first);
         let bytes_max = self.limits.packet_bytes_max;
-        let own = self.own(true, message.identifier, topic, |own| parts.fits(own, bytes_max).is_some());
+        let own = self.own(true, identifier, topic, |own| parts.fits(own, bytes_max).is_some());
         let Some(bytes) = parts.fits(&own, bytes_max) else { return Appended::TooLarge };
         if self.queue.is_some() || !self.may_append(bytes, first) {
             return Appended::NotNow;
@@ -215,7 +217,9 @@ impl Output {
         }
         let packet_id_at = parts.write(&mut self.bytes, &own);
         self.keep_alias(&own, topic);
-        self.number(packet_id_at, first, message.identifier, source, group);
+        if qos_of(first) != QoS::AtMostOnce {
+            self.number(packet_id_at, first, identifier, source, group);
+        }
         Appended::Yes
     }
 
@@ -236,6 +240,23 @@ impl Output {
     }
 
     #[cold]
+    fn not_appended(
+        &mut self,
+        why: &Appended,
+        session: &Session,
+        identifier: u32,
+        first: u8,
+        source: &mut Source<'_>,
+    ) -> Delivered {
+        match why {
+            Appended::TooLarge => {
+                self.dropped += 1;
+                Delivered::Dropped
+            }
+            _ => self.wait(session, identifier, first, source),
+        }
+    }
+
     fn wait(&mut self, session: &Session, identifier: u32, first: u8, source: &mut Source<'_>) -> Delivered {
         let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes.get()));
         let limits = &self.limits;
@@ -379,9 +400,9 @@ mod tests {
         let packet_id_at = write::publish(&mut bytes, Protocol::V311, 0x30, "t", &[], b"x");
         let message = Publish::read(&bytes, 2, Protocol::V311, &PacketLimits::default()).unwrap();
         for (five, delivered) in [(false, Delivered::Changed), (true, Delivered::Armed(HOME))] {
-            let encoded = Encoded { bytes: &bytes, packet_id_at, five, identifier: 0 };
+            let encoded = Encoded { bytes: &bytes, packet_id_at, five };
             let source = &mut Source::new("t", &message, 0);
-            assert_eq!(session.deliver(encoded, 0x30, source, &mut spare), delivered);
+            assert_eq!(session.deliver(&encoded, 0x30, 0, source, &mut spare), delivered);
         }
     }
 }
