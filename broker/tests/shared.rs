@@ -14,7 +14,7 @@ use gatemq_broker::{
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
 use gatemq_mqtt::topic::Filter;
 use gatemq_mqtt::{PacketLimits, Publish, kind, write};
-use gatemq_types::{Actions, Constraints, Grant, Limits, NoMatch, Protocol, QoS, ReasonCode};
+use gatemq_types::{Actions, Constraints, Grant, Limits, NoMatch, Protocol, ReasonCode};
 use proptest::prelude::*;
 
 const MEMBERS: usize = 4;
@@ -23,7 +23,13 @@ const FILTER: &str = "$share/g/t/+";
 #[derive(Clone, Debug)]
 enum Step {
     /// A new connection, which takes over; it is to outlive its connection or not.
-    Connect { who: usize, five: bool, persistent: bool, window: u16, clean_start: bool },
+    Connect {
+        who: usize,
+        five: bool,
+        persistent: bool,
+        window: u16,
+        clean_start: bool,
+    },
     /// The connection is lost with what was not read.
     Lose(usize),
     /// The client reads, and its session ends.
