@@ -137,7 +137,7 @@ impl World {
         // What was on its way to the old connection is read: it was sent.
         self.read(who);
         let member = &mut self.members[who];
-        let clean_start = clean_start && !member.unread;
+        let (clean_start, persistent) = (clean_start && !member.unread, persistent || member.unread);
         let resumes = member.lives && member.persistent && !clean_start;
         if member.lives && !resumes {
             self.model_end(who);
@@ -182,6 +182,9 @@ impl World {
     }
 
     fn end(&mut self, who: usize) {
+        if self.members[who].unread {
+            return;
+        }
         self.read(who);
         let Some(connection) = self.members[who].connection.take() else { return };
         self.model_end(who);

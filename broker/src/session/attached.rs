@@ -125,7 +125,7 @@ impl Attached {
     #[inline]
     pub fn receive(&self, packet_id: u16) -> Received {
         let Some(mut output) = self.own() else { return Received::TakenOver };
-        let receive_max = output.limits.receive_max;
+        let receive_max = if self.protocol == Protocol::V5 { output.limits.receive_max } else { u16::MAX };
         output.flights.get_or_insert_default().receive(packet_id, receive_max)
     }
 

@@ -8,7 +8,7 @@
 //! | `attached` | what its connection may do, until another one has it |
 //! | `deliver` | a message becomes bytes, or waits |
 //! | `queue` | what waits becomes bytes |
-//! | `settle`, `flights` | acknowledgements, and what is in flight |
+//! | `settle`, `flights`, `packet_ids` | acknowledgements, and what is in flight |
 //! | `resume` | between two connections |
 //! | `own` | what only one receiver's packet has |
 //! | `message` | what is kept: no version, no packet identifier |
@@ -21,6 +21,7 @@ mod deliver;
 mod flights;
 mod message;
 mod own;
+mod packet_ids;
 mod queue;
 mod resume;
 mod settle;
@@ -68,7 +69,8 @@ pub struct SessionLimits {
     /// QoS 1 and 2 messages that may be unacknowledged towards the client: the lower of its Receive Maximum and the
     /// broker's own bound. 0 is taken as 1. A session that outlives its connection keeps that many to send them again.
     pub inflight_max: u16,
-    /// QoS 2 messages of the client that may be unreleased: our Receive Maximum.
+    /// QoS 2 messages of the client that may be unreleased: our Receive Maximum. An MQTT 3 client, which cannot be told of
+    /// it, may have as many as there are packet identifiers; their set takes 8 KiB at most.
     pub receive_max: u16,
     /// The client's Maximum Packet Size in bytes; 0 is none. What is larger is dropped and counted (MQTT-3.1.2-24).
     pub packet_bytes_max: u32,

@@ -157,5 +157,10 @@ mod tests {
         assert_eq!((session.receive(7), session.receive(6)), (Received::New, Received::Repeated));
         session.release(6);
         assert_eq!(session.receive(6), Received::New, "it had been refused");
+        for protocol in [Protocol::V31, Protocol::V311] {
+            let session = with(protocol, SessionLimits { receive_max: 2, ..SessionLimits::default() });
+            assert!((1..=u16::MAX).all(|id| session.receive(id) == Received::New), "it was not told of a bound");
+            assert_eq!(session.receive(9), Received::Repeated);
+        }
     }
 }
