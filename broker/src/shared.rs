@@ -254,8 +254,8 @@ fn offer(
     let first = member.first(published);
     let Subscription { session, identifier, .. } = &member.subscription;
     loop {
-        let Some(encoded) = layouts.encoded(session.is_five(), first, *identifier) else { return Offered::TooLarge };
-        match session.offer(encoded, first, source, spare, group) {
+        let Some(encoded) = layouts.encoded(session.is_five(), first) else { return Offered::TooLarge };
+        match session.offer(encoded, first, *identifier, source, spare, group) {
             Offered::Changed => {}
             offered => return offered,
         }

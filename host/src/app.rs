@@ -147,18 +147,13 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
             if dev {
                 tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
             }
-            events.emit(
-                None,
-                Fact::NodeStarted { version: env!("CARGO_PKG_VERSION").into(), listeners: listeners.into() },
-            );
+            let version = env!("CARGO_PKG_VERSION").into();
+            events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
             tokio::select! {
-                () = told_to_stop(&mut term, &mut int) => {
-                    events.emit(None, Fact::NodeStopping { reason: "signal".into() });
-                    ExitCode::SUCCESS
-                }
+                () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
-                    events.emit(None, Fact::NodeStopping { reason: "the store failed".into() });
-                    unavailable("the store failed: nothing that must be kept can be acknowledged any more")
+                    let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
+                    stopping(&events, "the store failed", code)
                 }
             }
         }
@@ -168,15 +163,26 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
-    let code = match node.store.as_ref().map(|store| store.close()) {
-        Some(Err(e)) if code == ExitCode::SUCCESS => unavailable(&format!("the store: {e}")),
-        _ => code,
-    };
+    let code = close(&node, code);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
     running.stop(&events, deadline).await;
     code
+}
+
+/// The node stops.
+fn stopping(events: &Events, reason: &'static str, code: ExitCode) -> ExitCode {
+    events.emit(None, Fact::NodeStopping { reason: reason.into() });
+    code
+}
+
+/// Closes the store, which nobody uses any more.
+fn close(node: &Node, code: ExitCode) -> ExitCode {
+    match node.store.as_ref().map(|store| store.close()) {
+        Some(Err(e)) if code == ExitCode::SUCCESS => unavailable(&format!("the store: {e}")),
+        _ => code,
+    }
 }
 
 async fn told_to_stop(term: &mut Signal, int: &mut Signal) {

@@ -82,6 +82,7 @@ breaches! {
     AvailabilityUnknown forbidden PROTOCOL_ERROR "3.2.2.3" / "" "what the server has available is neither 0 nor 1";
     TopicAliasZero forbidden TOPIC_ALIAS_INVALID "MQTT-3.3.2-8" / "" "Topic Alias is 0";
     TopicAliasTooLarge forbidden TOPIC_ALIAS_INVALID "MQTT-3.3.2-9" / "" "Topic Alias is above the announced maximum";
+    TopicAliasUnknown forbidden PROTOCOL_ERROR "3.3.2.3.4" / "" "Topic Alias without a topic name that was not set before";
     SubscriptionIdZero forbidden PROTOCOL_ERROR "3.8.2.1.2" / "" "Subscription Identifier is 0";
     SubscriptionIdFromClient forbidden PROTOCOL_ERROR "MQTT-3.3.4-6" / "" "PUBLISH of a client has a Subscription Identifier";
     ResponseTopicWildcard forbidden PROTOCOL_ERROR "MQTT-3.3.2-14" / "" "Response Topic has a wildcard";

@@ -2,10 +2,14 @@
 
 mod close;
 mod layouts;
+#[cfg(test)]
+mod own;
 mod publish;
 mod recheck;
 #[cfg(test)]
 mod retained;
+#[cfg(test)]
+mod shared;
 mod subscribe;
 
 pub(crate) use close::close;

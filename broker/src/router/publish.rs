@@ -100,31 +100,33 @@ fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, no
         }
     }
     let targets = out.cache.targets(permit);
+    let (mut delivered, mut dropped) = (0u64, 0u64);
     let Out { armed, spare, buffers, .. } = out;
-    let mut layouts = Layouts { permit, from, message, buffers };
+    let mut layouts = Layouts::new(permit, from, message, buffers);
     for target in targets.iter() {
-        let delivered = match target {
+        let became = match target {
             Target::Session(to) if to.no_local && std::ptr::eq(&*to.session, from.session) => continue,
             Target::Session(to) => deliver(to, &mut layouts, &mut source, spare),
             Target::Group(group) => group.deliver(&mut layouts, &mut source, spare),
         };
-        match delivered {
+        match became {
             Delivered::Armed(home) => {
                 armed.push(home);
-                routed.delivered += 1;
+                delivered += 1;
             }
-            Delivered::Quiet => routed.delivered += 1,
-            Delivered::Dropped => routed.dropped += 1,
+            Delivered::Quiet => delivered += 1,
+            Delivered::Dropped => dropped += 1,
             Delivered::QuotaExceeded => {
-                routed.dropped += 1;
+                dropped += 1;
                 routed.exceeded = Some(TenantLimit::QueueBytes);
             }
             Delivered::Closed | Delivered::Changed => {}
         }
     }
-    layouts.buffers.clear();
-    out.delivered += u64::from(routed.delivered);
-    out.dropped += u64::from(routed.dropped);
+    out.buffers.clear();
+    out.delivered += delivered;
+    out.dropped += dropped;
+    (routed.delivered, routed.dropped) = (delivered as u32, dropped as u32);
     routed
 }
 
@@ -133,10 +135,8 @@ fn deliver(to: &Subscription, layouts: &mut Layouts<'_>, source: &mut Source<'_>
     let first = layouts.first(to.qos, to.retain_as_published);
     // Again only when the receiver came back with another version in between.
     loop {
-        let Some(encoded) = layouts.encoded(to.session.is_five(), first, to.identifier) else {
-            return Delivered::Dropped;
-        };
-        match to.session.deliver(encoded, first, source, spare) {
+        let Some(encoded) = layouts.encoded(to.session.is_five(), first) else { return Delivered::Dropped };
+        match to.session.deliver(encoded, first, to.identifier, source, spare) {
             Delivered::Changed => {}
             delivered => return delivered,
         }

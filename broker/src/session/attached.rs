@@ -128,7 +128,7 @@ impl Attached {
     #[inline]
     pub fn receive(&self, packet_id: u16, changes: &mut Changes) -> Received {
         let Some(mut output) = self.own() else { return Received::TakenOver };
-        let receive_max = output.limits.receive_max;
+        let receive_max = if self.protocol == Protocol::V5 { output.limits.receive_max } else { u16::MAX };
         let received = output.flights.get_or_insert_default().receive(packet_id, receive_max);
         if self.number() != 0 && received == Received::New {
             // What is stored of the message goes with it, so no answer waits for this alone.

@@ -64,26 +64,23 @@ impl Session {
     #[inline]
     pub(crate) fn deliver(
         self: &Arc<Self>,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
     ) -> Delivered {
         let mut output = self.output.lock();
-        let Some(home) = output.home else { return output.away(self, message.identifier, first, source, spare) };
+        let Some(home) = output.home else { return output.away(self, identifier, first, source, spare) };
         if self.is_five() != message.five {
             return Delivered::Changed;
         }
         if output.is_stored(first) {
-            return output.wait(self, message.identifier, first, source, spare);
+            return output.wait(self, identifier, first, source, spare);
         }
-        match output.append(message, first, source, spare, None) {
-            Appended::Yes | Appended::Waits => {}
-            Appended::NotNow => return output.wait(self, message.identifier, first, source, spare),
-            Appended::TooLarge => {
-                output.dropped += 1;
-                return Delivered::Dropped;
-            }
+        match output.append(message, first, identifier, source, spare, None) {
+            Appended::Yes => {}
+            other => return output.not_appended(&other, self, identifier, first, source, spare),
         }
         if self.armed.load(Ordering::Relaxed) {
             return Delivered::Quiet;
@@ -95,8 +92,9 @@ impl Session {
     /// One message of a shared subscription for this member, if it can have it now.
     pub(crate) fn offer(
         self: &Arc<Self>,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
         group: &Arc<Group>,
@@ -110,10 +108,10 @@ impl Session {
         }
         let appended = match output.home {
             Some(_) if output.is_stored(first) => {
-                let queued = || Queued::new(first, message.identifier, source.message(), Some(group));
+                let queued = || Queued::new(first, identifier, source.message(), Some(group));
                 output.take_shared(self, queued, spare)
             }
-            Some(_) => output.append(message, first, source, spare, Some(group)),
+            Some(_) => output.append(message, first, identifier, source, spare, Some(group)),
             None => Appended::NotNow,
         };
         self.offered(&mut output, &appended, Some(group))
@@ -214,17 +212,18 @@ impl Output {
     }
 
     /// A message becomes bytes, if it may and nothing waits: what came earlier goes out earlier (4.6).
-    #[inline]
+    #[inline(always)]
     fn append(
         &mut self,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
         group: Option<&Arc<Group>>,
     ) -> Appended {
-        if message.five && (message.identifier != 0 || self.aliases.is_some()) {
-            return self.append_own(message, first, source, spare, group);
+        if message.five && (identifier != 0 || self.aliases.is_some()) {
+            return self.append_own(message, first, identifier, source, spare, group);
         }
         let bytes_max = self.limits.packet_bytes_max as usize;
         if bytes_max != 0 && message.bytes.len() > bytes_max {
@@ -241,7 +240,9 @@ impl Output {
         if let Some(byte) = self.bytes.get_mut(from) {
             *byte = first;
         }
-        self.number(from + message.packet_id_at, first, message.identifier, source, group);
+        if qos_of(first) != QoS::AtMostOnce {
+            self.number(from + message.packet_id_at, first, identifier, source, group);
+        }
         Appended::Yes
     }
 
@@ -249,8 +250,9 @@ impl Output {
     #[inline(never)]
     fn append_own(
         &mut self,
-        message: Encoded<'_>,
+        message: &Encoded<'_>,
         first: u8,
+        identifier: u32,
         source: &mut Source<'_>,
         spare: &mut Spare,
         group: Option<&Arc<Group>>,
@@ -258,7 +260,7 @@ impl Output {
         let topic = source.topic();
         let parts = Parts::new(message, topic, first);
         let bytes_max = self.limits.packet_bytes_max;
-        let own = self.own(true, message.identifier, topic, |own| parts.fits(own, bytes_max).is_some());
+        let own = self.own(true, identifier, topic, |own| parts.fits(own, bytes_max).is_some());
         let Some(bytes) = parts.fits(&own, bytes_max) else { return Appended::TooLarge };
         if self.queue.is_some() || !self.may_append(bytes, first) {
             return Appended::NotNow;
@@ -268,7 +270,9 @@ impl Output {
         }
         let packet_id_at = parts.write(&mut self.bytes, &own);
         self.keep_alias(&own, topic);
-        self.number(packet_id_at, first, message.identifier, source, group);
+        if qos_of(first) != QoS::AtMostOnce {
+            self.number(packet_id_at, first, identifier, source, group);
+        }
         Appended::Yes
     }
 
@@ -290,6 +294,24 @@ impl Output {
     }
 
     #[cold]
+    fn not_appended(
+        &mut self,
+        why: &Appended,
+        session: &Arc<Session>,
+        identifier: u32,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+    ) -> Delivered {
+        match why {
+            Appended::TooLarge => {
+                self.dropped += 1;
+                Delivered::Dropped
+            }
+            _ => self.wait(session, identifier, first, source, spare),
+        }
+    }
+
     fn wait(
         &mut self,
         session: &Arc<Session>,
@@ -465,9 +487,9 @@ mod tests {
         let packet_id_at = write::publish(&mut bytes, Protocol::V311, 0x30, "t", &[], b"x");
         let message = Publish::read(&bytes, 2, Protocol::V311, &PacketLimits::default()).unwrap();
         for (five, delivered) in [(false, Delivered::Changed), (true, Delivered::Armed(HOME))] {
-            let encoded = Encoded { bytes: &bytes, packet_id_at, five, identifier: 0 };
+            let encoded = Encoded { bytes: &bytes, packet_id_at, five };
             let source = &mut Source::new("t", &message, 0);
-            assert_eq!(session.session().deliver(encoded, 0x30, source, &mut spare), delivered);
+            assert_eq!(session.session().deliver(&encoded, 0x30, 0, source, &mut spare), delivered);
         }
     }
 }

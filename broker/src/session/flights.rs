@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use gatemq_mqtt::kind;
 use gatemq_types::QoS;
-use hashbrown::HashSet;
 
 use super::Message;
 use super::deliver::qos_of;
-use crate::Hasher;
+use super::packet_ids::PacketIds;
 use crate::shared::Group;
 
 /// Bounded by the window of what may be sent and by the receive maximum.
@@ -24,7 +23,7 @@ pub(super) struct Flights {
     kept: Vec<Option<InFlight>>,
     next_order: u64,
     /// Identifiers of QoS 2 messages that were received and not yet released.
-    received: HashSet<u16, Hasher>,
+    received: PacketIds,
 }
 
 /// What is needed to send something again.
@@ -90,7 +89,8 @@ pub enum Received {
     New,
     /// Its identifier is not released yet: to be acknowledged and not routed again (4.3.3).
     Repeated,
-    /// More messages are unreleased than the receive maximum allows (0x93).
+    /// More messages are unreleased than the receive maximum allows (0x93). Not of an MQTT 3 client, which was not told of
+    /// one.
     TooMany,
     /// Another connection has the session: neither to be handled nor acknowledged, the client sends it there.
     TakenOver,
@@ -318,7 +318,7 @@ impl Flights {
 
     /// Registers an incoming QoS 2 message.
     pub(super) fn receive(&mut self, packet_id: u16, receive_max: u16) -> Received {
-        if self.received.contains(&packet_id) {
+        if self.received.contains(packet_id) {
             Received::Repeated
         } else if self.received.len() >= usize::from(receive_max) {
             Received::TooMany
@@ -330,6 +330,6 @@ impl Flights {
 
     /// Forgets an incoming QoS 2 message; false if it was not there.
     pub(super) fn release(&mut self, packet_id: u16) -> bool {
-        self.received.remove(&packet_id)
+        self.received.remove(packet_id)
     }
 }

@@ -126,8 +126,6 @@ pub(crate) struct Encoded<'a> {
     pub(crate) packet_id_at: usize,
     /// Whether it is for MQTT 5.
     pub(crate) five: bool,
-    /// Subscription Identifier of this receiver; 0 is none.
-    pub(crate) identifier: u32,
 }
 
 /// What a message is made of for those who must keep it; made when the first one must.

@@ -137,7 +137,7 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// Of an encoded packet to `topic`.
-    pub(super) fn new(message: Encoded<'a>, topic: &'a str, first: u8) -> Self {
+    pub(super) fn new(message: &Encoded<'a>, topic: &'a str, first: u8) -> Self {
         let id_bytes = if first & 0b0110 != 0 { 2 } else { 0 };
         let mut reader = Reader::new(message.bytes, message.packet_id_at + id_bytes);
         let properties = reader.varint().and_then(|len| reader.take(len as usize)).unwrap_or_default();

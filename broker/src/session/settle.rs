@@ -193,5 +193,11 @@ mod tests {
         );
         session.release(6, &mut Default::default());
         assert_eq!(session.receive(6, &mut Default::default()), Received::New, "it had been refused");
+        for protocol in [Protocol::V31, Protocol::V311] {
+            let session = with(protocol, SessionLimits { receive_max: 2, ..SessionLimits::default() });
+            let receive = |id| session.receive(id, &mut Default::default());
+            assert!((1..=u16::MAX).all(|id| receive(id) == Received::New), "it was not told of a bound");
+            assert_eq!(receive(9), Received::Repeated);
+        }
     }
 }

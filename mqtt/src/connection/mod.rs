@@ -6,7 +6,9 @@
 mod established;
 mod expect_connect;
 mod expect_decision;
+mod topic_aliases;
 
 pub use established::{Established, Packet};
 pub use expect_connect::ExpectConnect;
 pub use expect_decision::{Exchange, ExpectDecision};
+pub use topic_aliases::{ResolvedTopic, TopicAliases};

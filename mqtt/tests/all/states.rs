@@ -1,7 +1,7 @@
 //! What a connection reads in each state, and what stands in it.
 
 use gatemq_mqtt::codec::frame::Framed;
-use gatemq_mqtt::connection::{Established, Exchange, ExpectConnect, Packet};
+use gatemq_mqtt::connection::{Established, Exchange, ExpectConnect, Packet, TopicAliases};
 use gatemq_mqtt::packet::subscribe::RetainHandling;
 use gatemq_mqtt::{Breach, PacketLimits};
 use gatemq_types::Protocol::{V5, V31, V311};
@@ -146,4 +146,27 @@ fn acknowledgements() {
         let Ok(Packet::PubAck(read)) = read(&mut state, &bytes) else { panic!("refused") };
         assert_eq!((read.packet_id, read.reason), (0x0102, ReasonCode(reason)));
     }
+}
+
+/// Guards 3.3.2.3.4: an alias stands for the topic that it was last set to, for nothing before, and for nothing on another
+/// connection; each has its own.
+#[test]
+fn topic_aliases() {
+    let mut aliases = TopicAliases::default();
+    let publish = |topic: &str, alias: u8| packet(0x30, &[&s(topic), &[3, 0x23, 0, alias], b"x"]);
+    let resolve = |aliases: &mut TopicAliases, bytes: Vec<u8>| match read(&mut admitted(V5), &bytes) {
+        Ok(Packet::Publish(message)) => aliases.resolve(&message).map(|topic| topic.to_string()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(resolve(&mut aliases, publish("", 1)), Err(Breach::TopicAliasUnknown));
+    assert_eq!(resolve(&mut aliases, packet(0x30, &[&s("plain"), &[0], b"x"])), Ok("plain".into()));
+    for (topic, alias, is) in
+        [("a", 5, "a"), ("", 5, "a"), ("b", 1, "b"), ("", 5, "a"), ("c", 5, "c"), ("", 5, "c"), ("", 1, "b")]
+    {
+        for _ in 0..2 {
+            assert_eq!(resolve(&mut aliases, publish(topic, alias)), Ok(is.into()), "{topic} {alias}");
+        }
+    }
+    assert_eq!(resolve(&mut aliases, publish("", 2)), Err(Breach::TopicAliasUnknown));
+    assert_eq!(resolve(&mut TopicAliases::default(), publish("", 5)), Err(Breach::TopicAliasUnknown));
 }

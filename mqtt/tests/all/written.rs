@@ -146,3 +146,19 @@ fn disconnect_and_auth() {
     assert_eq!(step(0).unwrap(), [0xF0, 10, 0x18, 8, 0x15, 0, 1, b'm', 0x16, 0, 1, b'd']);
     assert_eq!(step(11), None);
 }
+
+/// Guards what one receiver's packet has besides what all get: it is that of a PUBLISH with all of the properties.
+#[test]
+fn publish_with_own_properties() {
+    for (first, topic) in [(0x30, "a/b"), (0x35, "a/b"), (0x32, "")] {
+        for payload in [&b"x"[..], &[7; 300]] {
+            let (own, all) = ([35, 0, 1], [35, 0, 1, 1, 1]);
+            let (mut with, mut want) = (vec![9], vec![9]);
+            let at = write::publish_with(&mut with, first, topic, &own, &[1, 1], payload);
+            assert_eq!(at, write::publish(&mut want, Protocol::V5, first, topic, &all, payload));
+            assert_eq!(with, want);
+            let body = write::publish_body(topic.len(), first & 6 != 0, all.len(), payload.len());
+            assert_eq!(with.len(), 1 + 1 + write::varint_len(body) + body);
+        }
+    }
+}
