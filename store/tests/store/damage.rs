@@ -103,8 +103,24 @@ enum Harm {
 fn harms(file: &Path) -> Vec<Harm> {
     let (used, length) = used(file);
     let mut harms = vec![Harm::Missing, Harm::Cut(0)];
-    harms.extend([1, 8, 13, 14, 40, used / 3, used / 2].iter().filter(|cut| **cut < used).map(|cut| Harm::Cut(used - cut)));
-    let places = [0, 1, 4, 5, 9, 16, 24, used / 4, used / 3, used / 2, used / 5 * 4, used.saturating_sub(9), used.saturating_sub(1)];
+    harms.extend(
+        [1, 8, 13, 14, 40, used / 3, used / 2].iter().filter(|cut| **cut < used).map(|cut| Harm::Cut(used - cut)),
+    );
+    let places = [
+        0,
+        1,
+        4,
+        5,
+        9,
+        16,
+        24,
+        used / 4,
+        used / 3,
+        used / 2,
+        used / 5 * 4,
+        used.saturating_sub(9),
+        used.saturating_sub(1),
+    ];
     for at in places.into_iter().filter(|at| *at < used) {
         harms.extend([1, 16].map(|bytes: u64| Harm::Overwritten(at, bytes.min(length - at))));
     }
@@ -129,10 +145,14 @@ fn harm(file: &Path, harm: Harm) {
 
 /// Harms every file of a store in every way; counts what was refused and what did no harm.
 fn harm_all(whole: &Path, options: &Options) -> (usize, usize) {
-    let (mut refused, mut harmless) = (0, 0);
+    let (mut refused, mut harmless, mut tables) = (0, 0, 0);
     for file in files(whole) {
         let name = file.strip_prefix(whole).unwrap();
-        for what in harms(&file) {
+        // Tables are alike: two in every way, the others in some.
+        let is_table = file.parent().is_some_and(|parent| parent.ends_with("1/tables"));
+        tables += usize::from(is_table);
+        let is_other_table = is_table && tables > 2;
+        for what in harms(&file).into_iter().step_by(if is_other_table { 9 } else { 1 }) {
             let directory = tempfile::tempdir().unwrap();
             copy(whole, directory.path());
             harm(&directory.path().join(name), what);

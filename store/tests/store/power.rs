@@ -19,7 +19,8 @@ fn shim(directory: &Path) -> PathBuf {
     let (source, library) = (directory.join("power.c"), directory.join("power.so"));
     fs::write(&source, include_str!("power.c")).unwrap();
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let status = Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl").status();
+    let status =
+        Command::new(compiler).args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl").status();
     assert!(status.expect("a C compiler").success());
     library
 }
@@ -63,7 +64,8 @@ fn a_power_cut_takes_nothing_acknowledged() {
     let mut lines = 0;
     for round in 0..6 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let [store, shadow, restored] = ["store", "shadow", "restored"].map(|name| place.path().join(format!("{name}{round}")));
+        let [store, shadow, restored] =
+            ["store", "shadow", "restored"].map(|name| place.path().join(format!("{name}{round}")));
         fs::create_dir_all(&store).unwrap();
         fs::create_dir_all(&shadow).unwrap();
         let environment: [(&str, &Path); 3] =
