@@ -41,7 +41,7 @@ fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<u64> =
         stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().filter_map(|f| f.parse().ok()).collect();
-    // Without pid, name and state: utime and stime are the 11th and 12th.
+    // Behind the name: utime and stime come after state, ten numbers.
     Duration::from_millis(10 * (fields.get(10).unwrap_or(&0) + fields.get(11).unwrap_or(&0)))
 }
 

@@ -1,5 +1,6 @@
 //! The engine, with everything in one keyspace.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -94,12 +95,11 @@ impl Database {
     }
 
     fn failed(&self, error: fjall::Error) -> StoreError {
-        let damage = match error {
-            fjall::Error::Storage(LsmError::Io(error)) | fjall::Error::Io(error) => {
-                return StoreError::Unavailable(format!("{} cannot be read: {error}", self.path.display()));
+        let damage = match &error {
+            fjall::Error::Storage(LsmError::Io(io)) | fjall::Error::Io(io) if !is_missing(io) => {
+                return StoreError::Unavailable(format!("{} cannot be read: {io}", self.path.display()));
             }
-            fjall::Error::Storage(LsmError::ChecksumMismatch { .. }) => self.find_damage(),
-            _ => None,
+            _ => self.find_damage(),
         };
         StoreError::Corrupt(damage.unwrap_or_else(|| Damage::new(&self.path, format!("it cannot be read: {error}"))))
     }
@@ -111,6 +111,11 @@ impl Database {
             _ => None,
         }
     }
+}
+
+/// Whether a file, or part of it, is not there.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn walk(database: &Database, pairs: impl Iterator<Item = fjall::Guard>, each: &mut Each<'_>) -> Result<(), StoreError> {

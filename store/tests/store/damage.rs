@@ -103,27 +103,12 @@ enum Harm {
 fn harms(file: &Path) -> Vec<Harm> {
     let (used, length) = used(file);
     let mut harms = vec![Harm::Missing, Harm::Cut(0)];
-    harms.extend(
-        [1, 8, 13, 14, 40, used / 3, used / 2].iter().filter(|cut| **cut < used).map(|cut| Harm::Cut(used - cut)),
-    );
-    let places = [
-        0,
-        1,
-        4,
-        5,
-        9,
-        16,
-        24,
-        used / 4,
-        used / 3,
-        used / 2,
-        used / 5 * 4,
-        used.saturating_sub(9),
-        used.saturating_sub(1),
-    ];
-    for at in places.into_iter().filter(|at| *at < used) {
-        harms.extend([1, 16].map(|bytes: u64| Harm::Overwritten(at, bytes.min(length - at))));
-    }
+    let cuts = [1, 13, 40, used / 3, used / 2];
+    harms.extend(cuts.iter().filter(|cut| **cut < used).map(|cut| Harm::Cut(used - cut)));
+    let places = [(0, 1), (4, 1), (9, 16), (24, 16), (used / 3, 1), (used / 2, 16), (used / 5 * 4, 1)];
+    let ends = [(used.saturating_sub(9), 1), (used.saturating_sub(1), 1)];
+    let places = places.into_iter().chain(ends).filter(|(at, _)| *at < used);
+    harms.extend(places.map(|(at, bytes): (u64, u64)| Harm::Overwritten(at, bytes.min(length - at))));
     harms
 }
 
@@ -152,7 +137,7 @@ fn harm_all(whole: &Path, options: &Options) -> (usize, usize) {
         let is_table = file.parent().is_some_and(|parent| parent.ends_with("1/tables"));
         tables += usize::from(is_table);
         let is_other_table = is_table && tables > 2;
-        for what in harms(&file).into_iter().step_by(if is_other_table { 9 } else { 1 }) {
+        for what in harms(&file).into_iter().step_by(if is_other_table { 5 } else { 1 }) {
             let directory = tempfile::tempdir().unwrap();
             copy(whole, directory.path());
             harm(&directory.path().join(name), what);
