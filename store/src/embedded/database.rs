@@ -37,7 +37,8 @@ impl Database {
         };
         // It asserts where a file has a name that it did not give.
         let opened = catch_unwind(AssertUnwindSafe(open));
-        let failed = |why: String| OpenError::damaged(path, format!("the engine cannot open it: {why}"));
+        let failed =
+            |why: String| tables::named(path, OpenError::damaged(path, format!("the engine cannot open it: {why}")));
         match opened {
             Ok(Ok((engine, keyspace))) if keyspace.id() == 1 => {
                 Ok(Database { engine, keyspace, path: path.to_owned() })

@@ -1,6 +1,6 @@
 //! `kill -9` at random moments: nothing that was acknowledged is lost, nothing is twice, nothing changes places.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use crate::support::{append, entries, message, open, options, put_session, sessi
 
 /// Where the child finds its directory.
 const DIRECTORY: &str = "GATEMQ_STORE_TEST_DIRECTORY";
+/// How many bytes its messages have; 80 if it is not set.
+pub(crate) const PAYLOAD: &str = "GATEMQ_STORE_TEST_PAYLOAD";
 /// Queues of the child.
 pub(crate) const SESSIONS: u64 = 3;
 
@@ -29,7 +31,8 @@ pub(crate) fn child(directory: &Path, preload: &[(&str, &Path)]) -> Child {
 #[ignore = "started by other tests"]
 fn the_child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let small = Options { memtable_bytes: 64 << 10, ..options(directory.as_ref()) };
+    let payload = std::env::var(PAYLOAD).map_or(80, |bytes| bytes.parse().unwrap());
+    let small = Options { memtable_bytes: 800 * payload as u64, ..options(directory.as_ref()) };
     let store = Embedded::open(&small).unwrap_or_else(|error| panic!("{error}"));
     let known = sessions(&store);
     let under_way = Arc::new(AtomicU64::new(0));
@@ -52,7 +55,7 @@ fn the_child() {
     for round in 0u64.. {
         let mut ops = Vec::new();
         let mut line = String::new();
-        let shared = message("t", format!("{}/{}/{}{}", next[0], next[1], next[2], "-".repeat(80)).as_bytes());
+        let shared = message("t", format!("{}/{}/{}{}", next[0], next[1], next[2], "-".repeat(payload)).as_bytes());
         for (n, next) in next.iter_mut().enumerate() {
             ops.push(append(n as u64 + 1, *next, &shared));
             line += &format!("+{} {next} ", n + 1);
@@ -82,8 +85,8 @@ pub(crate) struct Acknowledged {
 
 impl Acknowledged {
     /// Reads lines of the child until there are no more, and counts them in `seen`.
-    pub(crate) fn read(&mut self, child: &mut Child, seen: &Arc<AtomicU64>) {
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    pub(crate) fn read(&mut self, said: impl Read, seen: &Arc<AtomicU64>) {
+        for line in BufReader::new(said).lines() {
             let Ok(line) = line else { break };
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             for pair in words.chunks_exact(2) {
@@ -153,7 +156,7 @@ fn nothing_acknowledged_is_lost() {
             Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
         });
         let before = acknowledged.clone();
-        acknowledged.read(&mut child, &seen);
+        acknowledged.read(child.stdout.take().unwrap(), &seen);
         // Lets the thread end also if the child did before.
         seen.store(u64::MAX, Ordering::Release);
         child.wait().unwrap();

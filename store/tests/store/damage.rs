@@ -74,14 +74,22 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 /// Bytes up to the last that is not zero, and of the file.
 fn used(path: &Path) -> (u64, u64) {
-    let mut bytes = Vec::new();
-    // No file of these stores has more.
-    File::open(path).unwrap().take(4 << 20).read_to_end(&mut bytes).unwrap();
-    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
-    (used, path.metadata().unwrap().len())
+    let mut file = File::open(path).unwrap();
+    let (mut block, zeros, mut at, mut used) = (vec![0; 1 << 16], vec![0; 1 << 16], 0, 0);
+    loop {
+        match file.read(&mut block).unwrap() {
+            0 => return (used, at),
+            // Most of a journal is set aside in advance, and compares fast.
+            read if block[..read] == zeros[..read] => at += read as u64,
+            read => {
+                used = at + block[..read].iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+                at += read as u64;
+            }
+        }
+    }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for file in files(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -93,7 +101,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+pub(crate) enum Harm {
     Missing,
     Cut(u64),
     /// So many bytes from here on.
@@ -112,7 +120,7 @@ fn harms(file: &Path) -> Vec<Harm> {
     harms
 }
 
-fn harm(file: &Path, harm: Harm) {
+pub(crate) fn harm(file: &Path, harm: Harm) {
     match harm {
         Harm::Missing => fs::remove_file(file).unwrap(),
         Harm::Cut(length) => OpenOptions::new().write(true).open(file).unwrap().set_len(length).unwrap(),

@@ -80,7 +80,7 @@ fn a_power_cut_takes_nothing_acknowledged() {
             Command::new("kill").args(["-9", &id.to_string()]).status().unwrap();
         });
         let mut acknowledged = Acknowledged::default();
-        acknowledged.read(&mut child, &seen);
+        acknowledged.read(child.stdout.take().unwrap(), &seen);
         seen.store(u64::MAX, Ordering::Release);
         child.wait().unwrap();
         killer.join().unwrap();
