@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gatemq_store::{Embedded, Op, Options, Retained, SessionId, Store, Subscription, check, wait};
 
-use crate::support::{EVERYTHING, append, done, message, put_session};
+use crate::support::{EVERYTHING, append, done, message, put_session, scratch};
 
 const SESSIONS: u64 = 5;
 const ENTRIES: u64 = 120;
@@ -146,7 +146,7 @@ fn harm_all(whole: &Path, options: &Options) -> (usize, usize) {
         tables += usize::from(is_table);
         let is_other_table = is_table && tables > 2;
         for what in harms(&file).into_iter().step_by(if is_other_table { 5 } else { 1 }) {
-            let directory = tempfile::tempdir().unwrap();
+            let directory = scratch();
             copy(whole, directory.path());
             harm(&directory.path().join(name), what);
             let options = Options { directory: directory.path().to_owned(), ..options.clone() };
@@ -174,10 +174,10 @@ fn harm_all(whole: &Path, options: &Options) -> (usize, usize) {
 /// does none. (The copy of an open store is what a kill leaves.)
 #[test]
 fn of_a_killed_process() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let options = Options { memtable_bytes: 32 << 10, ..Options::new(directory.path()) };
     let store = fill(&options);
-    let whole = tempfile::tempdir().unwrap();
+    let whole = scratch();
     // The engine's threads may be writing a table: the copy is taken when a start finds it whole.
     for attempt in 0.. {
         let _ = fs::remove_dir_all(whole.path());
@@ -199,7 +199,7 @@ fn of_a_killed_process() {
 /// The same of one that was closed.
 #[test]
 fn of_a_closed_store() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let options = Options { memtable_bytes: 32 << 10, ..Options::new(directory.path()) };
     fill(&options).close().unwrap();
     let (refused, harmless) = harm_all(directory.path(), &options);

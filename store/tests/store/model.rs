@@ -9,7 +9,7 @@ use gatemq_store::{
 use proptest::prelude::*;
 
 use crate::naive::Naive;
-use crate::support::{commit, record};
+use crate::support::{commit, record, scratch};
 
 /// What a batch does; numbers are made to fit when it is applied.
 #[derive(Clone, Debug)]
@@ -176,7 +176,7 @@ proptest! {
     /// Guards the trait's semantics on disk, through journals and tables, and that what is opened again is what was closed.
     #[test]
     fn on_disk(batches in batches()) {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         // Small, so that tables are written.
         let options = Options { sync: SyncMode::Never, memtable_bytes: 4 << 10, ..Options::new(directory.path()) };
         let open = || Box::new(Embedded::open(&options).unwrap_or_else(|error| panic!("{error}")));

@@ -11,7 +11,7 @@ use gatemq_store::{Embedded, check};
 
 use crate::crash::{Acknowledged, PAYLOAD, child};
 use crate::damage::{Harm, copy, harm};
-use crate::support::options;
+use crate::support::{options, scratch};
 
 fn journals(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory.join("database")) else { return Vec::new() };
@@ -24,7 +24,7 @@ fn journals(directory: &Path) -> Vec<PathBuf> {
 /// A store whose process was killed when it had two journals.
 fn killed_with_two() -> (tempfile::TempDir, Acknowledged) {
     for _ in 0..20 {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let mut child = child(directory.path(), &[(PAYLOAD, Path::new("60000"))]);
         let stdout = child.stdout.take();
         let until = Instant::now() + Duration::from_secs(60);
@@ -61,7 +61,7 @@ fn every_journal_counts() {
             if bytes == 0 && !matches!(what, Harm::Missing | Harm::Cut(0)) {
                 continue;
             }
-            let directory = tempfile::tempdir().unwrap();
+            let directory = scratch();
             copy(whole.path(), directory.path());
             harm(&directory.path().join(name), what);
             match catch_unwind(AssertUnwindSafe(|| Embedded::open(&options(directory.path())))) {
@@ -84,7 +84,7 @@ fn every_journal_counts() {
 
 /// Bytes that count, by name.
 fn check_copy(whole: &Path) -> Vec<(PathBuf, u64)> {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     copy(whole, directory.path());
     let checked = check(directory.path()).unwrap().unwrap();
     let name = |path: &Path| path.strip_prefix(directory.path()).unwrap().to_owned();
