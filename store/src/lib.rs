@@ -14,7 +14,7 @@
 //! | `memory`, `embedded` | where it is kept |
 //! | `report` | what `gatemq store check` and `stats` print |
 //!
-//! The store knows no tokio and no clock: answers are callbacks, and whoever asks brings the time along with what it puts.
+//! The store knows no tokio and no time of day: answers are callbacks, and moments are whatever the caller says they are.
 
 mod embedded;
 mod engine;

@@ -1,5 +1,6 @@
 //! The engine, with everything in one keyspace.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,8 @@ impl Database {
         };
         // It asserts where a file has a name that it did not give.
         let opened = catch_unwind(AssertUnwindSafe(open));
-        let failed = |why: String| OpenError::damaged(path, format!("the engine cannot open it: {why}"));
+        let failed =
+            |why: String| tables::named(path, OpenError::damaged(path, format!("the engine cannot open it: {why}")));
         match opened {
             Ok(Ok((engine, keyspace))) if keyspace.id() == 1 => {
                 Ok(Database { engine, keyspace, path: path.to_owned() })
@@ -94,12 +96,11 @@ impl Database {
     }
 
     fn failed(&self, error: fjall::Error) -> StoreError {
-        let damage = match error {
-            fjall::Error::Storage(LsmError::Io(error)) | fjall::Error::Io(error) => {
-                return StoreError::Unavailable(format!("{} cannot be read: {error}", self.path.display()));
+        let damage = match &error {
+            fjall::Error::Storage(LsmError::Io(io)) | fjall::Error::Io(io) if !is_missing(io) => {
+                return StoreError::Unavailable(format!("{} cannot be read: {io}", self.path.display()));
             }
-            fjall::Error::Storage(LsmError::ChecksumMismatch { .. }) => self.find_damage(),
-            _ => None,
+            _ => self.find_damage(),
         };
         StoreError::Corrupt(damage.unwrap_or_else(|| Damage::new(&self.path, format!("it cannot be read: {error}"))))
     }
@@ -111,6 +112,11 @@ impl Database {
             _ => None,
         }
     }
+}
+
+/// Whether a file, or part of it, is not there.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
 }
 
 fn walk(database: &Database, pairs: impl Iterator<Item = fjall::Guard>, each: &mut Each<'_>) -> Result<(), StoreError> {

@@ -71,6 +71,9 @@ pub(super) fn check(database: &Path, flushed: Flushed, high: High) -> Result<Jou
             let gone = database.join(format!("{}.jnl", journal.id + 1));
             return Err(OpenError::damaged(&gone, format!("it is missing, and {} is there", next.path.display())));
         }
+        if !is_last && journal.commits.is_empty() {
+            return Err(OpenError::damaged(&journal.path, "it has no commit, though another journal came after it"));
+        }
         check_order(journal, flushed, &mut before)?;
         last = last.max(before.map_or(0, |commit: Commit| commit.number));
         if journal.torn_bytes.is_some() {
@@ -81,15 +84,7 @@ pub(super) fn check(database: &Path, flushed: Flushed, high: High) -> Result<Jou
         return Err(OpenError::damaged(&database.join("0.jnl"), "there is no journal (*.jnl)"));
     };
     if last < high.commit {
-        let next = database.join(format!("{}.jnl", active.id + 1));
-        let what = format!(
-            "it ends with commit {last} at byte {}, but commit {} was acknowledged: its end is gone, or {}, which came \
-             after it",
-            active.valid_bytes,
-            high.commit,
-            next.display()
-        );
-        return Err(OpenError::damaged(&active.path, what));
+        return Err(too_short(database, &journals, active, last, high));
     }
     let torn = active.torn_bytes.map(|end_bytes| Torn {
         path: active.path.clone(),
@@ -98,6 +93,29 @@ pub(super) fn check(database: &Path, flushed: Flushed, high: High) -> Result<Jou
     });
     let files = journals.iter().map(|journal| (journal.path.clone(), journal.valid_bytes)).collect();
     Ok(Journals { last, torn, files })
+}
+
+/// They end before a commit that was acknowledged.
+fn too_short(database: &Path, journals: &[Journal], active: &Journal, last: u64, high: High) -> OpenError {
+    let named = |id: u64| database.join(format!("{id}.jnl"));
+    let nothing = journals.iter().all(|journal| journal.commits.is_empty() && journal.torn_bytes.is_none());
+    if let Some(before) = journals.first().and_then(|first| first.id.checked_sub(1)).filter(|_| nothing) {
+        let what = format!(
+            "it is missing, or {} was emptied: the tables end with commit {last}, but commit {} was acknowledged",
+            active.path.display(),
+            high.commit
+        );
+        return OpenError::damaged(&named(before), what);
+    }
+    // An active one that is empty may have been emptied, or what stands before it may have lost its end.
+    let ends = journals.iter().rev().find(|journal| !journal.commits.is_empty()).unwrap_or(active);
+    let what = format!(
+        "it ends with commit {last} at byte {}, but commit {} was acknowledged: its end is gone, or that of {}",
+        ends.valid_bytes,
+        high.commit,
+        if ends.id == active.id { named(active.id + 1) } else { active.path.clone() }.display()
+    );
+    OpenError::damaged(&ends.path, what)
 }
 
 /// The commits of a journal follow those before it and those of the tables.
@@ -169,7 +187,8 @@ fn walk(path: PathBuf, id: u64) -> io::Result<Journal> {
 
 /// How many bytes there are up to the last one that is not zero.
 fn last_set(mut from: impl Read) -> io::Result<Option<u64>> {
-    let (mut buffer, mut at, mut last) = (vec![0; 1 << 16], 0, None);
+    let (mut buffer, zeros) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let (mut at, mut last) = (0, None);
     loop {
         let read = match from.read(&mut buffer) {
             Ok(0) => return Ok(last),
@@ -177,8 +196,10 @@ fn last_set(mut from: impl Read) -> io::Result<Option<u64>> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if let Some(set) = buffer.iter().take(read).rposition(|byte| *byte != 0) {
-            last = Some(at + set as u64 + 1);
+        // Most of a journal is set aside in advance, and compares fast.
+        if buffer.get(..read) != zeros.get(..read) {
+            let set = buffer.iter().take(read).rposition(|byte| *byte != 0);
+            last = set.map(|set| at + set as u64 + 1);
         }
         at += read as u64;
     }

@@ -184,9 +184,9 @@ impl Embedded {
     }
 }
 
-/// Damage that is found ends the store.
+/// What cannot be read ends the store: damage, or a disk that fails.
 fn note<T>(shared: &Shared, result: Result<T, StoreError>) -> Result<T, StoreError> {
-    if let Err(error @ StoreError::Corrupt(_)) = &result {
+    if let Err(error @ (StoreError::Corrupt(_) | StoreError::Unavailable(_))) = &result {
         shared.poison(error.clone());
     }
     result

@@ -29,6 +29,10 @@ pub(super) fn open(options: &Options) -> Result<Embedded, OpenError> {
         let database = Database::open(&path, options)?;
         // A commit before all others, so that none is ever missing.
         database.write(1, Changes::new(), true).and_then(|()| database.sync()).map_err(|error| failed(&path, error))?;
+        // The engine leaves out the directory of its keyspaces: a power cut could take them all.
+        for part in ["keyspaces/0", "keyspaces/1", "keyspaces", ""] {
+            directory::sync_directory(&path.join(part))?;
+        }
         let high = CommitHigh::create(&directory.commit_high(), options.sync)?;
         directory.created()?;
         (database, high)

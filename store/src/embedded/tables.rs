@@ -68,13 +68,23 @@ pub(super) fn check(database: &Path, contents: bool) -> Result<Vec<PathBuf>, Ope
 /// What the tables of a database hold that was checked.
 pub(super) fn flushed(database: &Path) -> Result<Flushed, OpenError> {
     let path = database.join("keyspaces").join("1");
-    let damaged = |error: lsm_tree::Error| OpenError::damaged(&path, format!("the engine cannot open it: {error}"));
+    let damaged = |error: lsm_tree::Error| {
+        named(database, OpenError::damaged(&path, format!("the engine cannot open it: {error}")))
+    };
     let counter = SequenceNumberCounter::default;
     let tree = lsm_tree::Config::new(&path, counter(), counter()).open().map_err(damaged)?;
     let value = tree.get(COMMIT, lsm_tree::SeqNo::MAX).map_err(damaged)?;
     let commit = value.map_or(Some(0), |value| value.as_ref().try_into().ok().map(u64::from_be_bytes));
     let commit = commit.ok_or_else(|| OpenError::damaged(&path, "the number of the last commit has not 8 bytes"))?;
     Ok(Flushed { commit, seqno: tree.get_highest_persisted_seqno() })
+}
+
+/// The engine does not say which file it cannot read: whatever is damaged for sure, or else what it said.
+pub(super) fn named(database: &Path, said: OpenError) -> OpenError {
+    match check(database, true) {
+        Err(damaged @ OpenError::Damaged(_)) => damaged,
+        _ => said,
+    }
 }
 
 fn read_small(path: &Path) -> Result<Vec<u8>, OpenError> {

@@ -17,3 +17,6 @@ mod session;
 pub use message::{Delivery, Message};
 pub use retained::Retained;
 pub use session::{Outgoing, Owner, Record, StoredSession, Subscription, Will};
+
+#[cfg(test)]
+mod tests;

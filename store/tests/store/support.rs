@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use tempfile::TempDir;
+
 use gatemq_store::{
     Append, Batch, Delivery, Embedded, Entry, Epoch, Message, Op, OpResult, Options, Owner, PageLimit, Record, Seq,
     SessionId, Store, StoreError, StoredSession, wait,
 };
 
 pub(crate) const EVERYTHING: PageLimit = PageLimit { entries_max: usize::MAX, bytes_max: u64::MAX };
+
+/// A directory in memory where there is one: what is tested there is not the disk.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 pub(crate) fn options(directory: &Path) -> Options {
     Options::new(directory)
