@@ -73,7 +73,11 @@ pub(crate) fn fault_of(client_id: &str) -> Option<ClientFault> {
 impl TestFaults {
     pub(crate) async fn outcome(&self, connect: &Connect) -> AuthOutcome {
         let user = connect.user_name.as_deref().filter(|u| !u.is_empty()).unwrap_or(&connect.client_id);
-        let identity = Identity::new(&self.tenant, user);
+        let tenant = match self.tenant_by_address {
+            true => format!("{}-{}", self.tenant, connect.remote.ip()),
+            false => self.tenant.clone(),
+        };
+        let identity = Identity { limits: self.limits, ..Identity::new(&tenant, user) };
         let everybody = || AuthOutcome::accept(identity.clone().with_grants(self.grants.clone()));
         let with_grant = |grant| AuthOutcome::accept(identity.clone().with_grants([grant]));
         let Some(fault) = fault_of(&connect.client_id) else { return everybody() };
