@@ -44,6 +44,10 @@ pub(crate) struct Client {
     pub(super) silence_ms_max: Option<u32>,
     /// 0 is for ever.
     pub(super) valid_until_ms: u64,
+    /// Longest that its session may outlive the connection, in seconds.
+    pub(super) expiry_s_max: u32,
+    /// Session Expiry Interval of its DISCONNECT.
+    pub(super) leave_expiry_s: Option<u32>,
     pub(super) connected_ms: u64,
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
@@ -127,6 +131,7 @@ impl Client {
             Packet::Unsubscribe(packet) => return self.unsubscribe(lane, packet),
             Packet::PingReq => write::ping_resp(&mut lane.hot.reply),
             Packet::Disconnect(packet) => {
+                self.leave_expiry_s = packet.session_expiry_s.map(|expiry_s| expiry_s.min(self.expiry_s_max));
                 return Err(Ending::of(match packet.reason {
                     ReasonCode::SUCCESS => CloseReason::ClientDisconnected,
                     _ => CloseReason::ClientDisconnectedWithWill,

@@ -4,23 +4,32 @@
 //! |---|---|
 //! | [`stream`] | bytes in and out, plain or TLS |
 //! | [`admit`] | handshake and CONNECT, under their deadline |
-//! | [`authenticate`] | asks the providers, makes the session, writes the CONNACK |
+//! | [`authenticate`] | asks the providers, writes the CONNACK |
+//! | [`bind`] | what they said becomes identity and limits |
+//! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
 //! | [`publish`], [`subscribe`], [`ask`], [`rate`] | what they lead to |
+//! | [`will`], [`retained`] | messages for later |
 //! | [`ending`], [`close`] | why and how it ends |
 
 mod admit;
 mod ask;
 mod authenticate;
+mod bind;
 mod client;
 mod close;
 mod ending;
+mod leave;
+mod open;
 mod publish;
 mod rate;
+mod retained;
 pub(crate) mod stream;
 mod subscribe;
+mod will;
 
 pub(crate) use ending::Ending;
+pub(crate) use leave::sweep;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -136,7 +145,9 @@ impl Drop for LeftBehind<'_> {
     fn drop(&mut self) {
         self.worker.release(self.id);
         let Some((session, peer)) = self.client.take() else { return };
-        let _ = self.worker.node.sessions.leave(&session, Leave::default(), self.worker.now_ms.get());
+        // Its will is published; a turn that panicked has given the worker's buffers back.
+        let how = Leave { publish_will: true, ..Leave::default() };
+        leave::leave(self.worker, &mut self.worker.hot.borrow_mut(), &peer, &session, how, "no connection");
         let reason = CloseReason::InternalError;
         let fact = Fact::ClientDisconnected {
             reason: reason.name().into(),
@@ -408,8 +419,8 @@ impl Connection {
     /// Takes it apart.
     fn finish(mut self, worker: &Worker) {
         let ending = self.ending.unwrap_or(Ending::of(CloseReason::InternalError));
-        let last = self.client.close(&worker.node, ending, worker.now_ms.get(), self.unsent.len());
         let hot = &mut *worker.hot.borrow_mut();
+        let last = self.client.close(worker, hot, ending, self.unsent.len());
         if !last.is_empty() {
             // A broken stream tells nobody anything.
             let _ = self.stream.send_later(&last, &mut self.unsent, &mut hot.cipher);
