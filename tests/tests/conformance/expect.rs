@@ -49,8 +49,9 @@ fn fields_fit(wanted: &Named, seen: &Seen, variables: &mut Variables) -> bool {
 fn may_be_left_out(name: &str, value: &Value) -> bool {
     match value {
         Value::Absent => true,
+        Value::Any => name == "present",
         Value::Is(value) => !is_property(name) && number(value) == Some(0),
-        Value::Any | Value::Variable(_) | Value::Not(_) | Value::Between(..) => false,
+        Value::Variable(_) | Value::Not(_) | Value::Between(..) => false,
     }
 }
 

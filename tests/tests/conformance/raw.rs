@@ -99,7 +99,7 @@ fn word(rest: &mut &str, found: &mut Vec<Piece>) -> Result<(), String> {
 fn hex(word: &str) -> Result<Vec<u8>, String> {
     let digits = word.as_bytes();
     let wrong = || format!("{word:?} is no bytes");
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return Err(wrong());
     }
     digits
