@@ -110,8 +110,13 @@ impl Client {
         Ok(Fed { used, then })
     }
 
+    /// Where the packet at the start of `data` ends.
+    pub(super) fn frame(&self, data: &[u8]) -> Result<Framed, Ending> {
+        Ok(self.state.frame(data)?)
+    }
+
     /// Takes the acknowledgements of a read batch.
-    fn settle(&mut self, lane: &mut Lane) {
+    pub(super) fn settle(&mut self, lane: &mut Lane) {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
             self.session.settle(&hot.acks, lane.now_ms, &mut hot.reply, &mut hot.out.spare);
@@ -119,8 +124,9 @@ impl Client {
         }
     }
 
+    /// Handles a whole packet, its body at `head`.
     #[inline]
-    fn packet(&mut self, lane: &mut Lane, frame: &[u8], head: usize) -> Result<Step, Ending> {
+    pub(super) fn packet(&mut self, lane: &mut Lane, frame: &[u8], head: usize) -> Result<Step, Ending> {
         match self.state.packet(frame, head)? {
             Packet::Publish(message) => return self.publish(lane, &message),
             Packet::PubAck(ack) => lane.hot.acks.push(Ack::new(kind::PUBACK, &ack)),

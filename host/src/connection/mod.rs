@@ -8,7 +8,7 @@
 //! | [`bind`] | what they said becomes identity and limits |
 //! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
-//! | [`publish`], [`subscribe`], [`ask`], [`rate`] | what they lead to |
+//! | [`publish`], [`subscribe`], [`ask`], [`parked`], [`rate`] | what they lead to |
 //! | [`will`], [`retained`] | messages for later |
 //! | [`ending`], [`close`] | why and how it ends |
 
@@ -21,6 +21,7 @@ mod close;
 mod ending;
 mod leave;
 mod open;
+mod parked;
 mod publish;
 mod rate;
 mod retained;
@@ -52,6 +53,7 @@ use crate::worker::Worker;
 use crate::worker::hot::Hot;
 use ask::Asking;
 use client::{Client, Fed, Lane, Step};
+use parked::Parked;
 use stream::Stream;
 
 /// Full reads a connection may do before the others get their turn.
@@ -83,8 +85,8 @@ pub(crate) struct Connection {
 /// Why a connection is not read.
 enum Pause {
     No,
-    /// A question to the provider.
-    Asking(Asking),
+    /// A question to the provider; what needs no order is handled all the same.
+    Asking(Asking, Parked),
     /// It publishes faster than it may.
     Rate(Pin<Box<tokio::time::Sleep>>),
     /// The others get their turn.
@@ -203,7 +205,7 @@ impl Connection {
                 return Ok(());
             }
             if !self.resume(cx, worker, hot)? {
-                return Ok(());
+                return self.read_parked(cx, worker, hot);
             }
             if self.read(cx, worker, hot)?.is_pending() {
                 return Ok(());
@@ -229,9 +231,9 @@ impl Connection {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(()) => {}
                 },
-                Pause::Asking(asking) => {
+                Pause::Asking(asking, _) => {
                     let Poll::Ready(answer) = asking.answer.as_mut().poll(cx) else { return Ok(false) };
-                    if let Pause::Asking(asking) = std::mem::replace(&mut self.pause, Pause::Over) {
+                    if let Pause::Asking(asking, _) = std::mem::replace(&mut self.pause, Pause::Over) {
                         self.client.answered(&worker.node, asking, answer)?;
                     }
                 }
@@ -303,7 +305,7 @@ impl Connection {
         match then {
             Step::Next => {}
             Step::Yield => self.pause = Pause::Yield,
-            Step::Ask(asking) => self.pause = Pause::Asking(asking),
+            Step::Ask(asking) => self.pause = Pause::Asking(asking, Parked::default()),
             Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
         }
         if used > 0 {
