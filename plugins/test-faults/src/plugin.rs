@@ -85,6 +85,10 @@ impl AuthProvider for TestFaults {
         self.outcome(connect).await
     }
 
+    async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
+        self.answered(step)
+    }
+
     fn authorize(&self, _: &Session, action: &Action<'_>) -> Verdict {
         crate::authorize::verdict(action.topic())
     }
