@@ -58,7 +58,9 @@ pub(crate) fn encode(named: &Named, version: Version, variables: &Variables) -> 
     for (name, value) in &named.fields {
         let value = match value {
             Value::Is(value) => value.clone(),
-            Value::Variable(variable) => variables.get(variable).ok_or_else(|| format!("@{variable} is not known"))?.clone(),
+            Value::Variable(variable) => {
+                variables.get(variable).ok_or_else(|| format!("@{variable} is not known"))?.clone()
+            }
             _ => return Err(format!("{name}: only a value can be sent")),
         };
         fields.push((name.as_str(), value));

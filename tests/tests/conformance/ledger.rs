@@ -135,19 +135,27 @@ fn wrong_with(exception: &Exception, clauses: &BTreeSet<Clause>, covered: bool) 
 
 /// The broker that all cases share. Each address is a tenant of its own.
 fn broker() -> Broker {
-    let mut setup = Setup::new().log("warn").toml(
-        "[limits]\nreceive_max = 20\ninflight_max = 20\npacket_bytes_max = 300000\nconnect_bytes_max = 300000",
-    );
+    let mut setup = Setup::new()
+        .log("warn")
+        .toml("[limits]\nreceive_max = 20\ninflight_max = 20\npacket_bytes_max = 300000\nconnect_bytes_max = 300000");
     let plugins = [
         ("faults", "config.grants = [{ allow = [\"all\"], filter = \"#\", share_groups = [\"*\"] }]"),
         ("asking", ""),
-        ("narrow", "config.limits = { qos_max = 1, retain_allowed = 0, will_allowed = 1, wildcard_subscriptions_allowed = 0, shared_subscriptions_allowed = 0 }"),
+        (
+            "narrow",
+            "config.limits = { qos_max = 1, retain_allowed = 0, will_allowed = 1, wildcard_subscriptions_allowed = 0, shared_subscriptions_allowed = 0 }",
+        ),
     ];
     for (name, config) in plugins {
         let library = Artifacts::get().plugin("test-faults");
         setup = setup.plugin(name, &library, &format!("config.tenant_by_address = true\n{config}"));
     }
-    for (listener, kind, chain) in [("plain", "mqtt", "faults"), ("asking", "mqtt", "asking"), ("narrow", "mqtt", "narrow"), ("web", "ws", "faults")] {
+    for (listener, kind, chain) in [
+        ("plain", "mqtt", "faults"),
+        ("asking", "mqtt", "asking"),
+        ("narrow", "mqtt", "narrow"),
+        ("web", "ws", "faults"),
+    ] {
         setup = setup.toml(&format!(
             "[listeners.{listener}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\nconnections_per_s_max = 0\n\
              address_connections_per_s_max = 0\n[listeners.{listener}.auth]\nchain = [{chain:?}]"

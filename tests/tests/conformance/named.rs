@@ -153,7 +153,9 @@ fn value(text: &str) -> Result<Value, String> {
         return Ok(Value::Between(low, high));
     }
     let (text, times) = match text.rsplit_once('*') {
-        Some((text, digits)) if !text.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.is_empty() => {
+        Some((text, digits))
+            if !text.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.is_empty() =>
+        {
             (text, digits.parse().map_err(|e| format!("{text}*{digits}: {e}"))?)
         }
         _ => (text, 1),
