@@ -180,3 +180,32 @@ fn packet(text: &str) -> Result<Packet, String> {
         None => raw::parse(text).map(Packet::Raw),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the reader of tables: a line that is none is told with its place, and so is a case that covers nothing.
+    #[test]
+    fn lines_that_are_none_are_told() {
+        let head = "case one\ncovers 3.x MQTT-1 MQTT-2\n";
+        let cases = parse("f", &format!("{head}[5.0] a > PINGREQ\n# a comment\na silence")).unwrap();
+        assert_eq!((cases[0].covers.len(), cases[0].steps.len()), (2, 2));
+        assert_eq!(cases[0].covers[1], (Version::V311, vec!["MQTT-1".into(), "MQTT-2".into()]));
+        for wrong in [
+            "a ! PINGREQ",
+            "a > PINGREQ more",
+            "a > zz",
+            "a > PUBLISH \"t",
+            "[4] a > PINGREQ",
+            "covers 3.1 MQTT-3",
+            "covers 6",
+            "wait long",
+            "a",
+        ] {
+            let told = parse("f", &format!("{head}{wrong}")).err().unwrap_or_default();
+            assert!(told.len() == 1 && told[0].starts_with("f:3: "), "{wrong}: {told:?}");
+        }
+        assert!(parse("f", "a silence").is_err() && parse("f", "case one\na silence").is_err());
+    }
+}

@@ -127,3 +127,30 @@ fn code(reader: &mut Reader<'_>, version: Version, fields: &mut Fields) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the strictness: what a server must not send is no packet.
+    #[test]
+    fn what_a_server_must_not_send_is_refused() {
+        for (version, wrong, right) in [
+            (Version::V311, &b"\x20\x02\x02\0"[..], &b"\x20\x02\x01\0"[..]),
+            (Version::V311, b"\x21\x02\0\0", b"\x20\x02\0\0"),
+            (Version::V50, b"\x20\x02\0\0", b"\x20\x03\0\0\0"),
+            (Version::V311, b"\x32\x05\0\x01t\0\0", b"\x32\x05\0\x01t\0\x01"),
+            (Version::V311, b"\x60\x02\0\x01", b"\x62\x02\0\x01"),
+            (Version::V311, b"\x40\x03\0\x01\0", b"\x40\x02\0\x01"),
+            (Version::V311, b"\xB0\x03\0\x01\0", b"\xB0\x02\0\x01"),
+            (Version::V311, b"\xE0\0", b"\xD0\0"),
+            (Version::V50, b"\xE0\x80\0", b"\xE0\0"),
+            (Version::V50, b"\xC0\0", b"\xD0\0"),
+            (Version::V50, b"\x30\x04\0\x01t\x01", b"\x30\x04\0\x01t\0"),
+            (Version::V50, b"\x30\x06\0\x01t\x02\x7F\0", b"\x30\x06\0\x01t\x02\x01\0"),
+        ] {
+            assert!(decode(wrong, version).is_err(), "{wrong:02X?}");
+            assert!(decode(right, version).is_ok(), "{right:02X?}");
+        }
+    }
+}

@@ -65,3 +65,62 @@ fn value_fits(value: &Value, seen: &[u8], variables: &mut Variables) -> bool {
         Value::Variable(name) => variables.entry(name.clone()).or_insert_with(|| seen.to_vec()) == seen,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode::decode;
+    use super::super::{Version, named};
+    use super::*;
+
+    fn fits_bytes(wanted: &str, bytes: &[u8], version: Version, variables: &mut Variables) -> bool {
+        let wanted = named::parse(wanted).unwrap().unwrap();
+        super::fits(&wanted, &decode(bytes, version).unwrap(), variables)
+    }
+
+    /// Guards the tables' teeth: each field counts, and what is there unnamed counts too.
+    #[test]
+    fn every_field_counts() {
+        let bytes = b"\x3B\x0E\0\x01t\0\x07\x07\x26\0\x01k\0\x01vx";
+        let right = "PUBLISH t x qos=1 id=7 retain dup=1 user-property=k:v";
+        let v50 = |wanted: &str| fits_bytes(wanted, bytes, Version::V50, &mut Variables::new());
+        assert!(v50(right) && v50("PUBLISH t ..") && v50("PUBLISH * * qos=* id=1..7 retain dup user-property=*"));
+        for (from, to) in [
+            (" t ", " u "),
+            (" x ", " y "),
+            ("qos=1", "qos=2"),
+            ("id=7", "id=8"),
+            ("id=7", "id=8..9"),
+            ("retain ", ""),
+            ("dup=1", "dup=0"),
+            ("user-property=k:v", ""),
+            ("user-property=k:v", "!user-property"),
+            ("k:v", "k:w"),
+            ("k:v", "k:v user-property=k:v"),
+            ("k:v", "k:v topic-alias=1"),
+            ("PUBLISH t x", "PUBLISH t"),
+        ] {
+            assert!(!v50(&right.replacen(from, to, 1)), "{from} {to}");
+        }
+        assert!(!v50("PUBACK 7 .."));
+    }
+
+    /// Guards variables: the first packet sets them, later ones must agree; one that does not fit sets nothing.
+    #[test]
+    fn variables_are_kept() {
+        let mut variables = Variables::new();
+        let mut fits = |wanted: &str, id: u8| fits_bytes(wanted, &[0x40, 2, 0, id], Version::V311, &mut variables);
+        assert!(!fits("PUBREC @a", 1));
+        assert!(fits("PUBACK @a", 2) && fits("PUBACK @a", 2) && !fits("PUBACK @a", 3));
+        assert!(fits("PUBACK !@a,b", 3) && !fits("PUBACK !@a,b", 2));
+    }
+
+    /// Guards what the broker may add: properties of acknowledgements, not their codes, and not to a PUBLISH.
+    #[test]
+    fn a_broker_may_say_more_where_it_may() {
+        let v50 = |wanted: &str, bytes: &[u8]| fits_bytes(wanted, bytes, Version::V50, &mut Variables::new());
+        let puback = b"\x40\x08\0\x01\x87\x04\x1F\0\x01w";
+        assert!(v50("PUBACK 1 0x87", puback) && v50("PUBACK 1 0x87 reason-string=w", puback));
+        assert!(!v50("PUBACK 1", puback) && !v50("PUBACK 1 0x87 !reason-string", puback));
+        assert!(v50("PUBACK 1", b"\x40\x02\0\x01") && v50("PUBACK 1 0", b"\x40\x03\0\x01\0"));
+    }
+}
