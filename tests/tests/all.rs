@@ -3,6 +3,7 @@
 
 mod chains;
 mod configuration;
+mod conformance;
 mod door;
 mod listeners;
 mod promise_1;

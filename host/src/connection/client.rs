@@ -88,6 +88,14 @@ impl Client {
     /// # Errors
     /// The connection ends. Answers to what came before are in `reply` all the same.
     pub(super) fn feed(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
+        let fed = self.packets(lane, data);
+        // Also when the connection ends: what was acknowledged before its end is not sent again (MQTT-4.4.0-1).
+        self.settle(lane);
+        fed
+    }
+
+    #[inline]
+    fn packets(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
         let mut used = 0;
         let routed_before = lane.hot.out.delivered + lane.hot.out.dropped;
         let then = loop {
@@ -109,7 +117,6 @@ impl Client {
                 }
             }
         };
-        self.settle(lane);
         Ok(Fed { used, then })
     }
 

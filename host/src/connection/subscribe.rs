@@ -6,7 +6,7 @@ use gatemq_mqtt::packet::unsubscribe::Unsubscribe;
 use gatemq_mqtt::packet::{suback, unsuback};
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::event::Fact;
-use gatemq_types::{Action, ActionKind, CloseReason, QoS, ReasonCode, UserProperty, Verdict};
+use gatemq_types::{Action, ActionKind, CloseReason, Protocol, QoS, ReasonCode, UserProperty, Verdict};
 
 use super::Ending;
 use super::client::{Client, Lane, Step};
@@ -29,6 +29,10 @@ impl Client {
             }
             let properties = || owned(packet.properties.user());
             match self.subscribe_one(lane, filter, options, properties)? {
+                // 3.1 knows no refusal: it is acknowledged as if it had been granted (MQTT 3.1, 3.8).
+                Decided::Code(code) if code.is_failure() && self.state.protocol() == Protocol::V31 => {
+                    self.codes_so_far.push(ReasonCode(options.qos().bits()));
+                }
                 Decided::Code(code) => self.codes_so_far.push(code),
                 // The filters before it are decided; the packet comes again with the answer.
                 Decided::Ask(asking) => return Ok(Step::Ask(*asking)),
