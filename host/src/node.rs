@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gatemq_broker::changes::{Changes, RetainedChanges};
-use gatemq_broker::{GrantTable, Hasher, Home, RetainedLimits, Sessions, Tenants};
+use gatemq_broker::{GrantTable, Hasher, Home, Sessions, TenantLimit, TenantLimits, Tenants};
 
 use gatemq_store::{Store, StoreError};
-use gatemq_types::event::Fact;
+use gatemq_types::event::{Fact, Peer};
 use tokio::sync::Notify;
 
 use crate::clock;
@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) limits: Limits,
     /// Namespaces.
     pub(crate) tenants: Tenants,
+    /// What each of them may have.
+    tenant_limits: TenantLimits,
     /// Who is there.
     pub(crate) sessions: Sessions,
     /// What survives a restart; `None`: nothing does.
@@ -49,10 +51,10 @@ pub(crate) struct Node {
 impl Node {
     /// With that many workers.
     pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>, store: Option<Box<dyn Store>>) -> Arc<Self> {
-        let retained =
-            RetainedLimits { messages_max: limits.retained_messages_max, bytes_max: limits.retained_bytes_max };
+        let tenant_limits = limits.of_tenant();
         Arc::new(Node {
-            tenants: Tenants::with_retained(TENANTS_MAX, retained),
+            tenants: Tenants::with_limits(TENANTS_MAX, tenant_limits),
+            tenant_limits,
             sessions: Sessions::new(limits.sessions_detached_max as usize),
             store,
             failed: Notify::new(),
@@ -84,6 +86,12 @@ impl Node {
             Some(store) => durable::recover(self, &**store, clock::now_ms()),
             None => Ok(()),
         }
+    }
+
+    /// A tenant has as much as it may.
+    pub(crate) fn tell_exceeded(&self, peer: &Arc<Peer>, limit: TenantLimit) {
+        let max = limit.of(&self.tenant_limits);
+        self.events.emit(Some(peer), Fact::LimitExceeded { which: limit.name().into(), max, action: "refused".into() });
     }
 
     /// The store has failed: whoever waits for it is never answered.

@@ -351,8 +351,13 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
     let subscriptions_max = read(values, "subscriptions_max");
     let session_expiry_s_max = read(values, "session_expiry_s_max");
     let sessions_detached_max = read(values, "sessions_detached_max");
-    let retained_messages_max = read(values, "retained_messages_max");
-    let retained_bytes_max = read(values, "retained_bytes_max");
+    let topic_alias_max = read(values, "topic_alias_max");
+    let tenant_connections_max = read(values, "tenant_connections_max");
+    let tenant_sessions_max = read(values, "tenant_sessions_max");
+    let tenant_subscriptions_max = read(values, "tenant_subscriptions_max");
+    let tenant_queue_bytes_max = read(values, "tenant_queue_bytes_max");
+    let tenant_retained_messages_max = read(values, "tenant_retained_messages_max");
+    let tenant_retained_bytes_max = read(values, "tenant_retained_bytes_max");
     let limits = Limits {
         packet_bytes_max: packet_bytes_max?,
         connect_bytes_max: connect_bytes_max?,
@@ -364,8 +369,13 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
         subscriptions_max: subscriptions_max?,
         session_expiry_s_max: session_expiry_s_max?,
         sessions_detached_max: sessions_detached_max?,
-        retained_messages_max: retained_messages_max?,
-        retained_bytes_max: retained_bytes_max?,
+        topic_alias_max: topic_alias_max?,
+        tenant_connections_max: tenant_connections_max?,
+        tenant_sessions_max: tenant_sessions_max?,
+        tenant_subscriptions_max: tenant_subscriptions_max?,
+        tenant_queue_bytes_max: tenant_queue_bytes_max?,
+        tenant_retained_messages_max: tenant_retained_messages_max?,
+        tenant_retained_bytes_max: tenant_retained_bytes_max?,
     };
     if limits.connect_bytes_max > limits.packet_bytes_max {
         values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemq_broker::identity::Parts;
 use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Values, Verdicts};
 use gatemq_mqtt::codec::properties::Words;
-use gatemq_mqtt::connection::ExpectDecision;
+use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
 use gatemq_types::event::Fact;
@@ -27,6 +27,7 @@ pub(super) struct Greeting {
     qos_max: QoS,
     retain: bool,
     wildcards: bool,
+    shared: bool,
     properties: Vec<gatemq_types::UserProperty>,
     plugin: String,
 }
@@ -42,7 +43,6 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
         subscriptions_max: lower(given.subscriptions_max, ours.subscriptions_max.into()),
         topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
         session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
-        shared_subscriptions_allowed: Some(0),
         ..*given
     }
 }
@@ -106,6 +106,12 @@ pub(super) fn bind(
         return Err(refused("exclusive identities are not offered".into()));
     }
     let tenant = node.tenants.get_or_create(&given.tenant).map_err(|e| refused(e.to_string()))?;
+    let counted = tenant.connect().map_err(|limit| {
+        let mut peer = stranger.peer.clone();
+        peer.tenant = given.tenant.as_str().into();
+        node.tell_exceeded(&Arc::new(peer), limit);
+        Refusal::by(plugin, "identity", ReasonCode::QUOTA_EXCEEDED, limit)
+    })?;
     let client_id = given.client_id.clone().unwrap_or_else(|| connect.client_id.clone());
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let limits = lowered(&given.limits, &node.limits);
@@ -116,6 +122,7 @@ pub(super) fn bind(
     let mut packets = packet_limits(&node.limits);
     packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
     packets.topic_levels_max = as_u16(limits.topic_levels_max);
+    packets.topic_alias_max = node.limits.topic_alias_max;
     let mut peer = stranger.peer.clone();
     (peer.tenant, peer.user, peer.client_id) =
         (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
@@ -127,6 +134,7 @@ pub(super) fn bind(
         qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
         expiry_s: connect.session_expiry_s.min(as_u32(limits.session_expiry_s_max)),
         retain: limits.retain_allowed != Some(0),
+        shared: limits.shared_subscriptions_allowed != Some(0),
         wildcards: limits.wildcard_subscriptions_allowed != Some(0),
         properties: std::mem::take(&mut given.connack_properties),
         plugin: plugin.to_owned(),
@@ -150,6 +158,8 @@ pub(super) fn bind(
         packets_received: 1,
         messages_published: 0,
         dropped_told: 0,
+        aliases: TopicAliases::default(),
+        _counted: counted,
         held: None,
     };
     Ok((client, greeting))
@@ -173,8 +183,8 @@ pub(super) fn write_connack(
     ack.session_present = session_present;
     ack.session_expiry_s = (connect.session_expiry_s != greeting.expiry_s).then_some(greeting.expiry_s);
     ack.retain_available = greeting.retain;
-    ack.shared_available = false;
-    ack.subscription_id_available = false;
+    ack.shared_available = greeting.shared;
+    ack.topic_alias_max = limits.topic_alias_max;
     ack.wildcard_available = greeting.wildcards;
     ack.words = Words { reason_string: None, user: &greeting.properties };
     ack.write(out, connect.protocol, connect.packet_bytes_max)

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Attached, Identity, Question, Verdicts};
+use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
-use gatemq_mqtt::connection::{Established, Packet};
+use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
 use gatemq_types::event::Peer;
@@ -53,6 +53,10 @@ pub(crate) struct Client {
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
     pub(super) dropped_told: u64,
+    /// Topic aliases that it has set.
+    pub(super) aliases: TopicAliases,
+    /// Its place among the connections of its tenant.
+    pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
 }
@@ -118,6 +122,12 @@ impl Client {
             }
         };
         Ok(Fed { used, then })
+    }
+
+    /// Its tenant has as much as it may.
+    #[cold]
+    pub(super) fn tell_exceeded(&self, node: &Node, limit: TenantLimit) {
+        node.tell_exceeded(&self.peer, limit);
     }
 
     /// Where the packet at the start of `data` ends.

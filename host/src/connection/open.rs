@@ -11,7 +11,7 @@ use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{ActionKind, Connect, ReasonCode};
 
 use super::admit::Stranger;
-use super::authenticate::{NotAdmitted, answer};
+use super::authenticate::{NotAdmitted, Refusal, answer};
 use super::bind::Greeting;
 use super::client::Client;
 use super::leave::leave;
@@ -81,7 +81,11 @@ pub(super) async fn open<'a>(
     };
     let opened = {
         let hot = &mut *worker.hot.borrow_mut();
-        let opened = worker.node.sessions.open(opening, worker.now_ms.get(), &mut hot.out.spare);
+        let opened = worker.node.sessions.try_open(opening, worker.now_ms.get(), &mut hot.out.spare);
+        let opened = opened.map_err(|limit| {
+            client.tell_exceeded(&worker.node, limit);
+            Refusal::new("session", ReasonCode::QUOTA_EXCEEDED, limit.to_string())
+        })?;
         hot.out.armed.extend(&opened.armed);
         opened
     };

@@ -13,7 +13,9 @@ use super::retained::tell_retention;
 impl Client {
     #[inline]
     pub(super) fn publish(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
-        let action = PublishAction::new(message, message.topic);
+        let topic = self.aliases.resolve(message)?;
+        let topic = &*topic;
+        let action = PublishAction::new(message, topic);
         let (identity, now_ms) = (&self.identity, lane.now_ms);
         let (decision, verdict) = match self.answer.take() {
             None => (identity.may_publish(&mut self.verdicts, action, now_ms), None),
@@ -36,22 +38,25 @@ impl Client {
                     }
                 }
                 let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
+                if let Some(limit) = routed.exceeded {
+                    self.tell_exceeded(lane.node, limit);
+                }
                 if routed.retention != Retention::None {
-                    self.tell_retained(lane, message, routed.retention);
+                    self.tell_retained(lane, topic, message, routed.retention);
                     if routed.retention == Retention::Refused {
                         return self.not_retained(lane, message);
                     }
                 }
                 self.messages_published += 1;
                 if lane.node.events.traffic_wanted() {
-                    self.tell_received(lane, message, routed.delivered);
+                    self.tell_received(lane, topic, message, routed.delivered);
                 }
                 self.acknowledge_message(lane, message);
                 Ok(self.rated(lane, message))
             }
-            Decision::Denied(code) => self.denied(lane, message, code, verdict),
+            Decision::Denied(code) => self.denied(lane, topic, message, code, verdict),
             Decision::Ask(question) => {
-                let asked = super::ask::action(ActionKind::Publish, message.topic, message.qos, message);
+                let asked = super::ask::action(ActionKind::Publish, topic, message.qos, message);
                 self.ask(lane, question, asked).map(Step::Ask)
             }
         }
@@ -70,6 +75,7 @@ impl Client {
     fn denied(
         &mut self,
         lane: &mut Lane,
+        topic: &str,
         message: &Publish<'_>,
         code: ReasonCode,
         verdict: Option<Verdict>,
@@ -80,7 +86,7 @@ impl Client {
             _ => ("grants".to_owned(), false),
         };
         let fact = Fact::PublishDenied {
-            topic: message.topic.to_owned().into(),
+            topic: topic.to_owned().into(),
             qos: message.qos.bits().into(),
             code: code.0.into(),
             reason: reason.into(),
@@ -120,15 +126,14 @@ impl Client {
     }
 
     #[cold]
-    fn tell_retained(&self, lane: &Lane, message: &Publish<'_>, retention: Retention) {
-        let tenant = self.identity.tenant();
-        tell_retention(lane.node, &self.peer, tenant, message.topic, message.payload.len(), retention);
+    fn tell_retained(&self, lane: &Lane, topic: &str, message: &Publish<'_>, retention: Retention) {
+        tell_retention(lane.node, &self.peer, topic, message.payload.len(), retention);
     }
 
     #[cold]
-    fn tell_received(&self, lane: &Lane, message: &Publish<'_>, receivers: u32) {
+    fn tell_received(&self, lane: &Lane, topic: &str, message: &Publish<'_>, receivers: u32) {
         let fact = Fact::MessageReceived {
-            topic: message.topic.to_owned().into(),
+            topic: topic.to_owned().into(),
             qos: message.qos.bits().into(),
             payload_bytes: message.payload.len() as u64,
             receivers: receivers.into(),

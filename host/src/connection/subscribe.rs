@@ -20,15 +20,9 @@ enum Decided {
 impl Client {
     pub(super) fn subscribe(&mut self, lane: &mut Lane, packet: Subscribe<'_>) -> Result<Step, Ending> {
         for (filter, options) in packet.iter().skip(self.codes_so_far.len()) {
-            if packet.subscription_id.is_some() {
-                // As CONNACK has said (3.2.2.3.12): a subscription without the identifier would be another one.
-                let code = ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED;
-                lane.node.events.emit(Some(&self.peer), denied(filter, code, "it has an identifier".to_owned()));
-                self.codes_so_far.push(code);
-                continue;
-            }
             let properties = || owned(packet.properties.user());
-            match self.subscribe_one(lane, filter, options, properties)? {
+            let identifier = packet.subscription_id.unwrap_or(0);
+            match self.subscribe_one(lane, filter, options, identifier, properties)? {
                 // 3.1 knows no refusal: it is acknowledged as if it had been granted (MQTT 3.1, 3.8).
                 Decided::Code(code) if code.is_failure() && self.state.protocol() == Protocol::V31 => {
                     self.codes_so_far.push(ReasonCode(options.qos().bits()));
@@ -54,6 +48,7 @@ impl Client {
         lane: &mut Lane,
         filter: Filter<'_>,
         options: SubscribeOptions,
+        identifier: u32,
         properties: impl FnOnce() -> Vec<UserProperty>,
     ) -> Result<Decided, Ending> {
         let action = SubscribeAction { filter, qos: options.qos() };
@@ -63,7 +58,13 @@ impl Client {
         };
         match decision {
             Decision::Permit(permit) => {
-                let code = router::subscribe(&permit, &self.session, options, lane.now_ms, &mut lane.hot.out).code;
+                let out = &mut lane.hot.out;
+                let subscribed =
+                    router::subscribe_with_identifier(&permit, &self.session, options, identifier, lane.now_ms, out);
+                if let Some(limit) = subscribed.exceeded {
+                    self.tell_exceeded(lane.node, limit);
+                }
+                let code = subscribed.code;
                 let fact = match code.is_failure() {
                     true => denied(filter, code, "it cannot be added".to_owned()),
                     false => Fact::SubscriptionAdded { filter: filter.text.to_owned().into(), qos: code.0.into() },
