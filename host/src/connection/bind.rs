@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use gatemq_broker::identity::Parts;
-use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Values, Verdicts};
+use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Tenant, TenantConnection, Values, Verdicts};
+use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
-use gatemq_types::event::Fact;
+use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, QoS, ReasonCode};
 
 use super::admit::{Stranger, packet_limits};
@@ -42,6 +43,7 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
         queue_bytes_max: lower(given.queue_bytes_max, ours.queue_bytes_max),
         subscriptions_max: lower(given.subscriptions_max, ours.subscriptions_max.into()),
         topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
+        topic_alias_max: lower(given.topic_alias_max, ours.topic_alias_max.into()),
         session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
         ..*given
     }
@@ -87,6 +89,25 @@ fn identity(
     Identity::new(parts, &node.hasher).map_err(|e| e.to_string())
 }
 
+/// Gives a connection its place in its tenant.
+fn count(node: &Node, stranger: &Stranger, tenant: &Tenant) -> Result<TenantConnection, Refusal> {
+    tenant.connect().map_err(|limit| {
+        let peer = Peer { tenant: tenant.name().into(), ..stranger.peer.clone() };
+        node.tell_exceeded(&Arc::new(peer), limit);
+        Refusal::new("identity", ReasonCode::QUOTA_EXCEEDED, limit.to_string())
+    })
+}
+
+/// What of the limits holds for each packet.
+fn packets(node: &Node, limits: &Limits) -> PacketLimits {
+    PacketLimits {
+        packet_bytes_max: as_u32(limits.packet_bytes_max),
+        topic_levels_max: as_u16(limits.topic_levels_max),
+        topic_alias_max: as_u16(limits.topic_alias_max),
+        ..packet_limits(&node.limits)
+    }
+}
+
 /// Binds what a provider said to this connection.
 pub(super) fn bind(
     worker: &Worker,
@@ -106,12 +127,7 @@ pub(super) fn bind(
         return Err(refused("exclusive identities are not offered".into()));
     }
     let tenant = node.tenants.get_or_create(&given.tenant).map_err(|e| refused(e.to_string()))?;
-    let counted = tenant.connect().map_err(|limit| {
-        let mut peer = stranger.peer.clone();
-        peer.tenant = given.tenant.as_str().into();
-        node.tell_exceeded(&Arc::new(peer), limit);
-        Refusal::by(plugin, "identity", ReasonCode::QUOTA_EXCEEDED, limit)
-    })?;
+    let counted = count(node, stranger, &tenant)?;
     let client_id = given.client_id.clone().unwrap_or_else(|| connect.client_id.clone());
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let limits = lowered(&given.limits, &node.limits);
@@ -119,13 +135,12 @@ pub(super) fn bind(
     let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it before the client is told: then it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
-    let mut packets = packet_limits(&node.limits);
-    packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
-    packets.topic_levels_max = as_u16(limits.topic_levels_max);
-    packets.topic_alias_max = node.limits.topic_alias_max;
-    let mut peer = stranger.peer.clone();
-    (peer.tenant, peer.user, peer.client_id) =
-        (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
+    let peer = Peer {
+        tenant: given.tenant.as_str().into(),
+        user: key.user().into(),
+        client_id: client_id.as_str().into(),
+        ..stranger.peer.clone()
+    };
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
     given.client_id = Some(client_id);
     let now_ms = worker.now_ms.get();
@@ -141,7 +156,7 @@ pub(super) fn bind(
     };
     let client = Client {
         peer: Arc::new(peer),
-        state: next.accept(packets),
+        state: next.accept(packets(node, &limits)),
         identity,
         session,
         verdicts: Verdicts::new(VERDICTS_MAX),

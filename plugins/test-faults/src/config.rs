@@ -35,6 +35,7 @@ pub(crate) struct LimitsConfig {
     will_allowed: Option<u64>,
     wildcard_subscriptions_allowed: Option<u64>,
     shared_subscriptions_allowed: Option<u64>,
+    topic_alias_max: Option<u64>,
 }
 
 impl LimitsConfig {
@@ -45,6 +46,7 @@ impl LimitsConfig {
             will_allowed: self.will_allowed,
             wildcard_subscriptions_allowed: self.wildcard_subscriptions_allowed,
             shared_subscriptions_allowed: self.shared_subscriptions_allowed,
+            topic_alias_max: self.topic_alias_max,
             ..Limits::default()
         }
     }
