@@ -121,7 +121,8 @@ impl Setup {
                 self = self.listener_named(&name, kind, pki);
                 self = self.toml(&format!("[listeners.{name}.auth]\nchain = [{tenant:?}]"));
             }
-            let config = format!("config.tenant = {tenant:?}\nconfig.grants = [{{ allow = [\"all\"], filter = \"#\" }}]");
+            let config =
+                format!("config.tenant = {tenant:?}\nconfig.grants = [{{ allow = [\"all\"], filter = \"#\" }}]");
             self = self.plugin(tenant, &Artifacts::get().plugin("test-faults"), &config);
         }
         self

@@ -252,8 +252,8 @@ fn promise_8_retained_messages_stay_in_their_tenant() {
 /// word for it. A replacement is not one more, and what is cleared makes room. The other tenant has a bound of its own.
 #[test]
 fn a_tenants_retained_messages_are_bounded() {
-    let topics = ["limits.retained_messages_max=2"];
-    let bytes = ["limits.retained_bytes_max=40"];
+    let topics = ["limits.tenant_retained_messages_max=2"];
+    let bytes = ["limits.tenant_retained_bytes_max=40"];
     for (which, set, large) in [("retained_messages_max", topics, 1), ("retained_bytes_max", bytes, 20)] {
         let mut broker = two_tenants(&set);
         let payload = "x".repeat(large);

@@ -219,7 +219,8 @@ fn notes(runs: &[&Sample]) -> String {
         }
     };
     let mut notes: Vec<String> = peers.iter().filter_map(of).collect();
-    let others = runs.iter().map(|s| s.others).fold(0.0, f64::max);
+    // A run that failed was too short to say.
+    let others = runs.iter().filter(|s| s.error.is_none()).map(|s| s.others).fold(0.0, f64::max);
     if others > OTHERS_MAX {
         notes.push(format!("not quiet: others used up to {:.0} % of a core", others * 100.0));
     }
