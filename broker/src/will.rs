@@ -35,6 +35,21 @@ impl Will {
         &self.message.topic
     }
 
+    /// QoS.
+    pub fn qos(&self) -> QoS {
+        self.message.qos
+    }
+
+    /// Whether it is to be retained.
+    pub fn retain(&self) -> bool {
+        self.message.retain
+    }
+
+    /// Size of its payload.
+    pub fn payload_bytes(&self) -> usize {
+        self.message.payload.len()
+    }
+
     /// Will Delay Interval in seconds.
     pub fn delay_s(&self) -> u32 {
         self.message.delay_s

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenants};
+use gatemq_broker::{GrantTable, Hasher, Home, RetainedLimits, Sessions, Tenants};
 
 use crate::config::Limits;
 use crate::events::Events;
@@ -36,10 +36,12 @@ pub(crate) struct Node {
 impl Node {
     /// With that many workers.
     pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>) -> Arc<Self> {
+        let retained =
+            RetainedLimits { messages_max: limits.retained_messages_max, bytes_max: limits.retained_bytes_max };
         Arc::new(Node {
+            tenants: Tenants::with_retained(TENANTS_MAX, retained),
+            sessions: Sessions::new(limits.sessions_detached_max as usize),
             limits,
-            tenants: Tenants::new(TENANTS_MAX),
-            sessions: Sessions::default(),
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
             events,

@@ -254,3 +254,48 @@ fn without_properties(mut packet: Packet) -> Packet {
     }
     packet
 }
+
+/// While a question is open its client is heard (section 7): a ping is answered, an acknowledgement frees the window for the next
+/// message, and the packets behind it keep their order.
+#[test]
+fn an_open_question_leaves_its_client_heard() {
+    let grants = r##"config.grants = [{ ask = ["publish"], filter = "ask/#" }, { allow = ["all"], filter = "#" }]"##;
+    at_once(&PAIRS, |&(kind, version)| {
+        let faulty = Faulty::start(kind, grants);
+        let mut other = faulty.admitted(version, "other");
+        let mut client = faulty.admitted(version, "asking");
+        assert_eq!(client.subscribe("to/asking", 1), 1);
+        other.publish("to/asking", 1, b"1").unwrap();
+        let first = client.packet();
+        assert_eq!(first.first & 0xF0, 0x30);
+        // Never answered: until its deadline this packet asks.
+        client.publish("ask/slow-hang", 1, b"no").unwrap();
+        client.publish("to/other", 0, b"behind it").unwrap();
+        let id_at = 2 + "to/asking".len();
+        client.send(&[0x40, 2, first.body[id_at], first.body[id_at + 1]]).unwrap();
+        client.send(&[0xC0, 0]).unwrap();
+        assert_eq!(client.packet().first, 0xD0, "answered before the question");
+        if version == Version::V5 {
+            assert_eq!(client.packet().body.first(), Some(&0x83), "and then it fails");
+        }
+        client.expect_closed();
+    });
+}
+
+/// What a client sent before it closed counts, also when a question was open meanwhile.
+#[test]
+fn a_question_outlives_the_farewell_behind_it() {
+    let grants = r##"config.grants = [{ ask = ["publish"], filter = "ask/#" }, { allow = ["all"], filter = "#" }]"##;
+    at_once(&PAIRS, |&(kind, version)| {
+        let faulty = Faulty::start(kind, grants);
+        let mut all = faulty.admitted(version, "all");
+        assert_eq!(all.subscribe("#", 0), 0);
+        let mut client = faulty.admitted(version, "asking");
+        client.publish("ask/slow-allow", 0, b"first").unwrap();
+        client.publish("free", 0, b"second").unwrap();
+        client.send(&[0xE0, 0]).unwrap();
+        drop(client);
+        assert_eq!(all.message(), ("ask/slow-allow".to_owned(), b"first".to_vec()));
+        assert_eq!(all.message(), ("free".to_owned(), b"second".to_vec()));
+    });
+}

@@ -200,7 +200,7 @@ impl Session {
     }
 
     /// Session Expiry Interval in seconds; `u32::MAX` is never, 0 that it ends with its connection.
-    pub(crate) fn expiry_s(&self) -> u32 {
+    pub fn expiry_s(&self) -> u32 {
         self.output.lock().expiry_s
     }
 

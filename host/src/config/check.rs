@@ -335,6 +335,10 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
     let queue_messages_max = read(values, "queue_messages_max");
     let queue_bytes_max = read(values, "queue_bytes_max");
     let subscriptions_max = read(values, "subscriptions_max");
+    let session_expiry_s_max = read(values, "session_expiry_s_max");
+    let sessions_detached_max = read(values, "sessions_detached_max");
+    let retained_messages_max = read(values, "retained_messages_max");
+    let retained_bytes_max = read(values, "retained_bytes_max");
     let limits = Limits {
         packet_bytes_max: packet_bytes_max?,
         connect_bytes_max: connect_bytes_max?,
@@ -344,6 +348,10 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
         queue_messages_max: queue_messages_max?,
         queue_bytes_max: queue_bytes_max?,
         subscriptions_max: subscriptions_max?,
+        session_expiry_s_max: session_expiry_s_max?,
+        sessions_detached_max: sessions_detached_max?,
+        retained_messages_max: retained_messages_max?,
+        retained_bytes_max: retained_bytes_max?,
     };
     if limits.connect_bytes_max > limits.packet_bytes_max {
         values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");

@@ -278,6 +278,30 @@ pub(crate) const KEYS: &[Key] = &[
         "Bytes of messages that wait for a client; further ones are dropped and counted.",
     ),
     key("limits.subscriptions_max", Kind::Number(1, NUMBER_MAX), "10000", "Subscriptions of a client."),
+    key(
+        "limits.session_expiry_s_max",
+        Kind::Number(0, NUMBER_MAX),
+        "604800",
+        "Seconds that a session outlives its connection at most; MQTT 3 without Clean Session gets this. 4294967295: for ever.",
+    ),
+    key(
+        "limits.sessions_detached_max",
+        Kind::Number(0, NUMBER_MAX),
+        "100000",
+        "Sessions whose clients are away at a time; when there are more, the one that expires first is ended.",
+    ),
+    key(
+        "limits.retained_messages_max",
+        Kind::Number(0, NUMBER_MAX),
+        "100000",
+        "Retained messages of a tenant; further ones are refused.",
+    ),
+    key(
+        "limits.retained_bytes_max",
+        Kind::Number(0, 1 << 40),
+        "67108864",
+        "Bytes of a tenant's retained messages, topics and properties included; further ones are refused.",
+    ),
 ];
 
 /// Default of a key that has one, as TOML.

@@ -266,4 +266,12 @@ pub(crate) struct Limits {
     pub(crate) queue_bytes_max: u64,
     /// Subscriptions of a client.
     pub(crate) subscriptions_max: u32,
+    /// Seconds that a session outlives its connection; `u32::MAX` is for ever.
+    pub(crate) session_expiry_s_max: u32,
+    /// Sessions whose clients are away.
+    pub(crate) sessions_detached_max: u32,
+    /// Retained messages of a tenant.
+    pub(crate) retained_messages_max: u32,
+    /// Bytes of a tenant's retained messages.
+    pub(crate) retained_bytes_max: u64,
 }

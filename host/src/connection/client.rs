@@ -44,6 +44,10 @@ pub(crate) struct Client {
     pub(super) silence_ms_max: Option<u32>,
     /// 0 is for ever.
     pub(super) valid_until_ms: u64,
+    /// Longest that its session may outlive the connection, in seconds.
+    pub(super) expiry_s_max: u32,
+    /// Session Expiry Interval of its DISCONNECT.
+    pub(super) leave_expiry_s: Option<u32>,
     pub(super) connected_ms: u64,
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
@@ -106,8 +110,13 @@ impl Client {
         Ok(Fed { used, then })
     }
 
+    /// Where the packet at the start of `data` ends.
+    pub(super) fn frame(&self, data: &[u8]) -> Result<Framed, Ending> {
+        Ok(self.state.frame(data)?)
+    }
+
     /// Takes the acknowledgements of a read batch.
-    fn settle(&mut self, lane: &mut Lane) {
+    pub(super) fn settle(&mut self, lane: &mut Lane) {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
             self.session.settle(&hot.acks, lane.now_ms, &mut hot.reply, &mut hot.out.spare);
@@ -115,8 +124,9 @@ impl Client {
         }
     }
 
+    /// Handles a whole packet, its body at `head`.
     #[inline]
-    fn packet(&mut self, lane: &mut Lane, frame: &[u8], head: usize) -> Result<Step, Ending> {
+    pub(super) fn packet(&mut self, lane: &mut Lane, frame: &[u8], head: usize) -> Result<Step, Ending> {
         match self.state.packet(frame, head)? {
             Packet::Publish(message) => return self.publish(lane, &message),
             Packet::PubAck(ack) => lane.hot.acks.push(Ack::new(kind::PUBACK, &ack)),
@@ -127,6 +137,7 @@ impl Client {
             Packet::Unsubscribe(packet) => return self.unsubscribe(lane, packet),
             Packet::PingReq => write::ping_resp(&mut lane.hot.reply),
             Packet::Disconnect(packet) => {
+                self.leave_expiry_s = packet.session_expiry_s.map(|expiry_s| expiry_s.min(self.expiry_s_max));
                 return Err(Ending::of(match packet.reason {
                     ReasonCode::SUCCESS => CloseReason::ClientDisconnected,
                     _ => CloseReason::ClientDisconnectedWithWill,

@@ -8,8 +8,11 @@ use gatemq_types::event::{Fact, Peer};
 
 use super::Ending;
 use super::client::Client;
+use super::leave::leave;
 use crate::listen::ws::WebSocketBreach;
 use crate::node::Node;
+use crate::worker::Worker;
+use crate::worker::hot::Hot;
 
 /// The event that a breach is.
 pub(super) fn breach_event(peer: &Peer, breach: gatemq_mqtt::Breach) -> Fact {
@@ -28,11 +31,18 @@ pub(super) fn web_socket_event(breach: WebSocketBreach) -> Fact {
 }
 
 impl Client {
-    /// Ends the session, tells everybody. Returns the last bytes for the client.
-    pub(super) fn close(&mut self, node: &Node, ending: Ending, now_ms: u64, waiting_bytes: usize) -> Vec<u8> {
+    /// Lets go of the session, tells everybody. Returns the last bytes for the client.
+    pub(super) fn close(&mut self, worker: &Worker, hot: &mut Hot, ending: Ending, waiting_bytes: usize) -> Vec<u8> {
+        let (node, now_ms) = (&worker.node, worker.now_ms.get());
         self.tell_dropped(node);
-        // A session without expiry or will leaves nothing behind.
-        let _ = node.sessions.leave(&self.session, Leave::default(), now_ms);
+        let denied = ending.reason == CloseReason::Denied;
+        let how = Leave {
+            // MQTT-3.1.2-8, -10; and not for one who was shut out.
+            publish_will: !denied && !matches!(ending.reason, CloseReason::ClientDisconnected | CloseReason::Kicked),
+            expiry_s: self.leave_expiry_s,
+            end: denied,
+        };
+        leave(worker, hot, &self.peer, &self.session, how, if denied { "denied" } else { "disconnect" });
         let events = &node.events;
         if let Some(breach) = ending.breach {
             events.emit(Some(&self.peer), breach_event(&self.peer, breach));

@@ -4,23 +4,33 @@
 //! |---|---|
 //! | [`stream`] | bytes in and out, plain or TLS |
 //! | [`admit`] | handshake and CONNECT, under their deadline |
-//! | [`authenticate`] | asks the providers, makes the session, writes the CONNACK |
+//! | [`authenticate`] | asks the providers, writes the CONNACK |
+//! | [`bind`] | what they said becomes identity and limits |
+//! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
-//! | [`publish`], [`subscribe`], [`ask`], [`rate`] | what they lead to |
+//! | [`publish`], [`subscribe`], [`ask`], [`parked`], [`rate`] | what they lead to |
+//! | [`will`], [`retained`] | messages for later |
 //! | [`ending`], [`close`] | why and how it ends |
 
 mod admit;
 mod ask;
 mod authenticate;
+mod bind;
 mod client;
 mod close;
 mod ending;
+mod leave;
+mod open;
+mod parked;
 mod publish;
 mod rate;
+mod retained;
 pub(crate) mod stream;
 mod subscribe;
+mod will;
 
 pub(crate) use ending::Ending;
+pub(crate) use leave::sweep;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -43,6 +53,7 @@ use crate::worker::Worker;
 use crate::worker::hot::Hot;
 use ask::Asking;
 use client::{Client, Fed, Lane, Step};
+use parked::Parked;
 use stream::Stream;
 
 /// Full reads a connection may do before the others get their turn.
@@ -74,8 +85,8 @@ pub(crate) struct Connection {
 /// Why a connection is not read.
 enum Pause {
     No,
-    /// A question to the provider.
-    Asking(Asking),
+    /// A question to the provider; what needs no order is handled all the same.
+    Asking(Asking, Parked),
     /// It publishes faster than it may.
     Rate(Pin<Box<tokio::time::Sleep>>),
     /// The others get their turn.
@@ -136,7 +147,9 @@ impl Drop for LeftBehind<'_> {
     fn drop(&mut self) {
         self.worker.release(self.id);
         let Some((session, peer)) = self.client.take() else { return };
-        let _ = self.worker.node.sessions.leave(&session, Leave::default(), self.worker.now_ms.get());
+        // Its will is published; a turn that panicked has given the worker's buffers back.
+        let how = Leave { publish_will: true, ..Leave::default() };
+        leave::leave(self.worker, &mut self.worker.hot.borrow_mut(), &peer, &session, how, "no connection");
         let reason = CloseReason::InternalError;
         let fact = Fact::ClientDisconnected {
             reason: reason.name().into(),
@@ -192,7 +205,7 @@ impl Connection {
                 return Ok(());
             }
             if !self.resume(cx, worker, hot)? {
-                return Ok(());
+                return self.read_parked(cx, worker, hot);
             }
             if self.read(cx, worker, hot)?.is_pending() {
                 return Ok(());
@@ -218,9 +231,9 @@ impl Connection {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(()) => {}
                 },
-                Pause::Asking(asking) => {
+                Pause::Asking(asking, _) => {
                     let Poll::Ready(answer) = asking.answer.as_mut().poll(cx) else { return Ok(false) };
-                    if let Pause::Asking(asking) = std::mem::replace(&mut self.pause, Pause::Over) {
+                    if let Pause::Asking(asking, _) = std::mem::replace(&mut self.pause, Pause::Over) {
                         self.client.answered(&worker.node, asking, answer)?;
                     }
                 }
@@ -292,7 +305,7 @@ impl Connection {
         match then {
             Step::Next => {}
             Step::Yield => self.pause = Pause::Yield,
-            Step::Ask(asking) => self.pause = Pause::Asking(asking),
+            Step::Ask(asking) => self.pause = Pause::Asking(asking, Parked::default()),
             Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
         }
         if used > 0 {
@@ -408,8 +421,8 @@ impl Connection {
     /// Takes it apart.
     fn finish(mut self, worker: &Worker) {
         let ending = self.ending.unwrap_or(Ending::of(CloseReason::InternalError));
-        let last = self.client.close(&worker.node, ending, worker.now_ms.get(), self.unsent.len());
         let hot = &mut *worker.hot.borrow_mut();
+        let last = self.client.close(worker, hot, ending, self.unsent.len());
         if !last.is_empty() {
             // A broken stream tells nobody anything.
             let _ = self.stream.send_later(&last, &mut self.unsent, &mut hot.cipher);

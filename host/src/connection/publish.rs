@@ -1,13 +1,14 @@
 //! PUBLISH: rate, permit, route, acknowledge.
 
 use gatemq_broker::session::Received;
-use gatemq_broker::{Decision, PublishAction, router};
+use gatemq_broker::{Decision, PublishAction, Retention, router};
 use gatemq_mqtt::{Breach, Publish, kind, write};
 use gatemq_types::event::Fact;
 use gatemq_types::{ActionKind, CloseReason, Protocol, QoS, ReasonCode, Verdict};
 
 use super::Ending;
 use super::client::{Client, Lane, Step};
+use super::retained::tell_retention;
 
 impl Client {
     #[inline]
@@ -34,6 +35,12 @@ impl Client {
                     }
                 }
                 let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
+                if routed.retention != Retention::None {
+                    self.tell_retained(lane, message, routed.retention);
+                    if routed.retention == Retention::Refused {
+                        return self.not_retained(lane, message);
+                    }
+                }
                 self.messages_published += 1;
                 if lane.node.events.traffic_wanted() {
                     self.tell_received(lane, message, routed.delivered);
@@ -85,10 +92,24 @@ impl Client {
             _ if disconnect => return Err(Ending::with_code(CloseReason::Kicked, code)),
             _ => {}
         }
+        self.answer_failure(lane, message, code)
+    }
+
+    /// Its tenant retains as much as it may, so the message went to nobody.
+    #[cold]
+    fn not_retained(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
+        if message.qos == QoS::ExactlyOnce {
+            self.session.release(message.packet_id);
+        }
+        self.answer_failure(lane, message, ReasonCode::QUOTA_EXCEEDED)
+    }
+
+    /// A message that went to nobody: an MQTT 3 client cannot be told, and is closed rather than lied to.
+    fn answer_failure(&mut self, lane: &mut Lane, message: &Publish<'_>, code: ReasonCode) -> Result<Step, Ending> {
         let protocol = self.state.protocol();
         match message.qos {
             QoS::AtMostOnce => {}
-            _ if protocol != Protocol::V5 => return Err(Ending::of(CloseReason::PublishDenied)),
+            _ if protocol != Protocol::V5 => return Err(Ending::with_code(CloseReason::PublishDenied, code)),
             QoS::AtLeastOnce => {
                 write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBACK, message.packet_id, code);
             }
@@ -97,6 +118,12 @@ impl Client {
             }
         }
         Ok(self.rated(lane, message))
+    }
+
+    #[cold]
+    fn tell_retained(&self, lane: &Lane, message: &Publish<'_>, retention: Retention) {
+        let tenant = self.identity.tenant();
+        tell_retention(lane.node, &self.peer, tenant, message.topic, message.payload.len(), retention);
     }
 
     #[cold]

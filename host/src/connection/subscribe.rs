@@ -131,7 +131,7 @@ fn owned<'a>(properties: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<UserPr
     properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn denied(filter: Filter<'_>, code: ReasonCode, reason: String) -> Fact {
+pub(super) fn denied(filter: Filter<'_>, code: ReasonCode, reason: String) -> Fact {
     Fact::SubscribeDenied { filter: filter.text.to_owned().into(), code: code.0.into(), reason: reason.into() }
 }
 
@@ -139,7 +139,7 @@ fn unsubscribe_denied(filter: Filter<'_>, code: ReasonCode, reason: String) -> F
     Fact::UnsubscribeDenied { filter: filter.text.to_owned().into(), code: code.0.into(), reason: reason.into() }
 }
 
-fn filter_action(
+pub(super) fn filter_action(
     kind: ActionKind,
     filter: Filter<'_>,
     qos: QoS,

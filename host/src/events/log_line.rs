@@ -71,7 +71,9 @@ fn line(peer: Option<&Peer>, fact: &Fact) -> String {
     let mut line = fact.kind().name().to_owned();
     // Writing to a string does not fail.
     if let Some(p) = peer {
-        let _ = write!(line, " listener={} remote={} connection={}", p.listener, p.remote, p.connection);
+        if !p.is_away() {
+            let _ = write!(line, " listener={} remote={} connection={}", p.listener, p.remote, p.connection);
+        }
         for (name, text) in [("tenant", &p.tenant), ("user", &p.user), ("client_id", &p.client_id)] {
             if !text.is_empty() {
                 let _ = write!(line, " {name}={text:?}");

@@ -1,10 +1,12 @@
-//! Ten times a second: the coarse clock. Once a second: keep alive, expiry, stalled clients, the topic cache.
+//! Ten times a second: the coarse clock. Once a second: keep alive, expiry, stalled clients, the topic cache; and on one
+//! worker what time brings to sessions whose clients are away.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::Worker;
 use crate::clock;
+use crate::connection;
 
 /// Resolution of the worker's clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -30,5 +32,10 @@ pub(super) async fn run(worker: Rc<Worker>) {
             }
         }
         worker.hot.borrow_mut().out.cache.sweep(SWEEP_ENTRIES);
+        if worker.id == 0 {
+            while connection::sweep(&worker) {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }

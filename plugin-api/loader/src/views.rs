@@ -7,8 +7,8 @@ use gatemq_types::{Action, Der};
 
 /// Builds the views of a batch and hands them to `call`.
 pub(crate) fn with_events<R>(events: &[&Event], call: impl FnOnce(RSlice<'_, EventView<'_>>) -> R) -> R {
-    let remotes: Vec<String> =
-        events.iter().map(|e| e.peer.as_ref().map_or_else(String::new, |p| p.remote.to_string())).collect();
+    let here = |event: &&Event| event.peer.as_deref().filter(|p| !p.is_away()).map(|p| p.remote.to_string());
+    let remotes: Vec<String> = events.iter().map(|e| here(e).unwrap_or_default()).collect();
     // Certificates of all events one after the other, then fields, then events: each level borrows the one before.
     let mut chains: Vec<RSlice<'_, u8>> = Vec::new();
     for event in events {
@@ -67,7 +67,7 @@ fn view<'a>(event: &'a Event, remote: &'a str, fields: &'a [FieldView<'a>]) -> E
         node: RStr::from_str(&event.node),
         connection: peer.map_or(0, |p| p.connection),
         listener: text(peer.map(|p| &*p.listener)),
-        transport: text(peer.map(|p| p.transport.name())),
+        transport: text(peer.filter(|p| !p.is_away()).map(|p| p.transport.name())),
         remote: RStr::from_str(remote),
         tenant: text(peer.map(|p| &*p.tenant)),
         user: text(peer.map(|p| &*p.user)),

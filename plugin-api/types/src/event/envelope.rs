@@ -69,7 +69,8 @@ impl Ring {
 /// Whom an event is about; shared by all events of a connection. What is not known yet is empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
-    /// Number of the connection on its node.
+    /// Number of the connection on its node; 0 where the client of a session is away: then only tenant, user, client
+    /// identifier and version are known.
     pub connection: u64,
     /// Name of the listener.
     pub listener: Arc<str>,
@@ -87,6 +88,13 @@ pub struct Peer {
     pub user: Arc<str>,
     /// Client identifier, once CONNECT was read; only claimed until the client is admitted.
     pub client_id: Arc<str>,
+}
+
+impl Peer {
+    /// Whether it is about a session whose client is away: there is no connection, listener, transport, and address.
+    pub fn is_away(&self) -> bool {
+        self.connection == 0 && self.listener.is_empty()
+    }
 }
 
 /// Something that happened.

@@ -176,7 +176,7 @@ events! {
         /// Why.
         reason: Text,
     }
-    /// A will was denied, and the client with it.
+    /// A will was denied: at CONNECT, and the client with it, or when it was to be published.
     304 WillDenied Security Policy {
         /// Will topic.
         topic: Text,
@@ -214,6 +214,27 @@ events! {
         code: u64,
     }
 
+    /// A session that outlives its connection was made.
+    501 SessionCreated Lifecycle Peer {
+        /// How long it outlives its connection, in seconds; 4294967295 is for ever.
+        expiry_s: u64,
+    }
+    /// A client came back to its session.
+    502 SessionResumed Lifecycle Peer {
+        /// Packets that are sent again because they were not acknowledged.
+        again: u64,
+        /// Messages that waited.
+        waiting: u64,
+        /// Messages that it may not have any more.
+        dropped: u64,
+    }
+    /// A session ended because its client did not come back in time.
+    503 SessionExpired Lifecycle Peer {}
+    /// A session that outlives its connection ended before its time.
+    504 SessionEnded Lifecycle Peer {
+        /// `clean start`, `disconnect`, `denied`, `sessions_detached_max`, `no connection` (its connection failed in the broker).
+        reason: Text,
+    }
     /// A client does not take its output and was disconnected.
     507 ClientStalled Security Peer {
         /// Bytes that waited.
@@ -250,6 +271,30 @@ events! {
         count: u64,
         /// Why.
         reason: Text,
+    }
+
+    /// A will was published.
+    705 WillPublished Lifecycle Peer {
+        /// Will topic.
+        topic: Text,
+        /// QoS.
+        qos: u64,
+        /// Whether it is retained.
+        retain: bool,
+        /// Receivers on this node.
+        receivers: u64,
+    }
+    /// A message became the retained one of its topic.
+    706 RetainedStored Traffic Peer {
+        /// Topic name.
+        topic: Text,
+        /// Payload size.
+        payload_bytes: u64,
+    }
+    /// A topic has no retained message any more.
+    707 RetainedCleared Traffic Peer {
+        /// Topic name.
+        topic: Text,
     }
 
     /// A limit was reached.

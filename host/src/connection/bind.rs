@@ -1,0 +1,192 @@
+//! What a provider said of a client becomes what it is here: identity, limits, and what the CONNACK says of them.
+
+use std::sync::Arc;
+
+use gatemq_broker::identity::Parts;
+use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Values, Verdicts};
+use gatemq_mqtt::codec::properties::Words;
+use gatemq_mqtt::connection::ExpectDecision;
+use gatemq_mqtt::packet::connack::ConnAck;
+use gatemq_plugin_loader::{Instance, Session as AskedSession};
+use gatemq_types::event::Fact;
+use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, QoS, ReasonCode};
+
+use super::admit::{Stranger, packet_limits};
+use super::authenticate::Refusal;
+use super::client::{Client, VERDICTS_MAX};
+use super::rate::Rate;
+use crate::listen::tls::certificate;
+use crate::node::Node;
+use crate::worker::Worker;
+
+/// What only the CONNACK, its event and the session's beginning need.
+pub(super) struct Greeting {
+    pub(super) session_limits: SessionLimits,
+    /// How long the session outlives the connection: what the client asked for, lowered to what it may have.
+    pub(super) expiry_s: u32,
+    qos_max: QoS,
+    retain: bool,
+    wildcards: bool,
+    properties: Vec<gatemq_types::UserProperty>,
+    plugin: String,
+}
+
+/// The identity's limits, lowered to the broker's; what is not offered is not allowed.
+fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
+    let lower = |theirs: Option<u64>, ours: u64| Some(theirs.map_or(ours, |t| t.min(ours)));
+    Limits {
+        receive_max: lower(given.receive_max.map(|n| n.max(1)), ours.receive_max.into()),
+        packet_bytes_max: lower(given.packet_bytes_max.map(|n| n.max(1)), ours.packet_bytes_max.into()),
+        queue_messages_max: lower(given.queue_messages_max, ours.queue_messages_max.into()),
+        queue_bytes_max: lower(given.queue_bytes_max, ours.queue_bytes_max),
+        subscriptions_max: lower(given.subscriptions_max, ours.subscriptions_max.into()),
+        topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
+        session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
+        shared_subscriptions_allowed: Some(0),
+        ..*given
+    }
+}
+
+fn as_u32(limit: Option<u64>) -> u32 {
+    limit.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+fn as_u16(limit: Option<u64>) -> u16 {
+    limit.map_or(u16::MAX, |n| u16::try_from(n).unwrap_or(u16::MAX))
+}
+
+fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits) -> SessionLimits {
+    SessionLimits {
+        inflight_max: connect.receive_max.min(worker.node.limits.inflight_max),
+        receive_max: as_u16(limits.receive_max),
+        packet_bytes_max: connect.packet_bytes_max,
+        queue_messages_max: as_u32(limits.queue_messages_max),
+        queue_bytes_max: as_u32(limits.queue_bytes_max),
+    }
+}
+
+/// Rules and values, for the session key that a provider's answer leads to.
+fn identity(
+    node: &Node,
+    connect: &Connect,
+    given: &Given,
+    key: &Arc<SessionKey>,
+    limits: &Limits,
+) -> Result<Identity, String> {
+    let grants = node.grants.compile(&given.grants).map_err(|e| e.to_string())?;
+    let names = connect.tls.as_ref().and_then(|t| t.verified_leaf()).map(certificate::names).unwrap_or_default();
+    let cert_cn: Vec<String> = names.cert_cn.into_iter().collect();
+    let parts = Parts {
+        key,
+        grants: &grants,
+        values: Values { cert_cn: &cert_cn, cert_san_dns: &names.cert_san_dns, attributes: &given.attributes },
+        no_match: given.no_match,
+        limits,
+    };
+    Identity::new(parts, &node.hasher).map_err(|e| e.to_string())
+}
+
+/// Binds what a provider said to this connection.
+pub(super) fn bind(
+    worker: &Worker,
+    stranger: &Stranger,
+    connect: &Connect,
+    mut given: Given,
+    provider: Option<Arc<Instance>>,
+    next: ExpectDecision,
+) -> Result<(Client, Greeting), Refusal> {
+    let node = &worker.node;
+    let plugin = provider.as_ref().map_or("", |p| p.name());
+    let refused = |reason: String| Refusal::by(plugin, "identity", ReasonCode::NOT_AUTHORIZED, reason);
+    if given.valid_until_ms != 0 && given.valid_until_ms <= worker.now_ms.get() {
+        return Err(refused("its time is over".into()));
+    }
+    if given.exclusive {
+        return Err(refused("exclusive identities are not offered".into()));
+    }
+    let tenant = node.tenants.get_or_create(&given.tenant).map_err(|e| refused(e.to_string()))?;
+    let client_id = given.client_id.clone().unwrap_or_else(|| connect.client_id.clone());
+    let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
+    let limits = lowered(&given.limits, &node.limits);
+    let identity = identity(node, connect, &given, &key, &limits).map_err(refused)?;
+    let session_limits = session_limits(worker, connect, &limits);
+    // Nobody knows of it before the client is told: then it gets the one of its key.
+    let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
+    let mut packets = packet_limits(&node.limits);
+    packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
+    packets.topic_levels_max = as_u16(limits.topic_levels_max);
+    let mut peer = stranger.peer.clone();
+    (peer.tenant, peer.user, peer.client_id) =
+        (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
+    let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
+    given.client_id = Some(client_id);
+    let now_ms = worker.now_ms.get();
+    let greeting = Greeting {
+        session_limits,
+        qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
+        expiry_s: connect.session_expiry_s.min(as_u32(limits.session_expiry_s_max)),
+        retain: limits.retain_allowed != Some(0),
+        wildcards: limits.wildcard_subscriptions_allowed != Some(0),
+        properties: std::mem::take(&mut given.connack_properties),
+        plugin: plugin.to_owned(),
+    };
+    let client = Client {
+        peer: Arc::new(peer),
+        state: next.accept(packets),
+        identity,
+        session,
+        verdicts: Verdicts::new(VERDICTS_MAX),
+        asked: provider.filter(|_| asks).map(|p| (p, AskedSession::new(connect, &given))),
+        answer: None,
+        codes_so_far: Vec::new(),
+        rate: Rate::new(limits.messages_per_s_max, limits.bytes_per_s_max, now_ms),
+        packet_bytes_max: connect.packet_bytes_max,
+        silence_ms_max: None,
+        valid_until_ms: given.valid_until_ms,
+        expiry_s_max: as_u32(limits.session_expiry_s_max),
+        leave_expiry_s: None,
+        connected_ms: now_ms,
+        packets_received: 1,
+        messages_published: 0,
+        dropped_told: 0,
+    };
+    Ok((client, greeting))
+}
+
+/// Appends the CONNACK of a client that is admitted; false, and nothing: it is larger than the client takes.
+pub(super) fn write_connack(
+    out: &mut Vec<u8>,
+    client: &Client,
+    greeting: &Greeting,
+    connect: &Connect,
+    session_present: bool,
+) -> bool {
+    let client_id = client.session.key().client_id();
+    let limits = client.state.limits();
+    let mut ack = ConnAck::new(ReasonCode::SUCCESS);
+    ack.receive_max = Some(greeting.session_limits.receive_max).filter(|n| *n < u16::MAX);
+    ack.packet_bytes_max = Some(limits.packet_bytes_max);
+    ack.qos_max = greeting.qos_max;
+    ack.assigned_client_id = (client_id != connect.client_id || connect.client_id_assigned).then_some(client_id);
+    ack.session_present = session_present;
+    ack.session_expiry_s = (connect.session_expiry_s != greeting.expiry_s).then_some(greeting.expiry_s);
+    ack.retain_available = greeting.retain;
+    ack.shared_available = false;
+    ack.subscription_id_available = false;
+    ack.wildcard_available = greeting.wildcards;
+    ack.words = Words { reason_string: None, user: &greeting.properties };
+    ack.write(out, connect.protocol, connect.packet_bytes_max)
+}
+
+/// The client is admitted.
+pub(super) fn tell_connected(worker: &Worker, client: &Client, greeting: &Greeting, connect: &Connect) {
+    let tls = connect.tls.as_ref();
+    let fact = Fact::ClientConnected {
+        plugin: greeting.plugin.clone().into(),
+        keep_alive_s: connect.keep_alive_s.into(),
+        clean_start: connect.clean_start,
+        chain: tls.map_or_else(Vec::new, |t| t.chain.clone()),
+        anchor: tls.and_then(|t| t.anchor.as_ref()).map_or_else(String::new, |a| a.subject.clone()).into(),
+    };
+    worker.node.events.emit(Some(&client.peer), fact);
+}

@@ -1,0 +1,73 @@
+//! A client lets go of its session, or does not come back to it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use gatemq_broker::sessions::Leave;
+use gatemq_broker::{Attached, Session};
+use gatemq_types::Transport;
+use gatemq_types::event::{Fact, Peer};
+
+use super::will::publish_will;
+use crate::worker::Worker;
+use crate::worker::hot::Hot;
+
+/// Sessions that expire between two turns of the worker's connections.
+const EXPIRED_PER_TURN: usize = 256;
+
+/// Ends a connection's hold of its session; `reason` is for the event, should the session end before its time.
+pub(super) fn leave(
+    worker: &Worker,
+    hot: &mut Hot,
+    peer: &Arc<Peer>,
+    session: &Attached,
+    leave: Leave,
+    reason: &'static str,
+) {
+    let (sessions, events) = (&worker.node.sessions, &worker.node.events);
+    let was_persistent = session.is_persistent();
+    let left = sessions.leave(session, leave, worker.now_ms.get());
+    for will in &left.wills {
+        match Arc::ptr_eq(&will.session, session.session()) {
+            true => publish_will(worker, hot, peer, will),
+            false => publish_will(worker, hot, &away(&will.session), will),
+        }
+    }
+    if let Some(evicted) = &left.evicted {
+        let reason = "sessions_detached_max".into();
+        events.emit(Some(&away(evicted)), Fact::SessionEnded { reason });
+    } else if left.ended && was_persistent {
+        events.emit(Some(peer), Fact::SessionEnded { reason: reason.into() });
+    }
+    worker.deliver_armed(hot);
+}
+
+/// What time brings: sessions expire, delayed wills are due. True: there is more, after the others had their turn.
+pub(crate) fn sweep(worker: &Worker) -> bool {
+    let swept = worker.node.sessions.sweep(worker.now_ms.get(), EXPIRED_PER_TURN);
+    let hot = &mut *worker.hot.borrow_mut();
+    for will in &swept.wills {
+        publish_will(worker, hot, &away(&will.session), will);
+    }
+    for session in &swept.expired {
+        worker.node.events.emit(Some(&away(session)), Fact::SessionExpired {});
+    }
+    worker.deliver_armed(hot);
+    swept.more
+}
+
+/// For events about a session whose client is away: who it is, and no connection.
+fn away(session: &Session) -> Arc<Peer> {
+    let key = session.key();
+    Arc::new(Peer {
+        connection: 0,
+        listener: "".into(),
+        transport: Transport::Tcp,
+        remote: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        leaf_sha256: None,
+        protocol: None,
+        tenant: key.tenant().name().into(),
+        user: key.user().into(),
+        client_id: key.client_id().into(),
+    })
+}
