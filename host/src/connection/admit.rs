@@ -41,6 +41,8 @@ pub(super) struct Stranger {
     /// The proxy's address, where one has said whom it carries.
     pub(super) proxied_by: Option<SocketAddr>,
     pub(super) home: Home,
+    /// Topic Alias Maximum of its CONNECT.
+    pub(super) topic_alias_max: u16,
     /// What was read and not used yet.
     pub(super) bytes: Wiped,
 }
@@ -88,7 +90,8 @@ pub(super) async fn admit(
         }
     };
     peer.leaf_sha256 = tls.as_ref().and_then(|t| t.leaf_sha256);
-    let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, bytes: Wiped::default() };
+    let mut stranger =
+        Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes: Wiped::default() };
     if let Some(settings) = &listener.web_socket {
         match within(worker, deadline, stranger.upgrade(worker, settings)).await {
             Ok(Ok(())) => {}

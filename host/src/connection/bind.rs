@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemq_broker::identity::Parts;
 use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Values, Verdicts};
 use gatemq_mqtt::codec::properties::Words;
-use gatemq_mqtt::connection::ExpectDecision;
+use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
 use gatemq_types::event::Fact;
@@ -19,6 +19,9 @@ use crate::listen::tls::certificate;
 use crate::node::Node;
 use crate::worker::Worker;
 
+/// Topics that a client may give an alias: at most 1 MiB of them a connection.
+const TOPIC_ALIAS_MAX: u16 = 16;
+
 /// What only the CONNACK, its event and the session's beginning need.
 pub(super) struct Greeting {
     pub(super) session_limits: SessionLimits,
@@ -27,11 +30,12 @@ pub(super) struct Greeting {
     qos_max: QoS,
     retain: bool,
     wildcards: bool,
+    shared: bool,
     properties: Vec<gatemq_types::UserProperty>,
     plugin: String,
 }
 
-/// The identity's limits, lowered to the broker's; what is not offered is not allowed.
+/// The identity's limits, lowered to the broker's.
 fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
     let lower = |theirs: Option<u64>, ours: u64| Some(theirs.map_or(ours, |t| t.min(ours)));
     Limits {
@@ -42,7 +46,6 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
         subscriptions_max: lower(given.subscriptions_max, ours.subscriptions_max.into()),
         topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
         session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
-        shared_subscriptions_allowed: Some(0),
         ..*given
     }
 }
@@ -55,13 +58,14 @@ fn as_u16(limit: Option<u64>) -> u16 {
     limit.map_or(u16::MAX, |n| u16::try_from(n).unwrap_or(u16::MAX))
 }
 
-fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits) -> SessionLimits {
+fn session_limits(worker: &Worker, stranger: &Stranger, connect: &Connect, limits: &Limits) -> SessionLimits {
     SessionLimits {
         inflight_max: connect.receive_max.min(worker.node.limits.inflight_max),
         receive_max: as_u16(limits.receive_max),
         packet_bytes_max: connect.packet_bytes_max,
         queue_messages_max: as_u32(limits.queue_messages_max),
         queue_bytes_max: as_u32(limits.queue_bytes_max),
+        topic_alias_max: stranger.topic_alias_max,
     }
 }
 
@@ -109,12 +113,13 @@ pub(super) fn bind(
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(node, connect, &given, &key, &limits).map_err(refused)?;
-    let session_limits = session_limits(worker, connect, &limits);
+    let session_limits = session_limits(worker, stranger, connect, &limits);
     // Nobody knows of it before the client is told: then it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
     let mut packets = packet_limits(&node.limits);
     packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
     packets.topic_levels_max = as_u16(limits.topic_levels_max);
+    packets.topic_alias_max = TOPIC_ALIAS_MAX;
     let mut peer = stranger.peer.clone();
     (peer.tenant, peer.user, peer.client_id) =
         (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
@@ -127,6 +132,7 @@ pub(super) fn bind(
         expiry_s: connect.session_expiry_s.min(as_u32(limits.session_expiry_s_max)),
         retain: limits.retain_allowed != Some(0),
         wildcards: limits.wildcard_subscriptions_allowed != Some(0),
+        shared: limits.shared_subscriptions_allowed != Some(0),
         properties: std::mem::take(&mut given.connack_properties),
         plugin: plugin.to_owned(),
     };
@@ -135,6 +141,7 @@ pub(super) fn bind(
         state: next.accept(packets),
         identity,
         session,
+        aliases: TopicAliases::default(),
         verdicts: Verdicts::new(VERDICTS_MAX),
         asked: provider.filter(|_| asks).map(|p| (p, AskedSession::new(connect, &given))),
         answer: None,
@@ -171,8 +178,8 @@ pub(super) fn write_connack(
     ack.session_present = session_present;
     ack.session_expiry_s = (connect.session_expiry_s != greeting.expiry_s).then_some(greeting.expiry_s);
     ack.retain_available = greeting.retain;
-    ack.shared_available = false;
-    ack.subscription_id_available = false;
+    ack.shared_available = greeting.shared;
+    ack.topic_alias_max = limits.topic_alias_max;
     ack.wildcard_available = greeting.wildcards;
     ack.words = Words { reason_string: None, user: &greeting.properties };
     ack.write(out, connect.protocol, connect.packet_bytes_max)

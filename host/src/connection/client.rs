@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemq_broker::session::Ack;
 use gatemq_broker::{Attached, Identity, Question, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
-use gatemq_mqtt::connection::{Established, Packet};
+use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
 use gatemq_types::event::Peer;
@@ -31,6 +31,8 @@ pub(crate) struct Client {
     pub(super) identity: Identity,
     /// Its output.
     pub(crate) session: Attached,
+    /// Aliases that it has set.
+    pub(super) aliases: TopicAliases,
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
     pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,

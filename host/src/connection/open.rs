@@ -79,7 +79,7 @@ pub(super) async fn open<'a>(
         expiry_s: greeting.expiry_s,
         will,
     };
-    let opened = worker.node.sessions.open(opening, worker.now_ms.get());
+    let mut opened = worker.node.sessions.open(opening, worker.now_ms.get());
     client.session = opened.session;
     if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
@@ -87,9 +87,12 @@ pub(super) async fn open<'a>(
     if opened.ended {
         worker.node.events.emit(Some(&client.peer), Fact::SessionEnded { reason: "clean start".into() });
     }
-    if let Some(will) = opened.will {
+    {
         let hot = &mut *worker.hot.borrow_mut();
-        publish_will(worker, hot, &client.peer, &will);
+        hot.out.armed.append(&mut opened.armed);
+        if let Some(will) = opened.will {
+            publish_will(worker, hot, &client.peer, &will);
+        }
         worker.deliver_armed(hot);
     }
     let session = Some(client.session.clone());

@@ -13,6 +13,21 @@ use super::retained::tell_retention;
 impl Client {
     #[inline]
     pub(super) fn publish(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
+        match message.topic_alias {
+            0 => self.publish_named(lane, message),
+            _ => self.publish_aliased(lane, message),
+        }
+    }
+
+    /// Sets its alias before anything is decided: one that is refused sets it too.
+    #[inline(never)]
+    fn publish_aliased(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
+        let topic = self.aliases.resolve(message)?;
+        self.publish_named(lane, &Publish { topic: &topic, ..*message })
+    }
+
+    #[inline]
+    fn publish_named(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
         let action = PublishAction::new(message, message.topic);
         let (identity, now_ms) = (&self.identity, lane.now_ms);
         let (decision, verdict) = match self.answer.take() {

@@ -19,16 +19,10 @@ enum Decided {
 
 impl Client {
     pub(super) fn subscribe(&mut self, lane: &mut Lane, packet: Subscribe<'_>) -> Result<Step, Ending> {
+        let identifier = packet.subscription_id.unwrap_or(0);
         for (filter, options) in packet.iter().skip(self.codes_so_far.len()) {
-            if packet.subscription_id.is_some() {
-                // As CONNACK has said (3.2.2.3.12): a subscription without the identifier would be another one.
-                let code = ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED;
-                lane.node.events.emit(Some(&self.peer), denied(filter, code, "it has an identifier".to_owned()));
-                self.codes_so_far.push(code);
-                continue;
-            }
             let properties = || owned(packet.properties.user());
-            match self.subscribe_one(lane, filter, options, properties)? {
+            match self.subscribe_one(lane, filter, options, identifier, properties)? {
                 Decided::Code(code) => self.codes_so_far.push(code),
                 // The filters before it are decided; the packet comes again with the answer.
                 Decided::Ask(asking) => return Ok(Step::Ask(*asking)),
@@ -47,6 +41,7 @@ impl Client {
         lane: &mut Lane,
         filter: Filter<'_>,
         options: SubscribeOptions,
+        identifier: u32,
         properties: impl FnOnce() -> Vec<UserProperty>,
     ) -> Result<Decided, Ending> {
         let action = SubscribeAction { filter, qos: options.qos() };
@@ -56,7 +51,9 @@ impl Client {
         };
         match decision {
             Decision::Permit(permit) => {
-                let code = router::subscribe(&permit, &self.session, options, lane.now_ms, &mut lane.hot.out).code;
+                let (session, out) = (&self.session, &mut lane.hot.out);
+                let code =
+                    router::subscribe_with_identifier(&permit, session, options, identifier, lane.now_ms, out).code;
                 let fact = match code.is_failure() {
                     true => denied(filter, code, "it cannot be added".to_owned()),
                     false => Fact::SubscriptionAdded { filter: filter.text.to_owned().into(), qos: code.0.into() },
