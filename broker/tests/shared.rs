@@ -2,10 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use gatemq_broker::identity::Parts;
-use gatemq_broker::session::Ack;
+use gatemq_broker::session::{Ack, Spare};
 use gatemq_broker::sessions::{Leave, Opening};
 use gatemq_broker::{
     Attached, Decision, GrantTable, Hasher, Home, Identity, Out, PublishAction, SessionKey, SessionLimits, Sessions,
@@ -399,4 +400,65 @@ proptest! {
         }
         world.finish();
     }
+}
+
+/// Guards against a message that waits while a member sleeps: three members on three threads, each of which looks only when
+/// it is told that there is something, small windows, and two publishers on two threads; every message arrives, once.
+#[test]
+fn nobody_sleeps_while_something_waits() {
+    const COUNT: u16 = 10_000;
+    let mut world = World::new();
+    for who in 0..3 {
+        world.connect(who, true, false, 2, true);
+        world.subscribe(who, 1);
+    }
+    let got = Mutex::new(vec![0u8; 2 * usize::from(COUNT) + 1]);
+    let left = AtomicUsize::new(2 * usize::from(COUNT));
+    std::thread::scope(|scope| {
+        for who in 0..3 {
+            let (connection, got, left) = (world.members[who].connection.clone().unwrap(), &got, &left);
+            scope.spawn(move || {
+                let mut spare = Spare::default();
+                while left.load(Ordering::Acquire) > 0 {
+                    if !connection.has_more() {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                    let Some(bytes) = connection.take(0, &mut spare) else { continue };
+                    let mut acks = Vec::new();
+                    for packet in bytes.chunks(12) {
+                        got.lock().unwrap()[usize::from(u16::from_be_bytes([packet[10], packet[11]]))] += 1;
+                        let packet_id = u16::from_be_bytes([packet[7], packet[8]]);
+                        acks.push(Ack { kind: kind::PUBACK, packet_id, reason: ReasonCode::SUCCESS });
+                    }
+                    left.fetch_sub(acks.len(), Ordering::AcqRel);
+                    assert_eq!(connection.settle(&acks, 0, &mut Vec::new(), &mut spare), 0);
+                }
+            });
+        }
+        for publisher in 0..2 {
+            let (publisher_identity, from, left) = (&world.publisher, world.from.clone(), &left);
+            scope.spawn(move || {
+                let mut out = Out::new(TopicCache::new(4, 16));
+                for n in 0..COUNT {
+                    let mut frame = Vec::new();
+                    let payload = (publisher * COUNT + n).to_be_bytes();
+                    let at = write::publish(&mut frame, Protocol::V5, 0x32, "t/x", &[], &payload);
+                    frame[at + 1] = 1;
+                    let message = Publish::read(&frame, 2, Protocol::V5, &PacketLimits::default()).unwrap();
+                    let action = PublishAction::new(&message, message.topic);
+                    let Decision::Permit(permit) = publisher_identity.may_publish(&mut Verdicts::new(0), action, 0)
+                    else {
+                        panic!()
+                    };
+                    while router::publish(&permit, &from, &message, 0, &mut out).delivered == 0 {
+                        std::thread::yield_now(); // Full: wait for the members.
+                        assert!(left.load(Ordering::Acquire) > 0);
+                    }
+                }
+            });
+        }
+    });
+    let got = got.into_inner().unwrap();
+    assert!(got[..2 * usize::from(COUNT)].iter().all(|times| *times == 1));
 }
