@@ -254,7 +254,7 @@ fn promise_8_retained_messages_stay_in_their_tenant() {
 fn a_tenants_retained_messages_are_bounded() {
     let topics = ["limits.tenant_retained_messages_max=2"];
     let bytes = ["limits.tenant_retained_bytes_max=40"];
-    for (which, set, large) in [("retained_messages_max", topics, 1), ("retained_bytes_max", bytes, 20)] {
+    for (which, set, large) in [("tenant_retained_messages_max", topics, 1), ("tenant_retained_bytes_max", bytes, 20)] {
         let mut broker = two_tenants(&set);
         let payload = "x".repeat(large);
         let mut client = of_tenant(&broker, "one", Level::V5, "publisher");

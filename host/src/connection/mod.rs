@@ -127,6 +127,8 @@ pub(crate) async fn run(worker: &Rc<Worker>, seat: &Seat, socket: TcpStream, rem
             pause,
             ending: None,
         }));
+        // Whoever took over the session meanwhile has told nobody: this number was not known yet.
+        connection.borrow_mut().look_at_session();
         std::future::poll_fn(|cx| {
             worker.register(id, &connection, cx);
             connection.borrow_mut().turn(cx, worker)
