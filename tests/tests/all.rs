@@ -3,13 +3,16 @@
 
 mod chains;
 mod configuration;
+mod connack;
 mod door;
+mod exchange;
 mod listeners;
 mod promise_1;
 mod promise_2;
 mod promise_3;
 mod promise_6;
 mod promise_8;
+mod reauthenticate;
 mod refused;
 mod road;
 mod tidy;

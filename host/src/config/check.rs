@@ -339,6 +339,8 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
     let sessions_detached_max = read(values, "sessions_detached_max");
     let retained_messages_max = read(values, "retained_messages_max");
     let retained_bytes_max = read(values, "retained_bytes_max");
+    let keep_alive_s_max = read(values, "keep_alive_s_max");
+    let auth_rounds_max = read(values, "auth_rounds_max");
     let limits = Limits {
         packet_bytes_max: packet_bytes_max?,
         connect_bytes_max: connect_bytes_max?,
@@ -352,6 +354,8 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
         sessions_detached_max: sessions_detached_max?,
         retained_messages_max: retained_messages_max?,
         retained_bytes_max: retained_bytes_max?,
+        keep_alive_s_max: keep_alive_s_max?,
+        auth_rounds_max: auth_rounds_max?,
     };
     if limits.connect_bytes_max > limits.packet_bytes_max {
         values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");

@@ -105,7 +105,9 @@ pub(super) async fn admit(
         }
     }
     match within(worker, deadline, stranger.read_connect(worker)).await {
-        Ok(Ok((connect, next))) => authenticate::authenticate(worker, listener, stranger, connect, next).await,
+        Ok(Ok((connect, next))) => {
+            authenticate::authenticate(worker, listener, stranger, connect, next, deadline).await
+        }
         Ok(Err(ending)) => {
             stranger.refuse_connect(worker, ending);
             None
@@ -118,7 +120,7 @@ pub(super) async fn admit(
 }
 
 /// Why a beginning was cut off.
-enum Cut {
+pub(super) enum Cut {
     TimedOut,
     Stopping,
 }
@@ -136,7 +138,7 @@ impl Cut {
 }
 
 /// Awaits a peer that nobody knows: until `deadline`, and not beyond the stop of the node, which it must not hold up.
-async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output = T>) -> Result<T, Cut> {
+pub(super) async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output = T>) -> Result<T, Cut> {
     tokio::select! {
         biased;
         done = peer => Ok(done),
@@ -342,7 +344,7 @@ impl Wiped {
         bytes.zeroize();
     }
 
-    fn remove_front(&mut self, n: usize) {
+    pub(super) fn remove_front(&mut self, n: usize) {
         let rest = self.0[n..].to_vec();
         drop(Secret::new(std::mem::replace(&mut self.0, rest)));
     }

@@ -5,6 +5,7 @@
 //! | [`stream`] | bytes in and out, plain or TLS |
 //! | [`admit`] | handshake and CONNECT, under their deadline |
 //! | [`authenticate`] | asks the providers, writes the CONNACK |
+//! | [`exchange`], [`reauthenticate`] | enhanced authentication, before it and later |
 //! | [`bind`] | what they said becomes identity and limits |
 //! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
@@ -19,11 +20,13 @@ mod bind;
 mod client;
 mod close;
 mod ending;
+mod exchange;
 mod leave;
 mod open;
 mod parked;
 mod publish;
 mod rate;
+mod reauthenticate;
 mod retained;
 pub(crate) mod stream;
 mod subscribe;
@@ -179,7 +182,10 @@ impl Connection {
     /// Reads and handles what there is, then writes once. Ready when the connection is over.
     fn turn(&mut self, cx: &mut Context, worker: &Worker) -> Poll<()> {
         let hot = &mut *worker.hot.borrow_mut();
-        let result = self.receive(cx, worker, hot).and_then(|()| self.flush(cx, hot, worker.now_ms.get()).map(drop));
+        let result = self
+            .receive(cx, worker, hot)
+            .and_then(|()| self.client.go_on_again(cx, worker, hot))
+            .and_then(|()| self.flush(cx, hot, worker.now_ms.get()).map(drop));
         if let Err(ending) = result {
             self.ending.get_or_insert(ending);
         }
@@ -392,6 +398,10 @@ impl Connection {
         let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No);
         if !self.unsent.is_empty() {
             c.tell_dropped(node);
+        }
+        if let Some(ending) = c.overdue_again(node, now_ms) {
+            self.stop(ending);
+            return true;
         }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
             CloseReason::IdentityExpired

@@ -23,6 +23,10 @@ pub(crate) enum ClientFault {
     Unavailable,
     Next,
     Reject,
+    RejectAloud,
+    Redirect,
+    Moved,
+    Continue,
     RejectSuccessCode,
     EmptyTenant,
     BadGrant,
@@ -38,7 +42,7 @@ pub(crate) enum ClientFault {
     AcceptNobody,
 }
 
-const CLIENTS: [(&str, ClientFault); 23] = [
+const CLIENTS: [(&str, ClientFault); 27] = [
     ("fault-panic", ClientFault::Panic),
     ("fault-panic-payload", ClientFault::PanicPayload),
     ("fault-hang", ClientFault::Hang),
@@ -49,6 +53,10 @@ const CLIENTS: [(&str, ClientFault); 23] = [
     ("fault-unavailable", ClientFault::Unavailable),
     ("fault-next", ClientFault::Next),
     ("fault-reject", ClientFault::Reject),
+    ("fault-reject-aloud", ClientFault::RejectAloud),
+    ("fault-redirect", ClientFault::Redirect),
+    ("fault-moved", ClientFault::Moved),
+    ("fault-continue", ClientFault::Continue),
     ("fault-reject-success-code", ClientFault::RejectSuccessCode),
     ("fault-empty-tenant", ClientFault::EmptyTenant),
     ("fault-bad-grant", ClientFault::BadGrant),
@@ -71,9 +79,20 @@ pub(crate) fn fault_of(client_id: &str) -> Option<ClientFault> {
 }
 
 impl TestFaults {
-    pub(crate) async fn outcome(&self, connect: &Connect) -> AuthOutcome {
+    /// Who a client is, without grants.
+    pub(crate) fn identity(&self, connect: &Connect) -> Identity {
         let user = connect.user_name.as_deref().filter(|u| !u.is_empty()).unwrap_or(&connect.client_id);
-        let identity = Identity::new(&self.tenant, user);
+        let mut identity = Identity::new(&self.tenant, user);
+        identity.response_info.clone_from(&self.response_info);
+        identity.limits.keep_alive_s_max = self.keep_alive_s_max;
+        identity
+    }
+
+    pub(crate) async fn outcome(&self, connect: &Connect) -> AuthOutcome {
+        if connect.auth_method.is_some() {
+            return self.begun(connect).await;
+        }
+        let identity = self.identity(connect);
         let everybody = || AuthOutcome::accept(identity.clone().with_grants(self.grants.clone()));
         let with_grant = |grant| AuthOutcome::accept(identity.clone().with_grants([grant]));
         let Some(fault) = fault_of(&connect.client_id) else { return everybody() };
@@ -98,6 +117,15 @@ impl TestFaults {
             ClientFault::Unavailable => AuthOutcome::Unavailable { retry_after: Duration::from_secs(1) },
             ClientFault::Next => AuthOutcome::Next,
             ClientFault::Reject => reject(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+            ClientFault::RejectAloud => AuthOutcome::Reject {
+                code: ReasonCode::BANNED,
+                reason: "for the log".into(),
+                reason_string: Some("for the client".into()),
+                delay: Duration::ZERO,
+            },
+            ClientFault::Redirect => AuthOutcome::redirect("other.example:1883"),
+            ClientFault::Moved => AuthOutcome::Redirect { server: "new.example".into(), moved: true },
+            ClientFault::Continue => AuthOutcome::Continue { data: b"round".to_vec(), state: 1 },
             ClientFault::RejectSuccessCode => reject(ReasonCode::SUCCESS),
             ClientFault::EmptyTenant => AuthOutcome::accept(Identity { tenant: String::new(), ..identity }),
             ClientFault::BadGrant => with_grant(Grant::allow(Actions::ALL, "a/#/b")),
@@ -155,7 +183,7 @@ fn commit(fault: Fault) -> AuthOutcome {
 }
 
 fn reject(code: ReasonCode) -> AuthOutcome {
-    AuthOutcome::Reject { code, reason: "a reject on demand".into(), delay: Duration::ZERO }
+    AuthOutcome::Reject { code, reason: "a reject on demand".into(), reason_string: None, delay: Duration::ZERO }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gatemq_plugin_api::prelude::*;
 
 use crate::config::Config;
+use crate::exchange::METHODS;
 use crate::fault::Fault;
 use crate::record::{Appended, line_of};
 
@@ -15,6 +16,8 @@ pub(crate) struct TestFaults {
     pub(crate) tenant: String,
     pub(crate) grants: Vec<Grant>,
     pub(crate) late: Duration,
+    pub(crate) response_info: Option<String>,
+    pub(crate) keep_alive_s_max: Option<u64>,
     record: Option<Appended>,
     events: Option<Appended>,
     faults: Mutex<Config>,
@@ -37,6 +40,8 @@ impl Plugin for TestFaults {
             tenant: config.tenant.clone(),
             grants: config.grants()?,
             late: Duration::from_millis(config.late_ms),
+            response_info: config.response_info.clone(),
+            keep_alive_s_max: config.keep_alive_s_max,
             record: open(&config.record_file)?,
             events: open(&config.events_file)?,
             faults: Mutex::new(config),
@@ -79,6 +84,14 @@ impl AuthProvider for TestFaults {
             record.append(|mut file| file.write_all(&line_of(connect)));
         }
         self.outcome(connect).await
+    }
+
+    fn offers_method(&self, method: &str) -> bool {
+        method.starts_with(METHODS)
+    }
+
+    async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
+        self.went_on(step).await
     }
 
     fn authorize(&self, _: &Session, action: &Action<'_>) -> Verdict {
