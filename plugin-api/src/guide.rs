@@ -83,6 +83,93 @@
 //!
 //! [`crate::config::GrantConfig`] reads grants from your configuration.
 //!
+//! [`crate::AuthOutcome::Reject`] carries two texts: `reason` is for the log and the event, `reason_string` is what an MQTT 5
+//! client is told. [`crate::AuthOutcome::Redirect`] sends the client to another server.
+//!
+//! # Enhanced authentication
+//!
+//! A client of MQTT 5 may name an Authentication Method in its CONNECT and then exchange data with you, round by round, before
+//! it is admitted: SCRAM, a challenge for a key, a second factor. Say in [`crate::AuthProvider::offers_method`] which methods
+//! you offer. A CONNECT with one of them comes to `authenticate` with [`crate::Connect::auth_method`] and
+//! [`crate::Connect::auth_data`]; one with another method passes you by, and when no provider offers it the client is refused
+//! with 0x8C. Answer [`crate::AuthOutcome::Continue`], and the client's next data comes to
+//! [`crate::AuthProvider::exchange`] of the same plugin.
+//!
+//! ```
+//! use gatemq_plugin_api::prelude::*;
+//!
+//! /// Asks for the second half of what the first half begins.
+//! struct Halves {
+//!     secrets: Vec<(String, String)>,
+//! }
+//!
+//! impl Halves {
+//!     /// Whom the first half belongs to.
+//!     fn index_of(&self, first: &[u8]) -> Option<usize> {
+//!         self.secrets.iter().position(|(half, _)| half.as_bytes() == first)
+//!     }
+//! }
+//!
+//! impl Plugin for Halves {
+//!     type Config = NoConfig;
+//!     fn start(_: NoConfig, _: Host) -> Result<Self, StartError> {
+//!         Ok(Halves { secrets: vec![("knock".into(), "knock".into())] })
+//!     }
+//! }
+//!
+//! impl AuthProvider for Halves {
+//!     fn offers_method(&self, method: &str) -> bool {
+//!         method == "X-HALVES"
+//!     }
+//!
+//!     async fn authenticate(&self, connect: &Connect) -> AuthOutcome {
+//!         let Some(first) = &connect.auth_data else {
+//!             return AuthOutcome::Next; // no method: not our kind of client
+//!         };
+//!         match self.index_of(first.as_bytes()) {
+//!             // From 1 on: 0 is the beginning of a re-authentication.
+//!             Some(index) => AuthOutcome::Continue { data: b"who's there?".to_vec(), state: index as u64 + 1 },
+//!             None => AuthOutcome::reject("nobody knocks like that"),
+//!         }
+//!     }
+//!
+//!     async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
+//!         if step.state == 0 {
+//!             // An admitted client begins again: its data is what its CONNECT had.
+//!             let index = self.index_of(step.data.as_bytes());
+//!             return match index {
+//!                 Some(index) => AuthOutcome::Continue { data: b"again?".to_vec(), state: index as u64 + 1 },
+//!                 None => AuthOutcome::reject("nobody knocks like that"),
+//!             };
+//!         }
+//!         match self.secrets.get(step.state as usize - 1) {
+//!             Some((_, second)) if second.as_bytes() == step.data.as_bytes() => {
+//!                 let mut identity = Identity::new("home", format!("user-{}", step.state));
+//!                 identity.auth_data = b"come in".to_vec(); // goes with the CONNACK
+//!                 identity.grants = vec![Grant::allow(Actions::ALL, "home/#")];
+//!                 AuthOutcome::accept(identity)
+//!             }
+//!             _ => AuthOutcome::reject("the second half is wrong"),
+//!         }
+//!     }
+//! }
+//!
+//! export_plugin!(Halves: auth);
+//! # fn main() {}
+//! ```
+//!
+//! What you need between the rounds goes into `state`, or stands in the plugin under the number that you put there
+//! ([`crate::Connect::connection`] is unique as well); forget it after a while, since a client may go in the middle without a
+//! word. The broker bounds the whole: `limits.auth_rounds_max` rounds, the listener's `connect_ms_max` for all of them, your
+//! `timeout_ms` for each. In the middle `Next` is a refusal. Password and Authentication Data of the CONNECT are shown to
+//! `authenticate` only.
+//!
+//! An admitted client may authenticate again at any time ([`crate::AuthExchange::reauthentication`]), while its messages go on.
+//! It may only be who it was: [`crate::AuthOutcome::Accept`] with the same tenant, user and client identifier replaces its
+//! grants, its `valid_until_ms` and its limits, except for those that its CONNACK has announced and that it goes by: receive
+//! maximum, packet size, keep alive. (What it may do less of, QoS or retain, is denied from then on.) Its subscriptions and
+//! its will are checked with the new grants. Anything else disconnects it.
+//!
 //! # A collector
 //!
 //! ```

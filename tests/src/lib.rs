@@ -8,6 +8,7 @@
 //! | [`broker`] | a configuration, a process, its addresses, its log |
 //! | [`client`] | a raw MQTT client that may break every rule |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
+//! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
 //! | [`tape`] | the events, as `events-json` writes them |
 //!
@@ -19,6 +20,7 @@ pub mod broker;
 pub mod client;
 pub mod outside;
 pub mod pki;
+pub mod properties;
 pub mod session;
 pub mod tape;
 pub mod websocket;

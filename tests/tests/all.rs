@@ -4,13 +4,16 @@
 mod chains;
 mod configuration;
 mod conformance;
+mod connack;
 mod door;
+mod exchange;
 mod listeners;
 mod promise_1;
 mod promise_2;
 mod promise_3;
 mod promise_6;
 mod promise_8;
+mod reauthenticate;
 mod refused;
 mod retained;
 mod road;

@@ -358,6 +358,8 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
     let tenant_queue_bytes_max = read(values, "tenant_queue_bytes_max");
     let tenant_retained_messages_max = read(values, "tenant_retained_messages_max");
     let tenant_retained_bytes_max = read(values, "tenant_retained_bytes_max");
+    let keep_alive_s_max = read(values, "keep_alive_s_max");
+    let auth_rounds_max = read(values, "auth_rounds_max");
     let limits = Limits {
         packet_bytes_max: packet_bytes_max?,
         connect_bytes_max: connect_bytes_max?,
@@ -376,6 +378,8 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
         tenant_queue_bytes_max: tenant_queue_bytes_max?,
         tenant_retained_messages_max: tenant_retained_messages_max?,
         tenant_retained_bytes_max: tenant_retained_bytes_max?,
+        keep_alive_s_max: keep_alive_s_max?,
+        auth_rounds_max: auth_rounds_max?,
     };
     if limits.connect_bytes_max > limits.packet_bytes_max {
         values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");

@@ -350,6 +350,18 @@ pub(crate) const KEYS: &[Key] = &[
         "67108864",
         "Bytes of a tenant's retained messages, topics and properties included; further ones are refused.",
     ),
+    key(
+        "limits.keep_alive_s_max",
+        Kind::Number(0, 65_535),
+        "0",
+        "Seconds of keep alive at most: MQTT 5 clients with none or a longer one are told to use this. MQTT 3 clients cannot be told, and keep theirs. 0: no limit.",
+    ),
+    key(
+        "limits.auth_rounds_max",
+        Kind::Number(1, 100),
+        "8",
+        "AUTH packets that a client is sent in one enhanced authentication (MQTT 5); one that needs more is refused.",
+    ),
 ];
 
 /// Default of a key that has one, as TOML.

@@ -307,6 +307,10 @@ pub(crate) struct Limits {
     pub(crate) tenant_retained_messages_max: u32,
     /// Bytes of a tenant's retained messages.
     pub(crate) tenant_retained_bytes_max: u64,
+    /// Seconds of the longest keep alive of an MQTT 5 client; 0 is no limit.
+    pub(crate) keep_alive_s_max: u16,
+    /// AUTH packets that a client is sent in one enhanced authentication.
+    pub(crate) auth_rounds_max: u32,
 }
 
 impl Limits {

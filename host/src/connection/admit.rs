@@ -25,6 +25,7 @@ use super::close::{breach_event, web_socket_event};
 use super::stream::Stream;
 use super::{Ending, authenticate};
 use crate::config::Limits;
+use crate::listen::tls::Acceptor;
 use crate::listen::ws::{Upgrade, Upgraded, WebSocketSettings};
 use crate::listen::{Listener, NoHeader, Proxied, Seat, peer, read_header};
 use crate::worker::Worker;
@@ -70,7 +71,7 @@ pub(super) async fn admit(
     let mut peer = peer(listener, worker.node.next_connection(), remote);
     let deadline = Instant::now() + listener.connect_timeout;
     let proxied_by = match listener.is_proxy(remote.ip()) {
-        true => match behind_proxy(worker, seat, &mut socket, &mut peer, deadline).await {
+        true => match Box::pin(behind_proxy(worker, seat, &mut socket, &mut peer, deadline)).await {
             Ok(proxied_by) => proxied_by,
             Err(fact) => {
                 events.emit(Some(&Arc::new(peer)), fact);
@@ -82,7 +83,12 @@ pub(super) async fn admit(
     events.emit(Some(&Arc::new(peer.clone())), Fact::ConnectionAccepted {});
     // Fails only for a socket that is dead, which the next step tells.
     let local = socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    let (stream, tls) = match handshake(worker, listener, socket, deadline).await {
+    // Boxed, as other steps that most connections do not have: the future of all would be as large as the largest.
+    let established = match &listener.tls {
+        None => Ok((Stream::plain(socket), None)),
+        Some(acceptor) => Box::pin(handshake(worker, listener, acceptor, socket, deadline)).await,
+    };
+    let (stream, tls) = match established {
         Ok(done) => done,
         Err(fact) => {
             events.emit(Some(&Arc::new(peer)), fact);
@@ -93,7 +99,7 @@ pub(super) async fn admit(
     let bytes = Wiped::default();
     let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes };
     if let Some(settings) = &listener.web_socket {
-        match within(worker, deadline, stranger.upgrade(worker, settings)).await {
+        match Box::pin(within(worker, deadline, stranger.upgrade(worker, settings))).await {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => {
                 let Refused { fact, response } = refused;
@@ -108,7 +114,9 @@ pub(super) async fn admit(
         }
     }
     match within(worker, deadline, stranger.read_connect(worker)).await {
-        Ok(Ok((connect, next))) => authenticate::authenticate(worker, listener, stranger, connect, next).await,
+        Ok(Ok((connect, next))) => {
+            authenticate::authenticate(worker, listener, stranger, connect, next, deadline).await
+        }
         Ok(Err(ending)) => {
             stranger.refuse_connect(worker, ending);
             None
@@ -121,7 +129,7 @@ pub(super) async fn admit(
 }
 
 /// Why a beginning was cut off.
-enum Cut {
+pub(super) enum Cut {
     TimedOut,
     Stopping,
 }
@@ -139,7 +147,7 @@ impl Cut {
 }
 
 /// Awaits a peer that nobody knows: until `deadline`, and not beyond the stop of the node, which it must not hold up.
-async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output = T>) -> Result<T, Cut> {
+pub(super) async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output = T>) -> Result<T, Cut> {
     tokio::select! {
         biased;
         done = peer => Ok(done),
@@ -172,14 +180,14 @@ async fn behind_proxy(
     }
 }
 
-/// TLS where the listener speaks it. The error is what happened instead.
+/// TLS. The error is what happened instead.
 async fn handshake(
     worker: &Worker,
     listener: &Listener,
+    acceptor: &Acceptor,
     socket: TcpStream,
     deadline: Instant,
 ) -> Result<(Stream, Option<Tls>), Fact> {
-    let Some(acceptor) = &listener.tls else { return Ok((Stream::plain(socket), None)) };
     let handshakes = worker.handshakes(listener);
     match within(worker, deadline, in_steps(&handshakes, acceptor.accept(socket))).await {
         Ok(Ok((socket, connection, tls))) => Ok((Stream::tls(socket, connection), Some(tls))),
@@ -346,7 +354,7 @@ impl Wiped {
         bytes.zeroize();
     }
 
-    fn remove_front(&mut self, n: usize) {
+    pub(super) fn remove_front(&mut self, n: usize) {
         let rest = self.0[n..].to_vec();
         drop(Secret::new(std::mem::replace(&mut self.0, rest)));
     }

@@ -1,19 +1,21 @@
-//! CONNECT to a client: what is not offered is refused, the providers are asked, their answer is bound to a session.
+//! CONNECT to a client: the providers are asked, their answer is bound to a session.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use gatemq_mqtt::connection::ExpectDecision;
-use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_mqtt::packet::connect::{Connect as Packet, Will as WillPacket};
-use gatemq_plugin_loader::Instance;
+use gatemq_plugin_loader::{CallFailure, Instance};
 use gatemq_types::event::Fact;
-use gatemq_types::{Connect, Identity as Given, ReasonCode};
+use gatemq_types::{Blame, Connect, Identity as Given, ReasonCode};
+use tokio::time::Instant;
 
 use super::admit::{Stranger, delay};
 use super::bind::{bind, tell_connected, write_connack};
 use super::client::Client;
+use super::exchange::Exchange;
+use super::reauthenticate::Again;
 use super::stream::Stream;
 use super::will::may_leave;
 use super::{Ending, open};
@@ -41,19 +43,32 @@ pub(super) struct Refusal {
     code: ReasonCode,
     reason: String,
     plugin: String,
+    /// What the client is told besides the code.
+    reason_string: Option<String>,
+    /// The server to use instead; `Some` is a redirection.
+    server: Option<String>,
+}
+
+/// What the client wants to be told, and be told no more of.
+#[derive(Clone, Copy)]
+pub(super) struct Wants {
+    packet_bytes_max: u32,
+    pub(super) response_info: bool,
+    pub(super) problem_info: bool,
 }
 
 impl Refusal {
     pub(super) fn new(stage: &'static str, code: ReasonCode, reason: impl Into<String>) -> Self {
-        Refusal { stage, code, reason: reason.into(), plugin: String::new() }
+        Refusal::by("", stage, code, reason.into())
     }
 
-    fn stopping() -> Self {
+    pub(super) fn stopping() -> Self {
         Refusal::new("connect", ReasonCode::SERVER_UNAVAILABLE, "the broker stops")
     }
 
     pub(super) fn by(plugin: &str, stage: &'static str, code: ReasonCode, reason: impl ToString) -> Self {
-        Refusal { stage, code, reason: reason.to_string(), plugin: plugin.to_owned() }
+        let (reason, plugin) = (reason.to_string(), plugin.to_owned());
+        Refusal { stage, code, reason, plugin, reason_string: None, server: None }
     }
 }
 
@@ -64,18 +79,24 @@ pub(super) async fn authenticate(
     mut stranger: Stranger,
     mut packet: Packet,
     next: ExpectDecision,
+    deadline: Instant,
 ) -> Option<(Stream, Client, Vec<u8>)> {
-    let bytes_max = packet.packet_bytes_max;
+    let wants = Wants {
+        packet_bytes_max: packet.packet_bytes_max,
+        response_info: packet.request_response_info,
+        problem_info: packet.request_problem_info,
+    };
     let will = packet.will.take();
-    let connect = connect(&mut stranger, listener, packet, will.as_ref());
-    match admit(worker, listener, &mut stranger, &connect, will, next).await {
+    let mut connect = connect(&mut stranger, listener, packet, will.as_ref());
+    let asked = Asked { worker, listener, wants, deadline };
+    match admit(&asked, &mut stranger, &mut connect, will, next).await {
         Ok(client) => {
             stranger.stream.admit(client.state.limits().packet_bytes_max);
             let rest = stranger.bytes.take();
             Some((stranger.stream, client, rest))
         }
         Err(NotAdmitted::Refused(refusal)) => {
-            refuse(worker, stranger, &connect, refusal, bytes_max);
+            refuse(worker, stranger, &connect, refusal, wants);
             None
         }
         Err(NotAdmitted::Gone(ending)) => {
@@ -86,18 +107,27 @@ pub(super) async fn authenticate(
     }
 }
 
+/// Where and how a client asks to be admitted.
+struct Asked<'a> {
+    worker: &'a Rc<Worker>,
+    listener: &'a Listener,
+    wants: Wants,
+    deadline: Instant,
+}
+
 /// From CONNECT to CONNACK.
 async fn admit(
-    worker: &Rc<Worker>,
-    listener: &Listener,
+    asked: &Asked<'_>,
     stranger: &mut Stranger,
-    connect: &Connect,
+    connect: &mut Connect,
     will: Option<WillPacket>,
     next: ExpectDecision,
 ) -> Result<Client, NotAdmitted> {
-    not_offered(connect)?;
-    let (given, provider) = ask(worker, listener, stranger, connect).await?;
-    let (mut client, greeting) = bind(worker, stranger, connect, *given, provider, next)?;
+    let Asked { worker, listener, wants, deadline } = *asked;
+    let exchange = Exchange::new(worker, &next, connect, deadline);
+    let (given, provider) = ask(asked, stranger, connect, exchange).await?;
+    let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
+    client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
         Some(will) => Some(may_leave(worker, stranger, &client, &will).await?),
         None => None,
@@ -116,7 +146,6 @@ async fn admit(
         answer.clear();
         write_connack(&mut answer, &client, &greeting, connect, true);
     }
-    client.silence_ms_max = keepalive::silence_ms_max(connect.keep_alive_s);
     tell_connected(worker, &client, &greeting, connect);
     opened.begin(worker, &client);
     match stranger.write(worker, &answer).await {
@@ -176,15 +205,6 @@ fn assigned_client_id() -> String {
     bytes.iter().fold("auto-".to_owned(), |id, b| id + &format!("{b:02x}"))
 }
 
-/// What this broker does not do yet is refused, never silently left out.
-fn not_offered(connect: &Connect) -> Result<(), Refusal> {
-    if connect.auth_method.is_some() {
-        let code = ReasonCode::BAD_AUTHENTICATION_METHOD;
-        return Err(Refusal::new("connect", code, "enhanced authentication is not offered"));
-    }
-    Ok(())
-}
-
 /// Awaits an answer while it watches whether the client is still there and the node runs; otherwise the call is cancelled.
 pub(super) async fn answer<T>(
     worker: &Worker,
@@ -203,42 +223,78 @@ pub(super) async fn answer<T>(
     }
 }
 
-/// Asks the providers.
+/// Asks the providers, and the client as often as they want. Afterwards its password is wiped.
 async fn ask(
-    worker: &Worker,
-    listener: &Listener,
+    asked: &Asked<'_>,
     stranger: &mut Stranger,
-    connect: &Connect,
+    connect: &mut Connect,
+    mut exchange: Exchange<'_>,
 ) -> Result<(Box<Given>, Option<Arc<Instance>>), NotAdmitted> {
-    match answer(worker, stranger, listener.auth.authenticate(connect)).await? {
-        Admission::Accepted { identity, provider } => Ok((identity, provider)),
-        Admission::Refused { code, reason, plugin, delay: wanted } => {
-            delay(worker, wanted, listener).await;
-            Err(Refusal { stage: "authenticate", code, reason, plugin }.into())
-        }
-        Admission::Failed { plugin, failure } => {
-            worker.node.events.emit(None, failure_event(&plugin, "authenticate", &failure));
-            let code = match failure {
-                gatemq_plugin_loader::CallFailure::Busy { .. } => ReasonCode::SERVER_BUSY,
-                _ => ReasonCode::SERVER_UNAVAILABLE,
-            };
-            Err(Refusal { stage: "authenticate", code, reason: failure.to_string(), plugin }.into())
-        }
+    let Asked { worker, listener, wants, .. } = *asked;
+    let mut admission = answer(worker, stranger, listener.auth.authenticate(connect)).await?;
+    (connect.password, connect.auth_data) = (None, None);
+    loop {
+        let stage = if exchange.has_begun() { "exchange" } else { "authenticate" };
+        return Err(match admission {
+            Admission::Continue { data, state, provider } => {
+                admission = exchange.round(stranger, connect, wants.packet_bytes_max, &data, state, &provider).await?;
+                continue;
+            }
+            Admission::Accepted { identity, provider } => {
+                exchange.nothing_came_early(stranger)?;
+                return Ok((identity, provider));
+            }
+            Admission::Refused { code, reason, reason_string, plugin, delay: wanted } => {
+                delay(worker, wanted, listener).await;
+                Refusal { reason_string, ..Refusal::by(&plugin, stage, code, reason) }.into()
+            }
+            Admission::Redirected { server, moved, plugin } => redirection(stage, server, moved, &plugin).into(),
+            Admission::Failed { plugin, failure } => {
+                worker.node.events.emit(None, failure_event(&plugin, stage, &failure));
+                if exchange.has_begun() {
+                    exchange.tell_aborted(stranger, &failure.to_string(), Blame::Plugin);
+                }
+                let code = match failure {
+                    CallFailure::Busy { .. } => ReasonCode::SERVER_BUSY,
+                    _ => ReasonCode::SERVER_UNAVAILABLE,
+                };
+                Refusal::by(&plugin, stage, code, failure).into()
+            }
+        });
     }
 }
 
+fn redirection(stage: &'static str, server: String, moved: bool, plugin: &str) -> Refusal {
+    let code = if moved { ReasonCode::SERVER_MOVED } else { ReasonCode::USE_ANOTHER_SERVER };
+    Refusal { server: Some(server), ..Refusal::by(plugin, stage, code, "another server is to be used") }
+}
+
 /// Tells a client that it is not admitted, and everybody why.
-fn refuse(worker: &Worker, stranger: Stranger, connect: &Connect, refusal: Refusal, bytes_max: u32) {
-    let Refusal { stage, code, reason, plugin } = refusal;
+fn refuse(worker: &Worker, stranger: Stranger, connect: &Connect, refusal: Refusal, wants: Wants) {
+    let Refusal { stage, code, reason, plugin, reason_string, server } = refusal;
+    let code = code.in_connack();
+    let mut ack = ConnAck::new(code);
+    // It may be told even where it wants no such (MQTT-3.1.2-29); but it does not want it.
+    ack.words.reason_string = reason_string.as_deref().filter(|text| wants.problem_info && is_sendable(text));
+    ack.server_reference = server.as_deref().filter(|server| !server.is_empty() && is_sendable(server));
     let mut answer = Vec::new();
-    ConnAck::new(code).write(&mut answer, connect.protocol, bytes_max);
-    let fact = Fact::ClientRefused {
-        stage: stage.into(),
-        code: code.0.into(),
-        reason: reason.into(),
-        plugin: plugin.into(),
-        chain: connect.tls.as_ref().map_or_else(Vec::new, |t| t.chain.clone()),
+    if !ack.write(&mut answer, connect.protocol, wants.packet_bytes_max) {
+        // Too large for it with the server's name.
+        ConnAck::new(code).write(&mut answer, connect.protocol, wants.packet_bytes_max);
+    }
+    let (code, plugin) = (code.0.into(), plugin.into());
+    let fact = match server {
+        Some(server) => Fact::ClientRedirected { code, server: server.into(), plugin },
+        None => {
+            let chain = connect.tls.as_ref().map_or_else(Vec::new, |t| t.chain.clone());
+            Fact::ClientRefused { stage: stage.into(), code, reason: reason.into(), plugin, chain }
+        }
     };
     worker.node.events.emit(Some(&Arc::new(stranger.peer.clone())), fact);
     stranger.end(worker, &answer);
+}
+
+/// Whether a plugin's text can be a string of MQTT (1.5.4) as it is.
+pub(super) fn is_sendable(text: &str) -> bool {
+    text.len() <= usize::from(u16::MAX) && !text.contains('\0')
 }

@@ -7,13 +7,14 @@ use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Tenant, Tenan
 use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
+use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
 use gatemq_types::event::{Fact, Peer};
-use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, QoS, ReasonCode};
+use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
 
 use super::admit::{Stranger, packet_limits};
-use super::authenticate::Refusal;
+use super::authenticate::{Refusal, Wants, is_sendable};
 use super::client::{Client, VERDICTS_MAX};
 use super::rate::Rate;
 use crate::listen::tls::certificate;
@@ -29,8 +30,27 @@ pub(super) struct Greeting {
     retain: bool,
     wildcards: bool,
     shared: bool,
+    keep_alive_s: u16,
     properties: Vec<gatemq_types::UserProperty>,
+    response_info: Option<String>,
+    auth_data: Vec<u8>,
     plugin: String,
+}
+
+/// What an identity gives a client: replaced when it authenticates again.
+pub(super) struct Granted {
+    pub(super) identity: Identity,
+    pub(super) limits: Limits,
+    /// Who answers its questions, where its grants ask any.
+    pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
+    pub(super) valid_until_ms: u64,
+}
+
+/// What CONNACK says may be used; a client that keeps to it has broken no rule, whatever its identity is later.
+#[derive(Clone, Copy)]
+pub(super) struct Announced {
+    pub(super) qos_max: QoS,
+    pub(super) retain: bool,
 }
 
 /// The identity's limits, lowered to the broker's; what is not offered is not allowed.
@@ -45,16 +65,30 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
         topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
         topic_alias_max: lower(given.topic_alias_max, ours.topic_alias_max.into()),
         session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
+        keep_alive_s_max: [given.keep_alive_s_max, Some(ours.keep_alive_s_max.into()).filter(|s| *s > 0)]
+            .into_iter()
+            .flatten()
+            .min(),
         ..*given
     }
 }
 
-fn as_u32(limit: Option<u64>) -> u32 {
+pub(super) fn as_u32(limit: Option<u64>) -> u32 {
     limit.map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-fn as_u16(limit: Option<u64>) -> u16 {
+pub(super) fn as_u16(limit: Option<u64>) -> u16 {
     limit.map_or(u16::MAX, |n| u16::try_from(n).unwrap_or(u16::MAX))
+}
+
+/// The keep alive in force (MQTT-3.2.2-21, -22). MQTT 3 has no way to tell a client of a shorter one: held to that, a
+/// client that does everything right would be disconnected again and again, so its own holds.
+fn keep_alive_s(connect: &Connect, limits: &Limits) -> u16 {
+    match (connect.protocol, limits.keep_alive_s_max, connect.keep_alive_s) {
+        (Protocol::V5, Some(max), 0) => as_u16(Some(max)).max(1),
+        (Protocol::V5, max, wanted) => wanted.min(as_u16(max).max(1)),
+        (_, _, wanted) => wanted,
+    }
 }
 
 fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits, topic_alias_max: u16) -> SessionLimits {
@@ -108,32 +142,85 @@ fn packets(node: &Node, limits: &Limits) -> PacketLimits {
     }
 }
 
+/// What can be known to be wrong with an identity before anything is made of it.
+fn check(given: &Given, now_ms: u64) -> Result<(), String> {
+    if given.valid_until_ms != 0 && given.valid_until_ms <= now_ms {
+        return Err("its time is over".into());
+    }
+    if given.exclusive {
+        return Err("exclusive identities are not offered".into());
+    }
+    Ok(())
+}
+
+/// What a provider said is made usable for the session of `key`, whose client identifier `given` has.
+///
+/// # Errors
+/// Why the identity cannot be used.
+pub(super) fn grant(
+    node: &Node,
+    connect: &Connect,
+    given: &Given,
+    key: &Arc<SessionKey>,
+    provider: Option<&Arc<Instance>>,
+    now_ms: u64,
+) -> Result<Granted, String> {
+    check(given, now_ms)?;
+    let limits = lowered(&given.limits, &node.limits);
+    let identity = identity(node, connect, given, key, &limits)?;
+    let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
+    let asked = provider.filter(|_| asks).map(|p| (p.clone(), AskedSession::new(connect, given)));
+    Ok(Granted { identity, limits, asked, valid_until_ms: given.valid_until_ms })
+}
+
+/// What the client is told of what it is given.
+fn greeting(
+    connect: &Connect,
+    wants: Wants,
+    mut given: Given,
+    limits: &Limits,
+    session_limits: SessionLimits,
+    announced: Announced,
+    plugin: &str,
+) -> Greeting {
+    given.connack_properties.retain(|(name, value)| is_sendable(name) && is_sendable(value));
+    Greeting {
+        session_limits,
+        qos_max: announced.qos_max,
+        expiry_s: connect.session_expiry_s.min(as_u32(limits.session_expiry_s_max)),
+        retain: announced.retain,
+        shared: limits.shared_subscriptions_allowed != Some(0),
+        wildcards: limits.wildcard_subscriptions_allowed != Some(0),
+        keep_alive_s: keep_alive_s(connect, limits),
+        properties: given.connack_properties,
+        response_info: given.response_info.filter(|info| wants.response_info && is_sendable(info)),
+        auth_data: given.auth_data,
+        plugin: plugin.to_owned(),
+    }
+}
+
 /// Binds what a provider said to this connection.
 pub(super) fn bind(
     worker: &Worker,
     stranger: &Stranger,
     connect: &Connect,
+    wants: Wants,
     mut given: Given,
-    provider: Option<Arc<Instance>>,
+    provider: Option<&Arc<Instance>>,
     next: ExpectDecision,
 ) -> Result<(Client, Greeting), Refusal> {
-    let node = &worker.node;
-    let plugin = provider.as_ref().map_or("", |p| p.name());
+    let (node, now_ms) = (&worker.node, worker.now_ms.get());
+    let plugin = provider.map_or("", |p| p.name());
     let refused = |reason: String| Refusal::by(plugin, "identity", ReasonCode::NOT_AUTHORIZED, reason);
-    if given.valid_until_ms != 0 && given.valid_until_ms <= worker.now_ms.get() {
-        return Err(refused("its time is over".into()));
-    }
-    if given.exclusive {
-        return Err(refused("exclusive identities are not offered".into()));
-    }
+    check(&given, now_ms).map_err(refused)?;
     let tenant = node.tenants.get_or_create(&given.tenant).map_err(|e| refused(e.to_string()))?;
     let counted = count(node, stranger, &tenant)?;
-    let client_id = given.client_id.clone().unwrap_or_else(|| connect.client_id.clone());
+    let client_id = given.client_id.get_or_insert_with(|| connect.client_id.clone()).clone();
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
-    let limits = lowered(&given.limits, &node.limits);
-    let identity = identity(node, connect, &given, &key, &limits).map_err(refused)?;
+    let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
+    let Granted { identity, limits, asked, valid_until_ms } = granted;
     let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
-    // Nobody knows of it before the client is told: then it gets the one of its key.
+    // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
     let peer = Peer {
         tenant: given.tenant.as_str().into(),
@@ -141,34 +228,30 @@ pub(super) fn bind(
         client_id: client_id.as_str().into(),
         ..stranger.peer.clone()
     };
-    let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
-    given.client_id = Some(client_id);
-    let now_ms = worker.now_ms.get();
-    let greeting = Greeting {
-        session_limits,
+    let announced = Announced {
         qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
-        expiry_s: connect.session_expiry_s.min(as_u32(limits.session_expiry_s_max)),
         retain: limits.retain_allowed != Some(0),
-        shared: limits.shared_subscriptions_allowed != Some(0),
-        wildcards: limits.wildcard_subscriptions_allowed != Some(0),
-        properties: std::mem::take(&mut given.connack_properties),
-        plugin: plugin.to_owned(),
     };
+    let greeting = greeting(connect, wants, given, &limits, session_limits, announced, plugin);
     let client = Client {
         peer: Arc::new(peer),
         state: next.accept(packets(node, &limits)),
         identity,
         session,
         verdicts: Verdicts::new(VERDICTS_MAX),
-        asked: provider.filter(|_| asks).map(|p| (p, AskedSession::new(connect, &given))),
+        asked,
         answer: None,
         codes_so_far: Vec::new(),
         rate: Rate::new(limits.messages_per_s_max, limits.bytes_per_s_max, now_ms),
         packet_bytes_max: connect.packet_bytes_max,
-        silence_ms_max: None,
-        valid_until_ms: given.valid_until_ms,
+        problem_info: wants.problem_info,
+        announced,
+        silence_ms_max: keepalive::silence_ms_max(greeting.keep_alive_s),
+        valid_until_ms,
         expiry_s_max: as_u32(limits.session_expiry_s_max),
         leave_expiry_s: None,
+        again: None,
+        last_words: None,
         connected_ms: now_ms,
         packets_received: 1,
         messages_published: 0,
@@ -201,6 +284,11 @@ pub(super) fn write_connack(
     ack.shared_available = greeting.shared;
     ack.topic_alias_max = limits.topic_alias_max;
     ack.wildcard_available = greeting.wildcards;
+    let replaced = greeting.keep_alive_s != connect.keep_alive_s;
+    ack.server_keep_alive_s = replaced.then_some(greeting.keep_alive_s);
+    ack.response_info = greeting.response_info.as_deref();
+    ack.auth_method = connect.auth_method.as_deref();
+    ack.auth_data = ack.auth_method.and(Some(&greeting.auth_data[..])).filter(|data| !data.is_empty());
     ack.words = Words { reason_string: None, user: &greeting.properties };
     ack.write(out, connect.protocol, connect.packet_bytes_max)
 }
@@ -210,7 +298,7 @@ pub(super) fn tell_connected(worker: &Worker, client: &Client, greeting: &Greeti
     let tls = connect.tls.as_ref();
     let fact = Fact::ClientConnected {
         plugin: greeting.plugin.clone().into(),
-        keep_alive_s: connect.keep_alive_s.into(),
+        keep_alive_s: greeting.keep_alive_s.into(),
         clean_start: connect.clean_start,
         chain: tls.map_or_else(Vec::new, |t| t.chain.clone()),
         anchor: tls.and_then(|t| t.anchor.as_ref()).map_or_else(String::new, |a| a.subject.clone()).into(),

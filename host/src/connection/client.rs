@@ -13,8 +13,10 @@ use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
 use super::Ending;
 use super::ask::Asking;
+use super::bind::Announced;
 use super::held::Held;
 use super::rate::Rate;
+use super::reauthenticate::Again;
 use crate::node::Node;
 use crate::worker::hot::Hot;
 
@@ -42,6 +44,9 @@ pub(crate) struct Client {
     pub(super) rate: Option<Rate>,
     /// Largest packet that it takes; 0 is any.
     pub(super) packet_bytes_max: u32,
+    /// Request Problem Information.
+    pub(super) problem_info: bool,
+    pub(super) announced: Announced,
     pub(super) silence_ms_max: Option<u32>,
     /// 0 is for ever.
     pub(super) valid_until_ms: u64,
@@ -49,6 +54,10 @@ pub(crate) struct Client {
     pub(super) expiry_s_max: u32,
     /// Session Expiry Interval of its DISCONNECT.
     pub(super) leave_expiry_s: Option<u32>,
+    /// What it needs to authenticate again; only where its CONNECT had a method.
+    pub(super) again: Option<Box<Again>>,
+    /// What its DISCONNECT says besides the code.
+    pub(super) last_words: Option<Box<LastWords>>,
     pub(super) connected_ms: u64,
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
@@ -59,6 +68,13 @@ pub(crate) struct Client {
     pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
+}
+
+/// What a DISCONNECT says besides the code.
+#[derive(Default)]
+pub(super) struct LastWords {
+    pub(super) reason_string: Option<String>,
+    pub(super) server: Option<String>,
 }
 
 /// What a packet leads to.
@@ -166,8 +182,7 @@ impl Client {
                     _ => CloseReason::ClientDisconnectedWithWill,
                 }));
             }
-            // CONNECT with a method was refused, so the state lets none through.
-            Packet::Auth(_) => return Err(Ending::of(CloseReason::NotSupported)),
+            Packet::Auth(auth) => self.authenticate_again(lane, &auth)?,
         }
         Ok(Step::Next)
     }

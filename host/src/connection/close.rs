@@ -7,7 +7,8 @@ use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
 
 use super::Ending;
-use super::client::Client;
+use super::authenticate::is_sendable;
+use super::client::{Client, LastWords};
 use super::leave::leave;
 use crate::listen::ws::WebSocketBreach;
 use crate::node::Node;
@@ -35,6 +36,7 @@ impl Client {
     pub(super) fn close(&mut self, worker: &Worker, hot: &mut Hot, ending: Ending, waiting_bytes: usize) -> Vec<u8> {
         let (node, now_ms) = (&worker.node, worker.now_ms.get());
         self.tell_dropped(node);
+        self.tell_again_aborted(node, ending);
         let denied = ending.reason == CloseReason::Denied;
         let how = Leave {
             // MQTT-3.1.2-8, -10; and not for one who was shut out.
@@ -63,14 +65,15 @@ impl Client {
         );
         let mut last = Vec::new();
         if ending.is_told() {
-            disconnect::write(
-                &mut last,
-                self.state.protocol(),
-                ending.code,
-                None,
-                Words { reason_string: None, user: &[] },
-                self.packet_bytes_max,
-            );
+            let (protocol, bytes_max) = (self.state.protocol(), self.packet_bytes_max);
+            let LastWords { reason_string, server } = *self.last_words.take().unwrap_or_default();
+            let told = |text: &Option<String>| text.clone().filter(|text| !text.is_empty() && is_sendable(text));
+            let (reason_string, server) = (told(&reason_string).filter(|_| self.problem_info), told(&server));
+            let words = Words { reason_string: reason_string.as_deref(), user: &[] };
+            if !disconnect::write(&mut last, protocol, ending.code, server.as_deref(), words, bytes_max) {
+                // MQTT 3 has none; others take it without the server's name.
+                disconnect::write(&mut last, protocol, ending.code, None, Words::default(), bytes_max);
+            }
         }
         last
     }

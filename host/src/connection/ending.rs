@@ -20,9 +20,9 @@ impl Ending {
         Ending { reason, code: reason.code(), breach: None }
     }
 
-    /// With another code.
+    /// With another code, or what a DISCONNECT has in its place (MQTT-3.14.2-1).
     pub(crate) const fn with_code(reason: CloseReason, code: ReasonCode) -> Self {
-        Ending { reason, code, breach: None }
+        Ending { reason, code: code.in_disconnect(), breach: None }
     }
 
     /// Whether the client is told with a DISCONNECT: not when it said goodbye itself, or is not there any more.

@@ -5,6 +5,7 @@
 //! | [`stream`] | bytes in and out, plain or TLS |
 //! | [`admit`] | handshake and CONNECT, under their deadline |
 //! | [`authenticate`] | asks the providers, writes the CONNACK |
+//! | [`exchange`], [`reauthenticate`] | enhanced authentication, before it and later |
 //! | [`bind`] | what they said becomes identity and limits |
 //! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
@@ -20,12 +21,14 @@ mod bind;
 mod client;
 mod close;
 mod ending;
+mod exchange;
 mod held;
 mod leave;
 mod open;
 mod parked;
 mod publish;
 mod rate;
+mod reauthenticate;
 mod retained;
 pub(crate) mod stream;
 mod subscribe;
@@ -110,25 +113,7 @@ fn after_the_others(cx: &mut Context) {
 pub(crate) async fn run(worker: &Rc<Worker>, seat: &Seat, socket: TcpStream, remote: SocketAddr) {
     let id = worker.reserve();
     let mut left_behind = LeftBehind { worker, id, client: None };
-    // Boxed and dropped: what the beginning needs does not stay with an idle connection.
-    let admitted = Box::pin(admit::admit(worker, seat, socket, remote, worker.home(id))).await;
-    if let Some((stream, client, rest)) = admitted {
-        left_behind.client = Some((client.session.clone(), client.peer.clone()));
-        let now_ms = worker.now_ms.get();
-        let pause = if rest.is_empty() { Pause::No } else { Pause::Over };
-        let connection = Rc::new(RefCell::new(Connection {
-            id,
-            stream,
-            client,
-            tail: rest,
-            unsent: Vec::new(),
-            unsent_since_ms: 0,
-            heard_ms: now_ms,
-            pause,
-            ending: None,
-        }));
-        // Whoever took over the session meanwhile has told nobody: this number was not known yet.
-        connection.borrow_mut().look_at_session();
+    if let Some(connection) = begin(worker, seat, socket, remote, &mut left_behind).await {
         std::future::poll_fn(|cx| {
             worker.register(id, &connection, cx);
             connection.borrow_mut().turn(cx, worker)
@@ -141,6 +126,36 @@ pub(crate) async fn run(worker: &Rc<Worker>, seat: &Seat, socket: TcpStream, rem
             connection.into_inner().finish(worker);
         }
     }
+}
+
+/// Until a client is admitted. Boxed and dropped, and apart from [`run`], so that nothing of it stays with an idle connection.
+async fn begin(
+    worker: &Rc<Worker>,
+    seat: &Seat,
+    socket: TcpStream,
+    remote: SocketAddr,
+    left_behind: &mut LeftBehind<'_>,
+) -> Option<Rc<RefCell<Connection>>> {
+    let id = left_behind.id;
+    let admitted = Box::pin(admit::admit(worker, seat, socket, remote, worker.home(id))).await;
+    let (stream, client, rest) = admitted?;
+    left_behind.client = Some((client.session.clone(), client.peer.clone()));
+    let now_ms = worker.now_ms.get();
+    let pause = if rest.is_empty() { Pause::No } else { Pause::Over };
+    let mut connection = Connection {
+        id,
+        stream,
+        client,
+        tail: rest,
+        unsent: Vec::new(),
+        unsent_since_ms: 0,
+        heard_ms: now_ms,
+        pause,
+        ending: None,
+    };
+    // Whoever took over the session meanwhile has told nobody: this number was not known yet.
+    connection.look_at_session();
+    Some(Rc::new(RefCell::new(connection)))
 }
 
 /// Gives the number back, and ends the session of a client that a panic has left behind: the worker goes on without it.
@@ -187,7 +202,7 @@ impl Connection {
     fn turn(&mut self, cx: &mut Context, worker: &Worker) -> Poll<()> {
         let hot = &mut *worker.hot.borrow_mut();
         self.take_stored(hot);
-        let received = self.receive(cx, worker, hot);
+        let received = self.receive(cx, worker, hot).and_then(|()| self.client.go_on_again(cx, worker, hot));
         self.seal(worker, hot);
         // What is stored already was sealed and freed in one.
         self.take_stored(hot);
@@ -404,6 +419,10 @@ impl Connection {
         let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !c.waits_for_store();
         if !self.unsent.is_empty() {
             c.tell_dropped(node);
+        }
+        if let Some(ending) = c.overdue_again(node, now_ms) {
+            self.stop(ending);
+            return true;
         }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
             CloseReason::IdentityExpired

@@ -17,6 +17,7 @@ use super::client::Client;
 use super::leave::leave;
 use super::subscribe::{denied, filter_action};
 use super::will::{ask, publish_will};
+use crate::node::Node;
 use crate::worker::Worker;
 
 /// A session that its client has, but does not know of yet. Dropped, it waits for its client again.
@@ -118,7 +119,7 @@ pub(super) async fn open<'a>(
 async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> Result<(), NotAdmitted> {
     let found = router::recheck(&client.identity, &client.session, &mut worker.hot.borrow_mut().out.spare.changes);
     for (filter, code) in found.revoked {
-        tell_revoked(worker, client, &filter, code, "grants, when its session was resumed");
+        tell_revoked(&worker.node, &client.peer, &filter, code, "grants, when its session was resumed");
     }
     for AskedAgain { filter, qos, question } in found.ask {
         let parsed = Filter::trusted(&filter);
@@ -131,13 +132,13 @@ async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> R
             Decision::Ask(_) => ReasonCode::NOT_AUTHORIZED,
         };
         router::revoke(&client.session, &filter, &mut worker.hot.borrow_mut().out.spare.changes);
-        tell_revoked(worker, client, &filter, code, "its provider, when its session was resumed");
+        tell_revoked(&worker.node, &client.peer, &filter, code, "its provider, when its session was resumed");
     }
     Ok(())
 }
 
-fn tell_revoked(worker: &Worker, client: &Client, filter: &str, code: ReasonCode, reason: &str) {
-    let events = &worker.node.events;
-    events.emit(Some(&client.peer), denied(Filter::trusted(filter), code, reason.to_owned()));
-    events.emit(Some(&client.peer), Fact::SubscriptionRemoved { filter: filter.to_owned().into() });
+/// A subscription was taken away.
+pub(super) fn tell_revoked(node: &Node, peer: &Arc<Peer>, filter: &str, code: ReasonCode, reason: &str) {
+    node.events.emit(Some(peer), denied(Filter::trusted(filter), code, reason.to_owned()));
+    node.events.emit(Some(peer), Fact::SubscriptionRemoved { filter: filter.to_owned().into() });
 }

@@ -94,12 +94,16 @@ impl Client {
         lane.node.events.emit(Some(&self.peer), fact);
         // What CONNACK ruled out is a protocol error (MQTT-3.2.2-11, -14).
         match code {
-            ReasonCode::QOS_NOT_SUPPORTED if by_limits => return Err(Breach::QosNotAnnounced.into()),
-            ReasonCode::RETAIN_NOT_SUPPORTED if by_limits => return Err(Breach::RetainNotAnnounced.into()),
+            ReasonCode::QOS_NOT_SUPPORTED if by_limits && message.qos > self.announced.qos_max => {
+                return Err(Breach::QosNotAnnounced.into());
+            }
+            ReasonCode::RETAIN_NOT_SUPPORTED if by_limits && !self.announced.retain => {
+                return Err(Breach::RetainNotAnnounced.into());
+            }
             _ if disconnect => return Err(Ending::with_code(CloseReason::Kicked, code)),
             _ => {}
         }
-        self.answer_failure(lane, message, code)
+        self.answer_failure(lane, message, code.in_puback())
     }
 
     /// Its tenant retains as much as it may, so the message went to nobody.

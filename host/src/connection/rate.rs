@@ -45,6 +45,25 @@ impl Rate {
         Some(Rate { messages: bucket(messages_per_s), bytes: bucket(bytes_per_s), filled_ms: now_ms })
     }
 
+    /// As [`Rate::new`], for a client that had another until now: what it has used up stays used up.
+    pub(crate) fn instead(
+        before: Option<Rate>,
+        messages_per_s: Option<u64>,
+        bytes_per_s: Option<u64>,
+        now_ms: u64,
+    ) -> Option<Self> {
+        let mut rate = Rate::new(messages_per_s, bytes_per_s, now_ms)?;
+        if let Some(before) = before {
+            rate.filled_ms = before.filled_ms;
+            for (bucket, before) in [(&mut rate.messages, before.messages), (&mut rate.bytes, before.bytes)] {
+                if let (Some(bucket), Some(before)) = (bucket, before) {
+                    bucket.left = bucket.left.min(before.left);
+                }
+            }
+        }
+        Some(rate)
+    }
+
     /// Takes a message. Milliseconds to wait before the next is read; 0: none.
     pub(crate) fn take(&mut self, bytes: usize, now_ms: u64) -> u64 {
         let elapsed_ms = now_ms.saturating_sub(self.filled_ms);
@@ -79,5 +98,8 @@ mod tests {
         assert!(Rate::new(None, None, 0).is_none());
         let mut rate = Rate::new(None, Some(1000), 0).unwrap();
         assert_eq!((rate.take(1000, 0), rate.take(500, 0)), (0, 500));
+        // Who authenticates again gets no second bucket by it.
+        let mut again = Rate::instead(Some(rate), None, Some(1000), 0).unwrap();
+        assert_eq!(again.take(500, 0), 1000);
     }
 }

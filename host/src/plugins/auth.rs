@@ -25,12 +25,32 @@ pub(crate) enum Admission {
         /// Who said so; answers the identity's questions as well.
         provider: Option<Arc<Instance>>,
     },
+    /// Another round of enhanced authentication.
+    Continue {
+        /// Authentication Data for the client.
+        data: Vec<u8>,
+        /// For the provider, with the client's answer.
+        state: u64,
+        /// Who wants it.
+        provider: Arc<Instance>,
+    },
+    /// Sent to another server.
+    Redirected {
+        /// Which; may be empty.
+        server: String,
+        /// For good.
+        moved: bool,
+        /// Who said so.
+        plugin: String,
+    },
     /// Refused.
     Refused {
         /// Code for the client.
         code: ReasonCode,
         /// Why.
         reason: String,
+        /// What the client is told of it besides.
+        reason_string: Option<String>,
         /// Who refused; empty: everybody said Next.
         plugin: String,
         /// Wait before telling.
@@ -131,32 +151,52 @@ pub(crate) fn chains(providers: &[Arc<Instance>], orders: &Orders, dev: bool) ->
 impl AuthChain {
     /// Walks the chain.
     pub(crate) async fn authenticate(&self, connect: &Connect) -> Admission {
-        if self.dev {
+        if self.dev && connect.auth_method.is_none() {
             return Admission::Accepted { identity: Box::new(dev_identity(connect)), provider: None };
         }
         for provider in &self.providers {
-            let plugin = provider.name().to_owned();
-            return match provider.authenticate(connect).await {
-                Ok(AuthOutcome::Next) => continue,
-                Ok(AuthOutcome::Accept(identity)) => Admission::Accepted { identity, provider: Some(provider.clone()) },
-                Ok(AuthOutcome::Reject { code, reason, delay }) => Admission::Refused { code, reason, plugin, delay },
-                Ok(AuthOutcome::Unavailable { .. }) => {
-                    Admission::Failed { plugin, failure: CallFailure::Failed("it is not available".into()) }
-                }
-                Ok(AuthOutcome::Continue { .. }) => Admission::Failed {
-                    plugin,
-                    failure: CallFailure::Failed("it wants another round, which this client did not offer".into()),
-                },
-                Err(failure) => Admission::Failed { plugin, failure },
-            };
+            match judge(provider, connect, provider.authenticate(connect).await) {
+                Some(admission) => return admission,
+                None => continue,
+            }
         }
-        Admission::Refused {
-            code: ReasonCode::NOT_AUTHORIZED,
-            reason: "no auth provider knows this kind of client".into(),
-            plugin: String::new(),
-            delay: Duration::ZERO,
+        match &connect.auth_method {
+            Some(_) => {
+                refused(ReasonCode::BAD_AUTHENTICATION_METHOD, "no auth provider offers its Authentication Method")
+            }
+            None => refused(ReasonCode::NOT_AUTHORIZED, "no auth provider knows this kind of client"),
         }
     }
+}
+
+/// What the answer of a provider to a CONNECT or AUTH is; `None`: it has no opinion.
+pub(crate) fn judge(
+    provider: &Arc<Instance>,
+    connect: &Connect,
+    answer: Result<AuthOutcome, CallFailure>,
+) -> Option<Admission> {
+    let plugin = provider.name().to_owned();
+    let failed = |why: &str| Admission::Failed { plugin: plugin.clone(), failure: CallFailure::Failed(why.into()) };
+    Some(match answer {
+        Ok(AuthOutcome::Next) => return None,
+        Ok(AuthOutcome::Accept(identity)) => Admission::Accepted { identity, provider: Some(provider.clone()) },
+        Ok(AuthOutcome::Reject { code, reason, reason_string, delay }) => {
+            Admission::Refused { code, reason, reason_string, plugin, delay }
+        }
+        Ok(AuthOutcome::Redirect { server, moved }) => Admission::Redirected { server, moved, plugin },
+        Ok(AuthOutcome::Unavailable { .. }) => failed("it is not available"),
+        Ok(AuthOutcome::Continue { data, state }) => match connect.auth_method {
+            Some(_) => Admission::Continue { data, state, provider: provider.clone() },
+            None => failed("it wants another round, which this client did not offer"),
+        },
+        Err(failure) => Admission::Failed { plugin, failure },
+    })
+}
+
+/// Refused by nobody in particular.
+fn refused(code: ReasonCode, reason: &str) -> Admission {
+    let (reason, plugin) = (reason.to_owned(), String::new());
+    Admission::Refused { code, reason, reason_string: None, plugin, delay: Duration::ZERO }
 }
 
 fn dev_identity(connect: &Connect) -> Identity {

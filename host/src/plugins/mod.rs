@@ -5,7 +5,7 @@ mod find;
 mod services;
 mod start;
 
-pub(crate) use auth::{Admission, AuthChain};
+pub(crate) use auth::{Admission, AuthChain, judge};
 pub(crate) use start::{PluginSet, Problem, start};
 
 use gatemq_plugin_loader::CallFailure;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use abi_stable::std_types::{RResult, RStr, RString, RVec};
+use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use gatemq_plugin_api::abi::convert;
 use gatemq_plugin_api::abi::v1_0::{
     self, AuthTable, InterestRecord, OutcomeCompleter, OutcomeRecord, Pair, PluginRoot_Ref, SessionRecord, Status,
@@ -168,6 +168,30 @@ impl Instance {
             record.deadline_ms = u32::try_from(self.options.timeout.as_millis()).unwrap_or(u32::MAX);
             (auth.authenticate)(self.raw, &record, outcome_completer(self.outcomes, reserved.token()));
             convert::wipe(&mut record);
+        }
+        self.wait(self.options.timeout, answer).await
+    }
+
+    /// Hands on what a client sent in an AUTH. Of `connect` neither password nor Authentication Data is told; `data` is the
+    /// caller's to wipe. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// No answer, for whatever reason: nobody is admitted.
+    pub async fn exchange(
+        &self,
+        connect: &Connect,
+        data: &[u8],
+        state: u64,
+        reauthentication: bool,
+    ) -> Result<AuthOutcome, CallFailure> {
+        let auth = self.auth()?;
+        let (reserved, answer) = self.outcomes.reserve()?;
+        {
+            let _inside = self.gate.enter()?;
+            let mut record = convert::without_secrets(convert::connect_to(connect));
+            record.deadline_ms = u32::try_from(self.options.timeout.as_millis()).unwrap_or(u32::MAX);
+            let completer = outcome_completer(self.outcomes, reserved.token());
+            (auth.exchange)(self.raw, &record, RSlice::from_slice(data), state, reauthentication, completer);
         }
         self.wait(self.options.timeout, answer).await
     }

@@ -16,7 +16,7 @@ use super::v1_0::{
 use crate::sdk::{
     Action, AuthExchange, AuthProvider, Event, EventCollector, Host, OwnedAction, Plugin, Running, Session, contained,
 };
-use gatemq_types::Secret;
+use gatemq_types::{AuthOutcome, Secret};
 
 /// Name, version and panic strategy of the crate that a plugin is built from.
 #[derive(Clone, Copy)]
@@ -139,7 +139,12 @@ impl<P: AuthProvider> Entry<P> {
     extern "C" fn authenticate(instance: Instance, connect: &ConnectRecord, completer: OutcomeCompleter) {
         let started = contained(|| {
             let (running, connect) = (Self::running(instance), convert::connect_from(connect));
-            running.clone().answer(completer, async move { running.plugin().authenticate(&connect).await });
+            running.clone().answer(completer, async move {
+                match &connect.auth_method {
+                    Some(method) if !running.plugin().offers_method(method) => AuthOutcome::Next,
+                    _ => running.plugin().authenticate(&connect).await,
+                }
+            });
         });
         if let Err(panic) = started {
             completer.abandon(Status::panicked(panic));

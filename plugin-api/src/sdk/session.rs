@@ -124,16 +124,19 @@ impl<'a> Action<'a> {
     }
 }
 
-/// One more round of enhanced authentication.
+/// One more round of enhanced authentication (5.0, 4.12).
 #[derive(Debug)]
 pub struct AuthExchange {
-    /// The CONNECT that it began with.
+    /// The CONNECT of this connection, with its Authentication Method; without password and Authentication Data.
     pub connect: Connect,
-    /// What the client sent.
+    /// Authentication Data that the client sent; empty if it sent none. This copy is wiped when it is dropped.
     pub data: Secret,
-    /// What the last `Continue` said.
+    /// What the last [`Continue`](crate::AuthOutcome::Continue) said; 0 where a re-authentication begins, so begin with
+    /// another number to tell them apart.
     pub state: u64,
-    /// Whether an admitted client authenticates again; its identity may not change by it.
+    /// Whether an admitted client authenticates again. Accept it with the same tenant, user and client identifier as
+    /// before (no [`client_id`](crate::Identity::client_id) is the same): the grants become the new ones. Anything but
+    /// that disconnects it.
     pub reauthentication: bool,
 }
 

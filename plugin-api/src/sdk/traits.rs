@@ -79,10 +79,21 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 /// The futures run on the plugin's own runtime. A future that is not done by the deadline is dropped, and the client is
 /// refused. So is one whose future panics.
 pub trait AuthProvider: Plugin {
-    /// Asked at every CONNECT, also at those without user name and password.
+    /// Asked at every CONNECT, also at those without user name and password; but not at one with an Authentication Method
+    /// (5.0) that [`offers_method`](Self::offers_method) does not offer.
     fn authenticate(&self, connect: &Connect) -> impl Future<Output = AuthOutcome> + Send;
 
-    /// Asked at every AUTH of enhanced authentication (5.0, 4.12), where the broker offers it. By default it is refused.
+    /// Whether it offers enhanced authentication (5.0, 4.12) by this method. A CONNECT with a method that it does not offer
+    /// passes it by, as if it had said [`AuthOutcome::Next`]: who wants a proof of a certain kind is not content with
+    /// another. When no provider offers it, the client is refused: Bad authentication method, 0x8C. By default it offers
+    /// none. Called on the plugin's runtime: it must not wait for anything.
+    fn offers_method(&self, method: &str) -> bool {
+        let _ = method;
+        false
+    }
+
+    /// Asked at every AUTH of a client: with its answer to [`AuthOutcome::Continue`], and when it begins to authenticate
+    /// again ([`AuthExchange::reauthentication`]). By default it is refused.
     fn exchange(&self, step: &AuthExchange) -> impl Future<Output = AuthOutcome> + Send {
         let _ = step;
         async { AuthOutcome::reject("enhanced authentication is not offered") }

@@ -74,6 +74,8 @@ close_reasons! {
     Denied BANNED Policy;
     /// Another connection took over the session.
     TakenOver SESSION_TAKEN_OVER Peer;
+    /// A provider sends the client to another server.
+    Redirected USE_ANOTHER_SERVER Policy;
     /// More connections than allowed.
     ConnectionLimitReached SERVER_BUSY Limit;
     /// What the broker does not offer.

@@ -51,6 +51,12 @@ pub struct Identity {
     pub tags: Vec<String>,
     /// User properties for the CONNACK (5.0).
     pub connack_properties: Vec<UserProperty>,
+    /// Response Information for the CONNACK of a client that asks for it (5.0, 3.2.2.3.15): commonly the beginning of the
+    /// topics that it may await responses on. Its grants are to allow them.
+    pub response_info: Option<String>,
+    /// Authentication Data that goes with the admission where the client's CONNECT has an Authentication Method (5.0): in
+    /// the CONNACK, or in the AUTH that ends a re-authentication. Empty is none.
+    pub auth_data: Vec<u8>,
 }
 
 impl Identity {

@@ -56,6 +56,8 @@ limits! {
     13 wildcard_subscriptions_allowed;
     /// 0: may not use shared subscriptions.
     14 shared_subscriptions_allowed;
+    /// Longest keep alive in seconds, 1 to 65,535; a 5.0 client is told to use it (Server Keep Alive).
+    15 keep_alive_s_max;
     /// Topic aliases it may set.
     16 topic_alias_max;
 }

@@ -93,6 +93,33 @@ impl ReasonCode {
         }
     }
 
+    /// What a CONNACK says of a refusal: the code itself where a CONNACK may have it (table 3.1), else `Not authorized`.
+    pub const fn in_connack(self) -> ReasonCode {
+        match self.0 {
+            0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F => self,
+            _ => ReasonCode::NOT_AUTHORIZED,
+        }
+    }
+
+    /// What a PUBACK or PUBREC says of a refusal: the code itself where they may have it (tables 3-4 and 3-5), else `Not
+    /// authorized`.
+    pub const fn in_puback(self) -> ReasonCode {
+        match self.0 {
+            0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99 => self,
+            _ => ReasonCode::NOT_AUTHORIZED,
+        }
+    }
+
+    /// What a server's DISCONNECT says of an end: the code itself where it may have it (table 3-13), else the next best.
+    pub const fn in_disconnect(self) -> ReasonCode {
+        match self.0 {
+            0x00 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B | 0x8D..=0x90 | 0x93..=0xA2 => self,
+            0x88 => ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR,
+            0x8A => ReasonCode::ADMINISTRATIVE_ACTION,
+            _ => ReasonCode::NOT_AUTHORIZED,
+        }
+    }
+
     /// The SUBACK return code that an MQTT 3 client is given instead (3.1.1, 3.9.3).
     pub const fn suback_v3(self) -> u8 {
         if self.is_failure() { 0x80 } else { self.0 }
@@ -108,5 +135,33 @@ impl fmt::Debug for ReasonCode {
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "0x{:02X} ({})", self.0, self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// MQTT-3.2.2-8, MQTT-3.4.2-1, MQTT-3.14.2-1: what a plugin says becomes a code that the packet may have, always one of
+    /// failure; codes that it may have stay.
+    #[test]
+    fn packets_have_only_their_own_codes() {
+        const CONNACK: &[u8] = &[
+            0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97, 0x99, 0x9A, 0x9B,
+            0x9C, 0x9D, 0x9F,
+        ];
+        const PUBACK: &[u8] = &[0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99];
+        const DISCONNECT: &[u8] = &[
+            0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+            0x9A, 0x9B, 0x9C, 0x9D, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2,
+        ];
+        for code in 0x80..=0xFF {
+            let said = ReasonCode(code);
+            for (what, own) in
+                [(said.in_connack(), CONNACK), (said.in_puback(), PUBACK), (said.in_disconnect(), DISCONNECT)]
+            {
+                assert!(own.contains(&what.0) && (what == said || !own.contains(&code)), "{said} becomes {what}");
+            }
+        }
     }
 }

@@ -4,26 +4,38 @@ use std::time::Duration;
 
 use crate::{Identity, QoS, ReasonCode};
 
-/// Answer to a CONNECT, an AUTH or a refresh. Anything but `Accept` and `Continue` admits nobody.
+/// Answer to a CONNECT, an AUTH or a refresh. Anything but `Accept` admits nobody.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AuthOutcome {
     /// The client is who this says. Boxed: it is the largest answer.
     Accept(Box<Identity>),
-    /// Another round of enhanced authentication (5.0).
+    /// Another round of enhanced authentication: the client gets an AUTH, and its answer comes to `exchange`. Only for a
+    /// client whose CONNECT has an Authentication Method (5.0); for others it is a failure.
     Continue {
-        /// Authentication Data for the client.
+        /// Authentication Data for the client, at most 65,535 bytes; empty is none.
         data: Vec<u8>,
-        /// Handed back with the client's answer.
+        /// Handed back with the client's answer. The client never sees it.
         state: u64,
     },
     /// Refused.
     Reject {
         /// Code for the CONNACK.
         code: ReasonCode,
-        /// For the log and the event. May be sent to a 5.0 client as Reason String: keep secrets out of it.
+        /// For the log and the event; the client is not told.
         reason: String,
+        /// Reason String: what a 5.0 client is told besides the code, unless it wants no such. Anybody can read it: no
+        /// secrets, and nothing that tells a guesser how near it was.
+        reason_string: Option<String>,
         /// Wait this long before the client is told, at most the connect deadline.
         delay: Duration,
+    },
+    /// Another server is to be used: a refusal that says where to go. MQTT 3 has no word for it, and is told that this
+    /// server is unavailable.
+    Redirect {
+        /// Server Reference (5.0, 4.11): `host` or `host:port`, several of them with a space between; empty: not said.
+        server: String,
+        /// For good (Server moved, 0x9D), or this time (Use another server, 0x9C).
+        moved: bool,
     },
     /// Not my kind of client: the next provider is asked. Everybody saying so is a refusal.
     Next,
@@ -42,7 +54,13 @@ impl AuthOutcome {
 
     /// Refuses with `Not authorized`.
     pub fn reject(reason: impl Into<String>) -> Self {
-        AuthOutcome::Reject { code: ReasonCode::NOT_AUTHORIZED, reason: reason.into(), delay: Duration::ZERO }
+        let (code, delay) = (ReasonCode::NOT_AUTHORIZED, Duration::ZERO);
+        AuthOutcome::Reject { code, reason: reason.into(), reason_string: None, delay }
+    }
+
+    /// Sends the client to another server, this time.
+    pub fn redirect(server: impl Into<String>) -> Self {
+        AuthOutcome::Redirect { server: server.into(), moved: false }
     }
 }
 
@@ -60,7 +78,7 @@ pub enum Verdict {
     Deny {
         /// Code for the acknowledgement.
         code: ReasonCode,
-        /// For the log and the event. May be sent to a 5.0 client as Reason String: keep secrets out of it.
+        /// For the log and the event; the client is not told.
         reason: String,
         /// Whether the connection ends.
         disconnect: bool,

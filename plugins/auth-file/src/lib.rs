@@ -111,6 +111,7 @@ fn wrong() -> AuthOutcome {
     AuthOutcome::Reject {
         code: ReasonCode::BAD_USER_NAME_OR_PASSWORD,
         reason: "the user name or the password is wrong".into(),
+        reason_string: None,
         delay: Duration::ZERO,
     }
 }

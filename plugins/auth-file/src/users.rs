@@ -79,6 +79,7 @@ impl User {
             return AuthOutcome::Reject {
                 code: ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
                 reason: "this user may not have this client identifier".into(),
+                reason_string: None,
                 delay: Duration::ZERO,
             };
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatemq_plugin_api::{Actions, AuthExchange, AuthOutcome, Connect, Grant, Host, Identity, ReasonCode};
+use gatemq_plugin_api::{Actions, AuthOutcome, Connect, Grant, Host, Identity, ReasonCode};
 
 use crate::fault::{Fault, PanicsWhenDropped};
 use crate::plugin::TestFaults;
@@ -23,6 +23,10 @@ pub(crate) enum ClientFault {
     Unavailable,
     Next,
     Reject,
+    RejectAloud,
+    Redirect,
+    Moved,
+    Continue,
     RejectSuccessCode,
     EmptyTenant,
     BadGrant,
@@ -38,10 +42,7 @@ pub(crate) enum ClientFault {
     AcceptNobody,
 }
 
-/// The method of enhanced authentication: it asks once and takes the answer `ok`.
-const ROUNDS: &str = "rounds";
-
-const CLIENTS: [(&str, ClientFault); 23] = [
+const CLIENTS: [(&str, ClientFault); 27] = [
     ("fault-panic", ClientFault::Panic),
     ("fault-panic-payload", ClientFault::PanicPayload),
     ("fault-hang", ClientFault::Hang),
@@ -52,6 +53,10 @@ const CLIENTS: [(&str, ClientFault); 23] = [
     ("fault-unavailable", ClientFault::Unavailable),
     ("fault-next", ClientFault::Next),
     ("fault-reject", ClientFault::Reject),
+    ("fault-reject-aloud", ClientFault::RejectAloud),
+    ("fault-redirect", ClientFault::Redirect),
+    ("fault-moved", ClientFault::Moved),
+    ("fault-continue", ClientFault::Continue),
     ("fault-reject-success-code", ClientFault::RejectSuccessCode),
     ("fault-empty-tenant", ClientFault::EmptyTenant),
     ("fault-bad-grant", ClientFault::BadGrant),
@@ -74,17 +79,29 @@ pub(crate) fn fault_of(client_id: &str) -> Option<ClientFault> {
 }
 
 impl TestFaults {
-    pub(crate) async fn outcome(&self, connect: &Connect) -> AuthOutcome {
-        let identity = self.identity(connect);
-        let everybody = || AuthOutcome::accept(identity.clone());
-        let with_grant = |grant| AuthOutcome::accept(identity.clone().with_grants([grant]));
-        let Some(fault) = fault_of(&connect.client_id) else {
-            return match connect.auth_method.as_deref() {
-                None => everybody(),
-                Some(ROUNDS) => AuthOutcome::Continue { data: b"go on".to_vec(), state: 1 },
-                Some(_) => reject(ReasonCode::BAD_AUTHENTICATION_METHOD),
-            };
+    /// Who a client is, without grants.
+    pub(crate) fn identity(&self, connect: &Connect) -> Identity {
+        let user = connect.user_name.as_deref().filter(|u| !u.is_empty()).unwrap_or(&connect.client_id);
+        let tenant = match self.tenant_by_address {
+            true => format!("{}-{}", self.tenant, connect.remote.ip()),
+            false => self.tenant.clone(),
         };
+        let mut identity = Identity { limits: self.limits, ..Identity::new(&tenant, user) };
+        identity.response_info.clone_from(&self.response_info);
+        if self.keep_alive_s_max.is_some() {
+            identity.limits.keep_alive_s_max = self.keep_alive_s_max;
+        }
+        identity
+    }
+
+    pub(crate) async fn outcome(&self, connect: &Connect) -> AuthOutcome {
+        if connect.auth_method.is_some() {
+            return self.begun(connect).await;
+        }
+        let identity = self.identity(connect);
+        let everybody = || AuthOutcome::accept(identity.clone().with_grants(self.grants.clone()));
+        let with_grant = |grant| AuthOutcome::accept(identity.clone().with_grants([grant]));
+        let Some(fault) = fault_of(&connect.client_id) else { return everybody() };
         match fault {
             ClientFault::Panic => commit(Fault::Panic),
             ClientFault::PanicPayload => commit(Fault::PanicPayload),
@@ -106,6 +123,15 @@ impl TestFaults {
             ClientFault::Unavailable => AuthOutcome::Unavailable { retry_after: Duration::from_secs(1) },
             ClientFault::Next => AuthOutcome::Next,
             ClientFault::Reject => reject(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+            ClientFault::RejectAloud => AuthOutcome::Reject {
+                code: ReasonCode::BANNED,
+                reason: "for the log".into(),
+                reason_string: Some("for the client".into()),
+                delay: Duration::ZERO,
+            },
+            ClientFault::Redirect => AuthOutcome::redirect("other.example:1883"),
+            ClientFault::Moved => AuthOutcome::Redirect { server: "new.example".into(), moved: true },
+            ClientFault::Continue => AuthOutcome::Continue { data: b"round".to_vec(), state: 1 },
             ClientFault::RejectSuccessCode => reject(ReasonCode::SUCCESS),
             ClientFault::EmptyTenant => AuthOutcome::accept(Identity { tenant: String::new(), ..identity }),
             ClientFault::BadGrant => with_grant(Grant::allow(Actions::ALL, "a/#/b")),
@@ -129,25 +155,6 @@ impl TestFaults {
             | ClientFault::ZeroCode
             | ClientFault::AcceptNobody => panic!("{fault:?} belongs to the raw entry"),
         }
-    }
-
-    /// The answer to the question of the method `rounds`.
-    pub(crate) fn answered(&self, step: &AuthExchange) -> AuthOutcome {
-        match (step.data.as_bytes(), step.state) {
-            (b"ok", 1) => AuthOutcome::accept(self.identity(&step.connect)),
-            (b"begin", _) => AuthOutcome::Continue { data: b"go on".to_vec(), state: 1 },
-            _ => reject(ReasonCode::NOT_AUTHORIZED),
-        }
-    }
-
-    /// Who a client is, without grants of a fault.
-    fn identity(&self, connect: &Connect) -> Identity {
-        let user = connect.user_name.as_deref().filter(|u| !u.is_empty()).unwrap_or(&connect.client_id);
-        let tenant = match self.tenant_by_address {
-            true => format!("{}-{}", self.tenant, connect.remote.ip()),
-            false => self.tenant.clone(),
-        };
-        Identity { limits: self.limits, ..Identity::new(&tenant, user) }.with_grants(self.grants.clone())
     }
 
     fn flood(&self) {
@@ -182,7 +189,7 @@ fn commit(fault: Fault) -> AuthOutcome {
 }
 
 fn reject(code: ReasonCode) -> AuthOutcome {
-    AuthOutcome::Reject { code, reason: "a reject on demand".into(), delay: Duration::ZERO }
+    AuthOutcome::Reject { code, reason: "a reject on demand".into(), reason_string: None, delay: Duration::ZERO }
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 //!
 //! # Configuration
 //! `tenant` (default `test`) · `tenant_by_address` (each address is a tenant, `TENANT-ADDRESS`) · `limits` (a table of
-//! `qos_max`, `retain_allowed`, `will_allowed`, `wildcard_subscriptions_allowed`, `shared_subscriptions_allowed`, `topic_alias_max`) · `grants`
-//! (default: ask all on `ask/#`, then allow all on `#`) · `late_ms` (default 10000) · `record_file` (one JSON line for each
-//! Connect that `authenticate` sees) · `events_file` (the name of each collected event, one a line) · `dropped_file` (created
-//! when the instance is dropped) · and the faults of the plugin's life: `start`, `reconfigure`, `health`, `stop`, `drop`,
-//! `interest`, `collect`, each one of
+//! `qos_max`, `retain_allowed`, `will_allowed`, `wildcard_subscriptions_allowed`, `shared_subscriptions_allowed`,
+//! `topic_alias_max`) · `response_info` and `keep_alive_s_max` (of every identity) · `grants` (default: ask all on `ask/#`,
+//! then allow all on `#`) · `late_ms` (default 10000) · `record_file` (one JSON line for each Connect that `authenticate`
+//! sees) · `events_file` (the name of each collected event, one a line) · `dropped_file` (created when the instance is
+//! dropped) · and the faults of the plugin's life: `start`, `reconfigure`, `health`, `stop`, `drop`, `interest`, `collect`,
+//! each one of
 //!
 //! | fault | what happens |
 //! |---|---|
@@ -35,6 +36,9 @@
 //! | `fault-drop-panic` | a value of the future panics when it is dropped, before it can accept |
 //! | `fault-unavailable`, `fault-next` | these outcomes |
 //! | `fault-reject` | rejects with 0x86 |
+//! | `fault-reject-aloud` | rejects with 0x8A and a Reason String |
+//! | `fault-redirect`, `fault-moved` | sends it to `other.example:1883` for now, to `new.example` for good |
+//! | `fault-continue` | Continue, without a method |
 //! | `fault-reject-success-code` | rejects with code 0 |
 //! | `fault-empty-tenant` | accepts with an empty tenant |
 //! | `fault-bad-grant` | accepts with a grant on `a/#/b` |
@@ -47,6 +51,19 @@
 //! | `fault-accept-then-reject` | Accept, then Reject at once, then Reject after 50 ms from another thread |
 //! | `fault-unknown-code`, `fault-zero-code` | outcomes 77 and 0 |
 //! | `fault-accept-nobody` | Accept without an identity |
+//!
+//! # Enhanced authentication
+//! Methods that begin with `TEST` are offered. What happens says the client's Authentication Data, in its CONNECT and in
+//! each AUTH:
+//!
+//! | data | what happens |
+//! |---|---|
+//! | `continue` | Continue with `round N`, N from 1 on |
+//! | `accept` | accepted as anybody, with the Authentication Data `after N`, N being how often Continue was said |
+//! | `accept user=bob allow=a/#` | the same with changes: `tenant`, `user`, `client_id`, `valid_ms` (from now), `valid_until_ms`, `qos_max`, `retain`, `levels`, and grants in place of the usual ones: `allow`, `deny`, `ask` |
+//! | `reject` | rejects with 0x86 and a Reason String |
+//! | `redirect SERVER` | Redirect |
+//! | `next`, `unavailable`, `panic`, `hang` | these |
 //!
 //! # Actions that are asked about
 //! By the last level of the topic under `ask/`; anything else is denied:
@@ -66,6 +83,7 @@
 mod authenticate;
 mod authorize;
 mod config;
+mod exchange;
 mod fault;
 mod plugin;
 mod raw;

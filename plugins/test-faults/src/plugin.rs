@@ -7,6 +7,7 @@ use std::time::Duration;
 use gatemq_plugin_api::prelude::*;
 
 use crate::config::Config;
+use crate::exchange::{METHODS, ROUNDS};
 use crate::fault::Fault;
 use crate::record::{Appended, line_of};
 
@@ -17,6 +18,8 @@ pub(crate) struct TestFaults {
     pub(crate) limits: gatemq_plugin_api::Limits,
     pub(crate) grants: Vec<Grant>,
     pub(crate) late: Duration,
+    pub(crate) response_info: Option<String>,
+    pub(crate) keep_alive_s_max: Option<u64>,
     record: Option<Appended>,
     events: Option<Appended>,
     faults: Mutex<Config>,
@@ -41,6 +44,8 @@ impl Plugin for TestFaults {
             limits: config.limits.limits(),
             grants: config.grants()?,
             late: Duration::from_millis(config.late_ms),
+            response_info: config.response_info.clone(),
+            keep_alive_s_max: config.keep_alive_s_max,
             record: open(&config.record_file)?,
             events: open(&config.events_file)?,
             faults: Mutex::new(config),
@@ -85,8 +90,12 @@ impl AuthProvider for TestFaults {
         self.outcome(connect).await
     }
 
+    fn offers_method(&self, method: &str) -> bool {
+        method.starts_with(METHODS) || method == ROUNDS
+    }
+
     async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
-        self.answered(step)
+        self.went_on(step).await
     }
 
     fn authorize(&self, _: &Session, action: &Action<'_>) -> Verdict {

@@ -143,7 +143,7 @@ fn broker() -> Broker {
         ("asking", ""),
         (
             "narrow",
-            "config.limits = { qos_max = 1, retain_allowed = 0, will_allowed = 1, wildcard_subscriptions_allowed = 0, shared_subscriptions_allowed = 0, topic_alias_max = 0 }",
+            "config.limits = { qos_max = 1, retain_allowed = 0, will_allowed = 1, wildcard_subscriptions_allowed = 0, shared_subscriptions_allowed = 0, topic_alias_max = 0 }\nconfig.keep_alive_s_max = 2",
         ),
     ];
     for (name, config) in plugins {

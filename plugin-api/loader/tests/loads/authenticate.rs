@@ -17,6 +17,7 @@ fn word(outcome: &Result<AuthOutcome, CallFailure>) -> &'static str {
         Ok(AuthOutcome::Accept(_)) => "accept",
         Ok(AuthOutcome::Continue { .. }) => "continue",
         Ok(AuthOutcome::Reject { .. }) => "reject",
+        Ok(AuthOutcome::Redirect { .. }) => "redirect",
         Ok(AuthOutcome::Next) => "next",
         Ok(AuthOutcome::Unavailable { .. }) => "unavailable",
         Err(CallFailure::TimedOut { .. }) => "timed out",
@@ -94,6 +95,46 @@ async fn promise_1_only_the_first_answer_counts() {
         assert_eq!(word(&outcome), "timed out", "the third answer to {client} reached another: {outcome:?}");
     }
     accepted_soon(&instance, "answers to nobody").await;
+}
+
+/// Promises 1 and 3: so it is with each round of enhanced authentication.
+#[tokio::test]
+async fn promise_1_only_an_acceptance_accepts_after_an_exchange() {
+    let instance = faults(json!({})).await;
+    let mut connect = crate::host::connect("sensor");
+    connect.auth_method = Some("TEST".into());
+    for (word, wanted) in [
+        ("accept", "accept"),
+        ("continue", "continue"),
+        ("reject", "reject"),
+        ("redirect b", "redirect"),
+        ("next", "next"),
+        ("unavailable", "unavailable"),
+        ("panic", "panicked"),
+        ("hang", "timed out"),
+    ] {
+        let outcome = instance.exchange(&connect, word.as_bytes(), 4, false).await;
+        assert_eq!(self::word(&outcome), wanted, "{word}: {outcome:?}");
+    }
+    let continued = instance.exchange(&connect, b"continue", 4, true).await;
+    assert_eq!(continued, Ok(AuthOutcome::Continue { data: b"round 5".to_vec(), state: 5 }));
+    let Ok(AuthOutcome::Accept(identity)) = instance.exchange(&connect, b"accept", 4, false).await else { panic!() };
+    assert_eq!((&identity.user[..], &identity.auth_data[..]), ("sensor", &b"after 4"[..]));
+}
+
+/// Promise 1: a method that a plugin does not offer never reaches its `authenticate`; one that it offers does.
+#[tokio::test]
+async fn promise_1_a_method_must_be_offered() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = dir.path().join("seen");
+    let instance = faults(json!({"record_file": record})).await;
+    let mut connect = crate::host::connect("sensor");
+    connect.auth_data = Some(gatemq_types::Secret::new(b"accept".to_vec()));
+    for (method, wanted, lines) in [("OTHER", "next", 0), ("TEST", "accept", 1)] {
+        connect.auth_method = Some(method.into());
+        assert_eq!(word(&instance.authenticate(&connect).await), wanted, "{method}");
+        assert_eq!(std::fs::read_to_string(&record).unwrap().lines().count(), lines, "{method}");
+    }
 }
 
 /// Promise 3: code that blocks or loops is cut off, and takes neither the other clients nor the other instance with it.

@@ -48,7 +48,7 @@ fn grant_from(g: &GrantRecord) -> Result<Grant, UnknownCode> {
     })
 }
 
-/// For the other side.
+/// For the other side; Authentication Data goes with the outcome, and no further.
 pub fn identity_to(i: &Identity) -> IdentityRecord {
     IdentityRecord {
         tenant: i.tenant.as_str().into(),
@@ -63,6 +63,7 @@ pub fn identity_to(i: &Identity) -> IdentityRecord {
         exclusive: i.exclusive,
         tags: i.tags.iter().map(|s| RString::from(s.as_str())).collect(),
         connack_properties: pairs_to(&i.connack_properties),
+        response_info: text_to(&i.response_info),
         extensions: RVec::new(),
     }
 }
@@ -105,6 +106,8 @@ pub fn identity_from(i: &IdentityRecord) -> Result<Identity, UnknownCode> {
         exclusive: i.exclusive,
         tags: i.tags.iter().map(|s| s.to_string()).collect(),
         connack_properties: pairs_from(&i.connack_properties),
+        response_info: text_from(&i.response_info),
+        auth_data: Vec::new(),
     })
 }
 
@@ -126,6 +129,7 @@ mod tests {
             exclusive: true,
             tags: vec!["t".into()],
             connack_properties: vec![("p".into(), "q".into())],
+            response_info: Some("r/".into()),
             valid_until_ms: 9,
             ..Identity::new("tenant", "user").with_grants([grant])
         }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use abi_stable::std_types::ROption;
-use gatemq_types::{AuthOutcome, QoS, ReasonCode, Verdict};
+use gatemq_types::{AuthOutcome, Identity, QoS, ReasonCode, Verdict};
 
 use super::super::v1_0::{OutcomeCode, OutcomeRecord, VerdictCode, VerdictRecord};
-use super::{identity_from, identity_to};
+use super::{identity_from, identity_to, text_from, text_to};
 
 /// A number that has no meaning in this interface: nothing is granted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,16 +35,23 @@ pub fn outcome_to(outcome: AuthOutcome) -> OutcomeRecord {
     match outcome {
         AuthOutcome::Accept(identity) => OutcomeRecord {
             identity: ROption::RSome(identity_to(&identity)),
+            data: identity.auth_data.into(),
             ..OutcomeRecord::bare(OutcomeCode::ACCEPT)
         },
         AuthOutcome::Continue { data, state } => {
             OutcomeRecord { data: data.into(), state, ..OutcomeRecord::bare(OutcomeCode::CONTINUE) }
         }
-        AuthOutcome::Reject { code, reason, delay } => OutcomeRecord {
+        AuthOutcome::Reject { code, reason, reason_string, delay } => OutcomeRecord {
             reason_code: code.0,
             reason: reason.into(),
+            reason_string: text_to(&reason_string),
             wait_ms: millis(delay),
             ..OutcomeRecord::bare(OutcomeCode::REJECT)
+        },
+        AuthOutcome::Redirect { server, moved } => OutcomeRecord {
+            reason_code: if moved { ReasonCode::SERVER_MOVED.0 } else { ReasonCode::USE_ANOTHER_SERVER.0 },
+            server: server.into(),
+            ..OutcomeRecord::bare(OutcomeCode::REDIRECT)
         },
         AuthOutcome::Next => OutcomeRecord::bare(OutcomeCode::NEXT),
         AuthOutcome::Unavailable { retry_after } => {
@@ -71,7 +78,9 @@ pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
     }
     Ok(match record.code {
         OutcomeCode::ACCEPT => match &record.identity {
-            ROption::RSome(identity) => AuthOutcome::accept(identity_from(identity)?),
+            ROption::RSome(identity) => {
+                AuthOutcome::accept(Identity { auth_data: record.data.into_vec(), ..identity_from(identity)? })
+            }
             ROption::RNone => {
                 return Err(UnknownCode { what: "acceptance without an identity", number: record.code.0 });
             }
@@ -80,7 +89,12 @@ pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
         OutcomeCode::REJECT => AuthOutcome::Reject {
             code: refusing(record.reason_code),
             reason: record.reason.into_string(),
+            reason_string: text_from(&record.reason_string),
             delay: Duration::from_millis(record.wait_ms),
+        },
+        OutcomeCode::REDIRECT => AuthOutcome::Redirect {
+            server: record.server.into_string(),
+            moved: ReasonCode(record.reason_code) == ReasonCode::SERVER_MOVED,
         },
         OutcomeCode::NEXT => AuthOutcome::Next,
         OutcomeCode::UNAVAILABLE => AuthOutcome::Unavailable { retry_after: Duration::from_millis(record.wait_ms) },
@@ -145,7 +159,7 @@ mod tests {
         assert!(outcome_from(OutcomeRecord::bare(OutcomeCode::ACCEPT)).is_err(), "accepts nobody");
         assert!(verdict_from(VerdictRecord::bare(VerdictCode(0))).is_err());
         let extension = || vec![crate::abi::v1_0::Attribute { key: 1, number: 0, text: Default::default() }].into();
-        let accept = outcome_to(AuthOutcome::accept(gatemq_types::Identity::new("t", "u")));
+        let accept = outcome_to(AuthOutcome::accept(Identity::new("t", "u")));
         assert!(outcome_from(OutcomeRecord { attributes: extension(), ..accept }).is_err());
         let allow = VerdictRecord { attributes: extension(), ..VerdictRecord::bare(VerdictCode::ALLOW) };
         assert!(verdict_from(allow).is_err());
@@ -157,7 +171,15 @@ mod tests {
     #[test]
     fn outcomes_and_verdicts_round_trip() {
         for outcome in [
-            AuthOutcome::accept(gatemq_types::Identity::new("t", "u")),
+            AuthOutcome::accept(Identity { auth_data: vec![9], ..Identity::new("t", "u") }),
+            AuthOutcome::Reject {
+                code: ReasonCode::BANNED,
+                reason: "a".into(),
+                reason_string: Some("b".into()),
+                delay: Duration::from_millis(3),
+            },
+            AuthOutcome::redirect("a.example:1883"),
+            AuthOutcome::Redirect { server: String::new(), moved: true },
             AuthOutcome::Continue { data: vec![1, 2], state: 3 },
             AuthOutcome::reject("no"),
             AuthOutcome::Next,

@@ -16,6 +16,7 @@ impl OutcomeCode {
     pub const REJECT: OutcomeCode = OutcomeCode(3);
     pub const NEXT: OutcomeCode = OutcomeCode(4);
     pub const UNAVAILABLE: OutcomeCode = OutcomeCode(5);
+    pub const REDIRECT: OutcomeCode = OutcomeCode(6);
 }
 
 /// Open code of a verdict. Any number that is not named here denies.
@@ -66,6 +67,7 @@ pub struct IdentityRecord {
     pub exclusive: bool,
     pub tags: RVec<RString>,
     pub connack_properties: RVec<Pair>,
+    pub response_info: ROption<RString>,
     pub extensions: RVec<Attribute>,
 }
 
@@ -75,12 +77,17 @@ pub struct OutcomeRecord {
     pub code: OutcomeCode,
     /// ACCEPT.
     pub identity: ROption<IdentityRecord>,
-    /// CONTINUE.
+    /// CONTINUE, ACCEPT.
     pub data: RVec<u8>,
+    /// CONTINUE.
     pub state: u64,
-    /// REJECT.
+    /// REJECT, REDIRECT.
     pub reason_code: u8,
+    /// REJECT.
     pub reason: RString,
+    pub reason_string: ROption<RString>,
+    /// REDIRECT.
+    pub server: RString,
     /// REJECT: delay; UNAVAILABLE: retry after.
     pub wait_ms: u64,
     pub attributes: RVec<Attribute>,
@@ -96,6 +103,8 @@ impl OutcomeRecord {
             state: 0,
             reason_code: 0,
             reason: RString::new(),
+            reason_string: ROption::RNone,
+            server: RString::new(),
             wait_ms: 0,
             attributes: RVec::new(),
         }

@@ -120,7 +120,7 @@ events! {
     }
     /// A client was refused.
     202 ClientRefused Security Policy {
-        /// Where: `connect`, `authenticate`, `identity`.
+        /// Where: `connect`, `authenticate`, `exchange`, `identity`, `will`, `authorize`.
         stage: Text,
         /// Reason code, as for MQTT 5.0.
         code: u64,
@@ -145,6 +145,47 @@ events! {
         packets_received: u64,
         /// Messages it published that were let through.
         messages_published: u64,
+    }
+
+    /// An enhanced authentication ended before it was decided: the client was not admitted, or its connection has ended.
+    206 AuthExchangeAborted Security Peer {
+        /// Authentication Method.
+        method: Text,
+        /// How many AUTH packets the client had been sent.
+        rounds: u64,
+        /// Why: `the client has gone`, `the client gave up`, …
+        reason: Text,
+        /// Whose doing it was.
+        blame: Text,
+    }
+    /// A client that was admitted did not authenticate again as it wanted to, and was disconnected.
+    207 ReauthenticationFailed Security Policy {
+        /// Authentication Method.
+        method: Text,
+        /// Reason code of the DISCONNECT.
+        code: u64,
+        /// Why, in the provider's or the broker's words.
+        reason: Text,
+        /// The plugin instance.
+        plugin: Text,
+        /// Whose doing it was.
+        blame: Text,
+    }
+    /// A client authenticated again; its grants are new.
+    209 ClientReauthenticated Lifecycle Peer {
+        /// Authentication Method.
+        method: Text,
+        /// The plugin instance.
+        plugin: Text,
+    }
+    /// A client was sent to another server.
+    210 ClientRedirected Lifecycle Policy {
+        /// Reason code: 0x9C is this time, 0x9D for good.
+        code: u64,
+        /// The server, as MQTT 5.0 clients were told.
+        server: Text,
+        /// The plugin instance.
+        plugin: Text,
     }
 
     /// A PUBLISH was denied.

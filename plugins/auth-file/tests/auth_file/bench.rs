@@ -188,7 +188,7 @@ pub(crate) async fn accepted(instance: &Instance, connect: &Connect) -> Identity
 /// Code and reason of a refusal.
 pub(crate) async fn refused(instance: &Instance, connect: &Connect) -> (u8, String) {
     match ask(instance, connect).await {
-        AuthOutcome::Reject { code, reason, delay } => {
+        AuthOutcome::Reject { code, reason, delay, .. } => {
             assert_eq!(delay, Duration::ZERO);
             (code.0, reason)
         }

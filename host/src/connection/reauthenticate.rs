@@ -1,0 +1,386 @@
+//! Re-authentication (5.0, 4.12.1): an admitted client shows again who it is, while everything else goes on. It may only be
+//! who it was; what it may do is new.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use gatemq_broker::router::{self, AskedAgain};
+use gatemq_broker::{Decision, SubscribeAction, Verdicts};
+use gatemq_mqtt::Breach;
+use gatemq_mqtt::packet::auth::{self, Auth};
+use gatemq_mqtt::topic::Filter;
+use gatemq_plugin_loader::{CallFailure, Instance};
+use gatemq_types::event::Fact;
+use gatemq_types::{
+    ActionKind, AuthOutcome, Blame, CloseReason, Connect, Identity as Given, ReasonCode, Secret, Verdict,
+};
+
+use super::Ending;
+use super::bind::{Granted, as_u16, as_u32, grant};
+use super::client::{Client, Lane, LastWords, VERDICTS_MAX};
+use super::open::tell_revoked;
+use super::rate::Rate;
+use super::subscribe::filter_action;
+use crate::config::Limits;
+use crate::listen::Listener;
+use crate::node::Node;
+use crate::plugins::failure_event;
+use crate::worker::Worker;
+use crate::worker::hot::Hot;
+
+/// What a client whose CONNECT had an Authentication Method keeps, so that it can authenticate again.
+pub(super) struct Again {
+    /// Who admitted it.
+    provider: Arc<Instance>,
+    /// As it was, without secrets.
+    connect: Arc<Connect>,
+    rounds_max: u32,
+    ms_max: u64,
+    under_way: Option<UnderWay>,
+}
+
+struct UnderWay {
+    until_ms: u64,
+    /// AUTH packets that were sent.
+    rounds: u32,
+    /// What the provider said with the last one.
+    state: u64,
+    turn: Turn,
+}
+
+type Answer<A> = Pin<Box<dyn Future<Output = Result<A, CallFailure>>>>;
+
+/// Who is to say something.
+enum Turn {
+    Client,
+    Provider(Answer<AuthOutcome>),
+    /// It has the new identity, and the provider is asked which of its subscriptions it may keep.
+    Subscriptions(Subscriptions),
+}
+
+struct Subscriptions {
+    /// Authentication Data for the client, at the end.
+    data: Vec<u8>,
+    /// Those that are not asked about yet, and the one that is.
+    left: Vec<AskedAgain>,
+    asked: AskedAgain,
+    answer: Answer<Verdict>,
+}
+
+/// Why it failed.
+struct Failure {
+    close: CloseReason,
+    code: ReasonCode,
+    reason: String,
+    blame: Blame,
+    words: LastWords,
+}
+
+impl Failure {
+    fn new(close: CloseReason, reason: impl Into<String>) -> Self {
+        let words = LastWords::default();
+        Failure { close, code: close.code(), reason: reason.into(), blame: close.blame(), words }
+    }
+}
+
+impl Again {
+    /// Of a client that is admitted; `connect` has no secrets any more.
+    pub(super) fn of(
+        connect: &Connect,
+        provider: Arc<Instance>,
+        listener: &Listener,
+        limits: &Limits,
+    ) -> Option<Box<Again>> {
+        connect.auth_method.as_ref()?;
+        let ms_max = u64::try_from(listener.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+        let (connect, rounds_max) = (Arc::new(connect.clone()), limits.auth_rounds_max);
+        Some(Box::new(Again { provider, connect, rounds_max, ms_max, under_way: None }))
+    }
+
+    fn method(&self) -> &str {
+        self.connect.auth_method.as_deref().unwrap_or_default()
+    }
+
+    fn exchange(&self, data: Option<&[u8]>, state: u64) -> Answer<AuthOutcome> {
+        let (provider, connect) = (self.provider.clone(), self.connect.clone());
+        let data = Secret::new(data.unwrap_or_default().to_vec());
+        Box::pin(async move { provider.exchange(&connect, data.as_bytes(), state, true).await })
+    }
+}
+
+impl Client {
+    /// Takes an AUTH. The answer comes in [`Client::go_on_again`].
+    ///
+    /// # Errors
+    /// It was not this client's turn.
+    #[cold]
+    pub(super) fn authenticate_again(&mut self, lane: &Lane, auth: &Auth<'_>) -> Result<(), Ending> {
+        // The state lets no AUTH through of a client that had no method.
+        let Some(again) = &mut self.again else { return Err(Breach::AuthNotOffered.into()) };
+        let (until_ms, rounds, state) = match &again.under_way {
+            None => (lane.now_ms.saturating_add(again.ms_max), 0, 0),
+            Some(UnderWay { until_ms, rounds, state, turn: Turn::Client }) => (*until_ms, *rounds, *state),
+            Some(_) => return Err(Breach::AuthCode.into()),
+        };
+        let turn = Turn::Provider(again.exchange(auth.data, state));
+        again.under_way = Some(UnderWay { until_ms, rounds, state, turn });
+        Ok(())
+    }
+
+    /// Goes on with a re-authentication, if one is under way and its provider has answered.
+    ///
+    /// # Errors
+    /// It failed (MQTT-4.12.1-2).
+    #[inline]
+    pub(super) fn go_on_again(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<(), Ending> {
+        match &self.again {
+            Some(again) if again.under_way.is_some() => self.poll_again(cx, worker, hot),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn poll_again(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<(), Ending> {
+        let node = &worker.node;
+        loop {
+            let under_way = self.again.as_mut().and_then(|again| again.under_way.as_mut());
+            let next = match under_way.map(|under_way| &mut under_way.turn) {
+                None | Some(Turn::Client) => return Ok(()),
+                Some(Turn::Provider(answer)) => {
+                    let Poll::Ready(answer) = answer.as_mut().poll(cx) else { return Ok(()) };
+                    self.answered_again(node, hot, answer, worker.now_ms.get())
+                }
+                Some(Turn::Subscriptions(subscriptions)) => {
+                    let Poll::Ready(answer) = subscriptions.answer.as_mut().poll(cx) else { return Ok(()) };
+                    self.subscription_answered(node, hot, answer)
+                }
+            };
+            next.map_err(|failure| self.failed_again(node, failure))?;
+        }
+    }
+
+    fn answered_again(
+        &mut self,
+        node: &Node,
+        hot: &mut Hot,
+        answer: Result<AuthOutcome, CallFailure>,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
+        let failure = match answer {
+            Ok(AuthOutcome::Accept(given)) => return self.accepted_again(node, hot, *given, now_ms),
+            Ok(AuthOutcome::Continue { data, state }) => return self.continue_again(hot, &data, state),
+            Ok(AuthOutcome::Reject { code, reason, reason_string, .. }) => {
+                let words = LastWords { reason_string, server: None };
+                let code = code.in_disconnect();
+                return Err(Failure { code, words, ..Failure::new(CloseReason::AuthenticationRefused, reason) });
+            }
+            Ok(AuthOutcome::Next) => {
+                return Err(Failure::new(CloseReason::AuthenticationRefused, "its provider had nothing to say"));
+            }
+            Ok(AuthOutcome::Redirect { server, moved }) => {
+                let code = if moved { ReasonCode::SERVER_MOVED } else { ReasonCode::USE_ANOTHER_SERVER };
+                let plugin = self.again.as_ref().map_or("", |again| again.provider.name()).to_owned();
+                let fact = Fact::ClientRedirected {
+                    code: code.0.into(),
+                    server: server.clone().into(),
+                    plugin: plugin.into(),
+                };
+                node.events.emit(Some(&self.peer), fact);
+                let words = LastWords { reason_string: None, server: Some(server) };
+                let reason = "its provider sends it to another server";
+                return Err(Failure { code, words, ..Failure::new(CloseReason::Redirected, reason) });
+            }
+            Ok(AuthOutcome::Unavailable { .. }) => CallFailure::Failed("it is not available".into()),
+            Err(failure) => failure,
+        };
+        let plugin = self.again.as_ref().map_or("", |again| again.provider.name());
+        node.events.emit(None, failure_event(plugin, "exchange", &failure));
+        let code = match failure {
+            CallFailure::Busy { .. } => ReasonCode::SERVER_BUSY,
+            _ => ReasonCode::SERVER_UNAVAILABLE.in_disconnect(),
+        };
+        Err(Failure { code, ..Failure::new(CloseReason::AuthenticationFailed, failure.to_string()) })
+    }
+
+    fn continue_again(&mut self, hot: &mut Hot, data: &[u8], state: u64) -> Result<(), Failure> {
+        let Some(again) = &mut self.again else { return Ok(()) };
+        let (rounds_max, connect) = (again.rounds_max, again.connect.clone());
+        let Some(under_way) = &mut again.under_way else { return Ok(()) };
+        if under_way.rounds >= rounds_max {
+            let reason = "its provider wants more rounds than auth_rounds_max";
+            let failure = Failure::new(CloseReason::AuthenticationRefused, reason);
+            return Err(Failure { blame: Blame::Limit, ..failure });
+        }
+        under_way.rounds += 1;
+        (under_way.state, under_way.turn) = (state, Turn::Client);
+        let method = connect.auth_method.as_deref().unwrap_or_default();
+        self.write_auth(hot, ReasonCode::CONTINUE_AUTHENTICATION, method, data)
+    }
+
+    fn write_auth(&self, hot: &mut Hot, code: ReasonCode, method: &str, data: &[u8]) -> Result<(), Failure> {
+        let data = Some(data).filter(|data| !data.is_empty());
+        match auth::write(&mut hot.reply, code, method, data, self.packet_bytes_max) {
+            true => Ok(()),
+            false => {
+                Err(Failure::new(CloseReason::PacketTooLarge, "its Maximum Packet Size leaves no room for an AUTH"))
+            }
+        }
+    }
+
+    /// The same client with other grants: they hold from here on, and its subscriptions are checked with them.
+    fn accepted_again(&mut self, node: &Node, hot: &mut Hot, mut given: Given, now_ms: u64) -> Result<(), Failure> {
+        let Some(again) = &self.again else { return Ok(()) };
+        let key = self.identity.key().clone();
+        let same_client_id = given.client_id.as_deref().is_none_or(|id| id == key.client_id());
+        if given.tenant != key.tenant().name() || given.user != key.user() || !same_client_id {
+            let reason = "it is somebody else now: tenant, user or client identifier";
+            return Err(Failure::new(CloseReason::AuthenticationRefused, reason));
+        }
+        given.client_id = Some(key.client_id().to_owned());
+        let granted = grant(node, &again.connect, &given, &key, Some(&again.provider), now_ms);
+        let granted = granted.map_err(|reason| Failure::new(CloseReason::IdentityUnusable, reason))?;
+        self.replace_identity(granted, now_ms);
+        let found = router::recheck(&self.identity, &self.session, &mut hot.out.spare.changes);
+        for (filter, code) in found.revoked {
+            tell_revoked(node, &self.peer, &filter, code, "grants, when it authenticated again");
+        }
+        self.ask_next(node, hot, given.auth_data, found.ask)
+    }
+
+    /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
+    fn replace_identity(&mut self, granted: Granted, now_ms: u64) {
+        let Granted { identity, limits, asked, valid_until_ms } = granted;
+        let mut packets = *self.state.limits();
+        packets.topic_levels_max = as_u16(limits.topic_levels_max);
+        self.state.set_limits(packets);
+        self.rate = Rate::instead(self.rate, limits.messages_per_s_max, limits.bytes_per_s_max, now_ms);
+        self.expiry_s_max = as_u32(limits.session_expiry_s_max);
+        (self.identity, self.asked, self.valid_until_ms) = (identity, asked, valid_until_ms);
+        self.verdicts = Verdicts::new(VERDICTS_MAX);
+        self.session.replace_will_identity(&self.identity);
+    }
+
+    /// Asks about the next subscription; when there is none left, it is done.
+    fn ask_next(
+        &mut self,
+        node: &Node,
+        hot: &mut Hot,
+        data: Vec<u8>,
+        mut left: Vec<AskedAgain>,
+    ) -> Result<(), Failure> {
+        let Some(asked) = left.pop() else { return self.done_again(node, hot, &data) };
+        let Some((instance, session)) = self.asked.clone() else {
+            return Err(Failure::new(CloseReason::AuthorizationFailed, "there is no provider to ask"));
+        };
+        let filter = Filter::trusted(&asked.filter);
+        let action = filter_action(ActionKind::Subscribe, filter, asked.qos, asked.qos.bits(), Vec::new());
+        let answer: Answer<Verdict> = Box::pin(async move { instance.authorize(&session, action).await });
+        if let Some(under_way) = self.again.as_mut().and_then(|again| again.under_way.as_mut()) {
+            under_way.turn = Turn::Subscriptions(Subscriptions { data, left, asked, answer });
+        }
+        Ok(())
+    }
+
+    fn subscription_answered(
+        &mut self,
+        node: &Node,
+        hot: &mut Hot,
+        answer: Result<Verdict, CallFailure>,
+    ) -> Result<(), Failure> {
+        let under_way = self.again.as_mut().and_then(|again| again.under_way.as_mut());
+        let turn = under_way.map(|under_way| std::mem::replace(&mut under_way.turn, Turn::Client));
+        let Some(Turn::Subscriptions(Subscriptions { data, left, asked, .. })) = turn else { return Ok(()) };
+        let AskedAgain { filter, qos, question } = asked;
+        let verdict = answer.map_err(|failure| self.no_verdict(node, &filter, &failure))?;
+        let action = SubscribeAction { filter: Filter::trusted(&filter), qos };
+        let denied = match self.identity.answer_subscribe(action, question, &verdict) {
+            Decision::Permit(_) => None,
+            Decision::Denied(code) => Some(code),
+            Decision::Ask(_) => Some(ReasonCode::NOT_AUTHORIZED),
+        };
+        if let Some(code) = denied {
+            router::revoke(&self.session, &filter, &mut hot.out.spare.changes);
+            tell_revoked(node, &self.peer, &filter, code, "its provider, when it authenticated again");
+        }
+        self.ask_next(node, hot, data, left)
+    }
+
+    fn no_verdict(&self, node: &Node, filter: &str, failure: &CallFailure) -> Failure {
+        let plugin = self.asked.as_ref().map_or("", |(instance, _)| instance.name()).to_owned();
+        node.events.emit(None, failure_event(&plugin, "authorize", failure));
+        let fact = Fact::AuthorizationFailed {
+            action: ActionKind::Subscribe.name().into(),
+            topic: filter.to_owned().into(),
+            plugin: plugin.into(),
+            error: failure.to_string().into(),
+        };
+        node.events.emit(Some(&self.peer), fact);
+        Failure::new(CloseReason::AuthorizationFailed, failure.to_string())
+    }
+
+    fn done_again(&mut self, node: &Node, hot: &mut Hot, data: &[u8]) -> Result<(), Failure> {
+        let Some(again) = &mut self.again else { return Ok(()) };
+        again.under_way = None;
+        self.state.reauthenticated();
+        let (connect, plugin) = (again.connect.clone(), again.provider.name().to_owned());
+        let method = connect.auth_method.as_deref().unwrap_or_default();
+        self.write_auth(hot, ReasonCode::SUCCESS, method, data)?;
+        let fact = Fact::ClientReauthenticated { method: method.to_owned().into(), plugin: plugin.into() };
+        node.events.emit(Some(&self.peer), fact);
+        Ok(())
+    }
+
+    fn failed_again(&mut self, node: &Node, failure: Failure) -> Ending {
+        let Failure { close, code, reason, blame, words } = failure;
+        if let Some(again) = &mut self.again {
+            again.under_way = None;
+        }
+        // Who is sent elsewhere has failed at nothing.
+        if let (Some(again), false) = (&self.again, close == CloseReason::Redirected) {
+            let fact = Fact::ReauthenticationFailed {
+                method: again.method().to_owned().into(),
+                code: code.0.into(),
+                reason: reason.into(),
+                plugin: again.provider.name().to_owned().into(),
+                blame: blame.name().into(),
+            };
+            node.events.emit(Some(&self.peer), fact);
+        }
+        self.last_words = Some(Box::new(words));
+        Ending::with_code(close, code)
+    }
+
+    /// Looked at once a second: it may take as long as a connection may take to begin.
+    pub(super) fn overdue_again(&mut self, node: &Node, now_ms: u64) -> Option<Ending> {
+        let under_way = self.again.as_ref()?.under_way.as_ref()?;
+        if now_ms < under_way.until_ms {
+            return None;
+        }
+        let failure = match under_way.turn {
+            Turn::Client => Failure {
+                blame: Blame::Peer,
+                ..Failure::new(CloseReason::AuthenticationRefused, "the client sent no AUTH in time")
+            },
+            Turn::Provider(_) | Turn::Subscriptions(_) => {
+                let failure = Failure::new(CloseReason::AuthenticationFailed, "its provider did not decide in time");
+                Failure { code: failure.code.in_disconnect(), ..failure }
+            }
+        };
+        Some(self.failed_again(node, failure))
+    }
+
+    /// The connection ends; was one under way?
+    pub(super) fn tell_again_aborted(&mut self, node: &Node, ending: Ending) {
+        let Some(again) = &mut self.again else { return };
+        let Some(under_way) = again.under_way.take() else { return };
+        let fact = Fact::AuthExchangeAborted {
+            method: again.method().to_owned().into(),
+            rounds: under_way.rounds.into(),
+            reason: ending.reason.name().into(),
+            blame: ending.reason.blame().name().into(),
+        };
+        node.events.emit(Some(&self.peer), fact);
+    }
+}
