@@ -623,7 +623,7 @@ fn of_many_at_once_one_has_the_session() {
     // One answers for as long as it is asked; the others may do so until they are told.
     let deadline = Instant::now() + PATIENCE;
     while left.len() > 1 && Instant::now() < deadline {
-        left.retain_mut(|client| is_there(client));
+        left.retain_mut(is_there);
     }
     assert_eq!(left.len(), 1, "connections that have the session");
     let mut other = field.other("many");
