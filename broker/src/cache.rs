@@ -181,7 +181,7 @@ mod tests {
             subscribe(&identity, &one, filter, 0);
             assert_eq!(count(&mut cache, &identity, "a/b/c"), before + 1, "{filter}");
         }
-        crate::router::close(one.session(), 0, &mut Vec::new());
+        crate::router::close(one.session(), 0, &mut Vec::new(), &mut Default::default());
         assert_eq!(count(&mut cache, &identity, "a/b/c"), 0);
     }
 
@@ -225,7 +225,7 @@ mod tests {
         for n in 0..100 {
             assert_eq!(count(&mut cache, &identity, &format!("stays/{n}")), 1);
         }
-        crate::router::close(gone.session(), 0, &mut Vec::new());
+        crate::router::close(gone.session(), 0, &mut Vec::new(), &mut Default::default());
         assert!(references(&gone) > 100, "stale entries still hold it");
         let mut calls = 0;
         while references(&gone) > 1 {

@@ -21,6 +21,7 @@
 
 mod addressed;
 pub mod cache;
+pub mod changes;
 pub mod grants;
 pub mod identity;
 pub mod permit;

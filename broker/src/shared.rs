@@ -5,7 +5,8 @@
 //! mostly ends at once. No member is *given* anything that it cannot send now: what nobody can have waits here, and
 //! whoever has room first takes it. So a member that never reads holds back what it was sent, and nothing more, and what
 //! was not sent is picked again by itself when a member goes. Members that are away take what waits when they come back;
-//! while others are connected, those are faster.
+//! while others are connected, those are faster. Where members are in the store, QoS 1 and 2 must be too before they are
+//! acknowledged: what nobody can have now then waits in the queue of one of those members.
 //!
 //! **What was sent stays with its member** while its session lasts. When that ends, QoS 1 goes to another, QoS 2 does
 //! not (MQTT-4.8.2-4, -5), and what a client refused goes to nobody (MQTT-4.8.2-6).
@@ -45,6 +46,8 @@ struct Inner {
     /// way ([`Member::comes`]).
     waiting: VecDeque<(u8, Arc<Message>)>,
     bytes: QueueBytes,
+    /// How many members are in the store. While there are some, QoS 1 and 2 that nobody can have now wait with one of them.
+    stored: usize,
     /// Bounds of what waits: the largest that a member has had for itself.
     messages_max: usize,
     bytes_max: usize,
@@ -76,7 +79,7 @@ impl Group {
     pub(crate) fn new(share_name: &str, place: Place, session: &Session) -> Self {
         let bytes = QueueBytes::new(&session.key().tenant().usage);
         let (members, waiting) = (ByAddress::default(), VecDeque::new());
-        let inner = Inner { members, next: 0, waiting, bytes, messages_max: 0, bytes_max: 0 };
+        let inner = Inner { members, next: 0, waiting, bytes, stored: 0, messages_max: 0, bytes_max: 0 };
         Group { share_name: share_name.into(), place, inner: Mutex::new(inner) }
     }
 
@@ -105,13 +108,17 @@ impl Group {
             subscription.session.list_group(self);
         }
         let comes = waits || at.is_some_and(|at| inner.members.all()[at].comes);
-        inner.members.put(Member { subscription, comes }).is_none()
+        let stored = usize::from(subscription.session.number() != 0);
+        let new = inner.members.put(Member { subscription, comes }).is_none();
+        inner.stored += if new { stored } else { 0 };
+        new
     }
 
     /// Takes a member away, and says whether none is left; `None` if it was none.
     pub(crate) fn leave(self: &Arc<Self>, session: &Arc<Session>) -> Option<bool> {
         let mut inner = self.inner.lock();
         let member = inner.members.remove(address_of(session))?;
+        inner.stored -= usize::from(session.number() != 0);
         if member.comes {
             session.forget_group(self);
         }
@@ -158,6 +165,12 @@ impl Group {
                 Found::TooLarge => return Delivered::Dropped,
                 Found::Nobody => {}
             }
+        }
+        if inner.stored > 0
+            && qos_of(published) != QoS::AtMostOnce
+            && inner.keep(self, published, &source.message(), spare)
+        {
+            return Delivered::Quiet;
         }
         inner.wait(published, source)
     }
@@ -220,6 +233,7 @@ impl Group {
             match found {
                 Found::Taken(home) => armed.extend(home),
                 Found::TooLarge => {}
+                Found::Nobody if inner.stored > 0 && inner.keep(self, published, &message, spare) => {}
                 Found::Nobody => return,
             }
             inner.bytes.give(message.len());
@@ -280,6 +294,24 @@ impl Inner {
             }
         }
         found
+    }
+
+    /// It waits with a member that is in the store, in turn. False: with none of them.
+    #[cold]
+    fn keep(&mut self, group: &Arc<Group>, published: u8, message: &Arc<Message>, spare: &mut Spare) -> bool {
+        let count = self.members.all().len();
+        let from = if self.next < count { self.next } else { 0 };
+        for at in (from..count).chain(0..from) {
+            let Some(member) = self.members.all().get(at).filter(|m| m.subscription.session.number() != 0) else {
+                continue;
+            };
+            let Subscription { session, identifier, .. } = &member.subscription;
+            if session.keep_shared(member.first(published), *identifier, message, group, spare) {
+                self.next = at + 1;
+                return true;
+            }
+        }
+        false
     }
 
     /// It waits until a member has room.

@@ -50,7 +50,7 @@ fn subscribe(identity: &Identity, session: &Attached, filter: &str) -> (u8, Opti
 
 fn unsubscribe(identity: &Identity, session: &Attached, filter: &str) -> ReasonCode {
     let Decision::Permit(permit) = identity.may_unsubscribe(Filter::trusted(filter)) else { panic!("allowed") };
-    router::unsubscribe(&permit, session)
+    router::unsubscribe(&permit, session, &mut Default::default())
 }
 
 /// Publishes at QoS 1 to topic `t`.
@@ -89,29 +89,32 @@ fn sessions_of_a_tenant() {
     let [full, other] = tenants(TenantLimits { sessions_max: 2, ..TenantLimits::default() });
     let sessions = Sessions::new(1);
     let [one, two, three] = ["1", "2", "3"].map(|id| identity(&full, id));
-    let refused = |sessions: &Sessions, identity: &Identity| sessions.try_open(opening(identity, 60), 0).err();
-    let first = sessions.try_open(opening(&one, 60), 0).unwrap().session;
-    let second = sessions.try_open(opening(&two, 60), 0).unwrap().session;
+    let refused = |sessions: &Sessions, identity: &Identity| {
+        sessions.try_open(opening(identity, 60), 0, &mut Default::default()).err()
+    };
+    let first = sessions.try_open(opening(&one, 60), 0, &mut Default::default()).unwrap().session;
+    let second = sessions.try_open(opening(&two, 60), 0, &mut Default::default()).unwrap().session;
     assert_eq!(refused(&sessions, &three), Some(TenantLimit::Sessions));
     assert_eq!((sessions.len(), full.usage().sessions), (2, 2));
-    assert!(sessions.try_open(opening(&identity(&other, "1"), 0), 0).is_ok());
+    assert!(sessions.try_open(opening(&identity(&other, "1"), 0), 0, &mut Default::default()).is_ok());
     for clean_start in [false, true] {
-        let opened = sessions.try_open(Opening { clean_start, ..opening(&one, 60) }, 0).unwrap();
+        let opened =
+            sessions.try_open(Opening { clean_start, ..opening(&one, 60) }, 0, &mut Default::default()).unwrap();
         assert_eq!((opened.resumed, full.usage().sessions), (!clean_start, 2));
     }
-    assert!(!sessions.leave(&first, Leave::default(), 0).ended, "it was taken over");
-    assert!(sessions.leave(&second, Leave::default(), 0).stays);
+    assert!(!sessions.leave(&first, Leave::default(), 0, &mut Default::default()).ended, "it was taken over");
+    assert!(sessions.leave(&second, Leave::default(), 0, &mut Default::default()).stays);
     assert_eq!(refused(&sessions, &three), Some(TenantLimit::Sessions), "one that is away counts");
-    assert_eq!(sessions.sweep(60_000, 10).expired.len(), 1);
-    let third = sessions.try_open(opening(&three, 60), 0).unwrap().session;
+    assert_eq!(sessions.sweep(60_000, 10, &mut Default::default()).expired.len(), 1);
+    let third = sessions.try_open(opening(&three, 60), 0, &mut Default::default()).unwrap().session;
     assert_eq!(refused(&sessions, &two), Some(TenantLimit::Sessions));
-    assert!(sessions.leave(&third, Leave { end: true, ..Leave::default() }, 0).ended);
+    assert!(sessions.leave(&third, Leave { end: true, ..Leave::default() }, 0, &mut Default::default()).ended);
     assert_eq!(full.usage().sessions, 1);
     // More away than the node allows: the one that is evicted makes room too.
-    let second = sessions.try_open(opening(&two, 60), 0).unwrap().session;
-    assert!(sessions.leave(&second, Leave::default(), 0).stays);
-    let first = sessions.open(opening(&one, 70), 0).session;
-    assert!(sessions.leave(&first, Leave::default(), 0).evicted.is_some());
+    let second = sessions.try_open(opening(&two, 60), 0, &mut Default::default()).unwrap().session;
+    assert!(sessions.leave(&second, Leave::default(), 0, &mut Default::default()).stays);
+    let first = sessions.open(opening(&one, 70), 0, &mut Default::default()).session;
+    assert!(sessions.leave(&first, Leave::default(), 0, &mut Default::default()).evicted.is_some());
     assert_eq!(full.usage().sessions, 1);
 }
 
@@ -122,7 +125,8 @@ fn subscriptions() {
     let [full, other] = tenants(TenantLimits { subscriptions_max: 3, ..TenantLimits::default() });
     let sessions = Sessions::default();
     let [one, two, elsewhere] = [identity(&full, "1"), identity(&full, "2"), identity(&other, "1")];
-    let [first, second, third] = [&one, &two, &elsewhere].map(|i| sessions.open(opening(i, 0), 0).session);
+    let [first, second, third] =
+        [&one, &two, &elsewhere].map(|i| sessions.open(opening(i, 0), 0, &mut Default::default()).session);
     let refused = (0x97, Some(TenantLimit::Subscriptions));
     for filter in ["a", "a", "$share/g/a", "$share/g/a"] {
         assert_eq!(subscribe(&one, &first, filter), (1, None));
@@ -135,7 +139,7 @@ fn subscriptions() {
     assert_eq!(unsubscribe(&one, &first, "$share/g/a"), ReasonCode::SUCCESS);
     assert_eq!(unsubscribe(&one, &first, "$share/g/a"), ReasonCode::NO_SUBSCRIPTION_EXISTED);
     assert_eq!((subscribe(&two, &second, "c"), subscribe(&two, &second, "d")), ((1, None), refused));
-    assert!(sessions.leave(&second, Leave::default(), 0).ended);
+    assert!(sessions.leave(&second, Leave::default(), 0, &mut Default::default()).ended);
     assert_eq!(full.usage().subscriptions, 1);
     assert_eq!(subscribe(&one, &first, "d"), (1, None));
 }
@@ -147,7 +151,8 @@ fn queue_bytes() {
     let [full, other] = tenants(TenantLimits { queue_bytes_max: 5, ..TenantLimits::default() });
     let (sessions, mut out) = (Sessions::default(), Out::new(TopicCache::new(8, 8)));
     let [one, two, elsewhere] = [identity(&full, "1"), identity(&full, "2"), identity(&other, "1")];
-    let [first, second, third] = [&one, &two, &elsewhere].map(|i| sessions.open(opening(i, 60), 0).session);
+    let [first, second, third] =
+        [&one, &two, &elsewhere].map(|i| sessions.open(opening(i, 60), 0, &mut Default::default()).session);
     subscribe(&one, &first, "t");
     subscribe(&two, &second, "$share/g/t");
     subscribe(&elsewhere, &third, "t");
@@ -167,11 +172,11 @@ fn queue_bytes() {
     assert_eq!(full.usage().queue_bytes, 2, "it was sent");
     assert_eq!(routed(&one, &mut out).2, Some(TenantLimit::QueueBytes), "for one of them");
     assert_eq!(full.usage().queue_bytes, 4);
-    assert!(sessions.leave(&second, Leave { end: true, ..Leave::default() }, 0).ended);
+    assert!(sessions.leave(&second, Leave { end: true, ..Leave::default() }, 0, &mut Default::default()).ended);
     assert_eq!(full.usage().queue_bytes, 2, "nobody is left who shares");
-    assert!(sessions.leave(&first, Leave::default(), 0).stays);
+    assert!(sessions.leave(&first, Leave::default(), 0, &mut Default::default()).stays);
     assert_eq!(full.usage().queue_bytes, 2, "it is away");
-    assert_eq!(sessions.sweep(60_000, 10).expired.len(), 1);
+    assert_eq!(sessions.sweep(60_000, 10, &mut Default::default()).expired.len(), 1);
     assert_eq!(full.usage(), TenantUsage::default());
 }
 

@@ -118,7 +118,7 @@ impl World {
 
     fn lose(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let left = self.sessions.leave(&connection, Leave::default(), self.now_ms);
+        let left = self.sessions.leave(&connection, Leave::default(), self.now_ms, &mut Default::default());
         assert!(left.stays && left.wills.is_empty());
         self.expires_ms = Some(self.now_ms + u64::from(EXPIRY_S) * 1000);
         self.forget_connection();
@@ -135,18 +135,18 @@ impl World {
         let limits = SessionLimits { inflight_max, ..SessionLimits::default() };
         let home = Home { worker: 0, connection: 1 };
         let opening = Opening { key: &key, protocol, limits, home, clean_start, expiry_s: EXPIRY_S, will: None };
-        let opened = self.sessions.open(opening, self.now_ms);
+        let opened = self.sessions.open(opening, self.now_ms, &mut Default::default());
         let expired = self.expires_ms.is_none_or(|at| at <= self.now_ms);
         assert_eq!(opened.resumed, !clean_start && (self.connection.is_some() || !expired));
         assert_eq!(opened.taken_over.is_some(), self.connection.is_some());
         if let Some(old) = self.connection.replace(opened.session) {
             assert!(old.is_closed() && old.take(self.now_ms, &mut self.out.spare).is_none());
-            assert!(!self.sessions.leave(&old, Leave::default(), self.now_ms).stays);
+            assert!(!self.sessions.leave(&old, Leave::default(), self.now_ms, &mut Default::default()).stays);
         }
         self.forget_connection();
         let connection = self.connection.as_ref().unwrap();
         if opened.resumed {
-            assert_eq!(router::recheck(&self.identity, connection).revoked, []);
+            assert_eq!(router::recheck(&self.identity, connection, &mut Default::default()).revoked, []);
             router::begin(connection, self.now_ms, &mut self.out.spare);
             return;
         }
@@ -238,7 +238,7 @@ impl World {
 
     fn wait(&mut self, seconds: u64) {
         self.now_ms += seconds * 1000;
-        let swept = self.sessions.sweep(self.now_ms, 10);
+        let swept = self.sessions.sweep(self.now_ms, 10, &mut Default::default());
         let expired = self.connection.is_none() && self.expires_ms.is_some_and(|at| at <= self.now_ms);
         assert_eq!(swept.expired.len(), usize::from(expired));
         if expired {

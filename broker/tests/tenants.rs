@@ -98,7 +98,7 @@ proptest! {
         for (step, who, text) in steps {
             match step {
                 0 => {
-                    assert!(node.sessions.leave(&node.clients[who].session, Leave::default(), 0).ended);
+                    assert!(node.sessions.leave(&node.clients[who].session, Leave::default(), 0, &mut Default::default()).ended);
                     filters[who].clear();
                     // It takes no more; what it had is gone.
                     prop_assert!(node.received(who).is_empty());
@@ -137,7 +137,7 @@ fn replace(mut node: Node, who: usize) -> Node {
 fn open(sessions: &Sessions, key: &Arc<SessionKey>, connection: u32) -> Attached {
     let (protocol, limits, home) = (Protocol::V311, SessionLimits::default(), Home { worker: 0, connection });
     let opening = Opening { key, protocol, limits, home, clean_start: true, expiry_s: 0, will: None };
-    let opened = sessions.open(opening, 0);
+    let opened = sessions.open(opening, 0, &mut Default::default());
     assert_eq!((opened.taken_over, opened.ended), (None, false), "equal names in other tenants take nothing over");
     opened.session
 }

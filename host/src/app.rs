@@ -12,6 +12,7 @@ use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config, Sources};
+use crate::durable;
 use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::Node;
@@ -111,6 +112,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Ok(listeners) => listeners,
         Err(e) => return e,
     };
+    let store = match durable::open(config, dev) {
+        Ok(store) => store,
+        Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
+    };
     let plugins = tokio::select! {
         plugins = plugins::start(config, &events, dev) => plugins,
         () = told_to_stop(&mut term, &mut int) => {
@@ -124,7 +129,10 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(problems) => return plugin_problems(&problems),
     };
     let PluginSet { auth, running } = plugins;
-    let node = Node::new(config.node.workers, config.limits.clone(), events.clone());
+    let node = Node::new(config.node.workers, config.limits.clone(), events.clone(), store);
+    if let Err(e) = node.recover() {
+        return unavailable(&format!("{}: {e}", durable::directory(config).display()));
+    }
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
         let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
@@ -139,13 +147,15 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
             if dev {
                 tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
             }
-            events.emit(
-                None,
-                Fact::NodeStarted { version: env!("CARGO_PKG_VERSION").into(), listeners: listeners.into() },
-            );
-            told_to_stop(&mut term, &mut int).await;
-            events.emit(None, Fact::NodeStopping { reason: "signal".into() });
-            ExitCode::SUCCESS
+            let version = env!("CARGO_PKG_VERSION").into();
+            events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
+            tokio::select! {
+                () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
+                () = node.failed.notified() => {
+                    let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
+                    stopping(&events, "the store failed", code)
+                }
+            }
         }
         Err(e) => unavailable(e),
     };
@@ -153,11 +163,26 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
+    let code = close(&node, code);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
     running.stop(&events, deadline).await;
     code
+}
+
+/// The node stops.
+fn stopping(events: &Events, reason: &'static str, code: ExitCode) -> ExitCode {
+    events.emit(None, Fact::NodeStopping { reason: reason.into() });
+    code
+}
+
+/// Closes the store, which nobody uses any more.
+fn close(node: &Node, code: ExitCode) -> ExitCode {
+    match node.store.as_ref().map(|store| store.close()) {
+        Some(Err(e)) if code == ExitCode::SUCCESS => unavailable(&format!("the store: {e}")),
+        _ => code,
+    }
 }
 
 async fn told_to_stop(term: &mut Signal, int: &mut Signal) {

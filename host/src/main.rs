@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod config;
 mod connection;
+mod durable;
 mod events;
 mod listen;
 mod log;

@@ -3,9 +3,16 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use gatemq_broker::{GrantTable, Hasher, Home, RetainedLimits, Sessions, Tenants};
+use gatemq_broker::changes::{Changes, RetainedChanges};
+use gatemq_broker::{GrantTable, Hasher, Home, Sessions, TenantLimit, TenantLimits, Tenants};
 
+use gatemq_store::{Store, StoreError};
+use gatemq_types::event::{Fact, Peer};
+use tokio::sync::Notify;
+
+use crate::clock;
 use crate::config::Limits;
+use crate::durable;
 use crate::events::Events;
 use crate::worker::inbox::{Inbox, Mail};
 
@@ -20,8 +27,16 @@ pub(crate) struct Node {
     pub(crate) limits: Limits,
     /// Namespaces.
     pub(crate) tenants: Tenants,
+    /// What each of them may have.
+    tenant_limits: TenantLimits,
     /// Who is there.
     pub(crate) sessions: Sessions,
+    /// What survives a restart; `None`: nothing does.
+    pub(crate) store: Option<Box<dyn Store>>,
+    /// Says that the store has failed: nothing is acknowledged any more, and the node is to end.
+    pub(crate) failed: Notify,
+    /// Changes of retained messages, in their order.
+    pub(crate) retained_changes: RetainedChanges,
     /// Compiled rule lists.
     pub(crate) grants: GrantTable,
     /// The node's hasher.
@@ -35,12 +50,15 @@ pub(crate) struct Node {
 
 impl Node {
     /// With that many workers.
-    pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>) -> Arc<Self> {
-        let retained =
-            RetainedLimits { messages_max: limits.retained_messages_max, bytes_max: limits.retained_bytes_max };
+    pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>, store: Option<Box<dyn Store>>) -> Arc<Self> {
+        let tenant_limits = limits.of_tenant();
         Arc::new(Node {
-            tenants: Tenants::with_retained(TENANTS_MAX, retained),
+            tenants: Tenants::with_limits(TENANTS_MAX, tenant_limits),
+            tenant_limits,
             sessions: Sessions::new(limits.sessions_detached_max as usize),
+            store,
+            failed: Notify::new(),
+            retained_changes: RetainedChanges::default(),
             limits,
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
@@ -49,6 +67,37 @@ impl Node {
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             connections: AtomicU64::new(0),
         })
+    }
+
+    /// Where a worker notes what must survive a restart.
+    pub(crate) fn changes(&self) -> Changes {
+        match &self.store {
+            Some(_) => Changes::kept(self.retained_changes.clone()),
+            None => Changes::default(),
+        }
+    }
+
+    /// Takes back what the store has, before the first client comes.
+    ///
+    /// # Errors
+    /// The store cannot be read, or is damaged.
+    pub(crate) fn recover(&self) -> Result<(), StoreError> {
+        match &self.store {
+            Some(store) => durable::recover(self, &**store, clock::now_ms()),
+            None => Ok(()),
+        }
+    }
+
+    /// A tenant has as much as it may.
+    pub(crate) fn tell_exceeded(&self, peer: &Arc<Peer>, limit: TenantLimit) {
+        let max = limit.of(&self.tenant_limits);
+        self.events.emit(Some(peer), Fact::LimitExceeded { which: limit.name().into(), max, action: "refused".into() });
+    }
+
+    /// The store has failed: whoever waits for it is never answered.
+    pub(crate) fn store_failed(&self, error: &StoreError) {
+        self.events.emit(None, Fact::StoreFailed { error: error.to_string().into() });
+        self.failed.notify_one();
     }
 
     /// How many workers there are.

@@ -111,6 +111,7 @@ breaches! {
     WillQosReserved malformed MALFORMED_PACKET "MQTT-3.1.2-12" / "MQTT-3.1.2-14" "Will QoS is 3";
     PasswordWithoutUserName malformed MALFORMED_PACKET "3.1.2.9" / "MQTT-3.1.2-22" "password without user name";
     ClientIdEmpty forbidden CLIENT_IDENTIFIER_NOT_VALID "MQTT-3.1.3-8" / "MQTT-3.1.3-8" "empty client identifier without Clean Session";
+    ClientIdTooLong forbidden CLIENT_IDENTIFIER_NOT_VALID "MQTT-3.1.3-8" / "MQTT-3.1.3-9" "client identifier of MQTT 3.1 has more than 23 characters";
 
     // PUBLISH and acknowledgements.
     QosReserved malformed MALFORMED_PACKET "MQTT-3.3.1-4" / "MQTT-3.3.1-4" "QoS is 3";

@@ -28,16 +28,17 @@ def publish(cell, topic, *more):
 
 
 class Subscriber:
-    """mosquitto_sub, from its SUBACK until it has `count` messages."""
+    """mosquitto_sub, from its SUBACK (or its start, unless `ready`) until it has `count` messages."""
 
-    def __init__(self, cell, filters, qos, count, name=None, refused=False):
-        more = ["-d", "-q", str(qos), "-C", str(count), "-W", str(PATIENCE_S), "-F", "MESSAGE\t%q\t%t\t%p"]
+    def __init__(self, cell, filters, qos, count, name=None, ready=True, options=()):
+        more = [*options, "-d", "-q", str(qos), "-C", str(count), "-W", str(PATIENCE_S), "-F", "MESSAGE\t%q\t%r\t%t\t%p"]
         for topic_filter in filters:
             more += ["-t", topic_filter]
         line = command(cell, "mosquitto_sub", name or f"{cell.name}-sub", *more)
         self.process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines = []
-        if refused:
+        if not ready:
+            # It is refused, or may have all its messages before the SUBACK.
             return
         watchdog = threading.Timer(PATIENCE_S, self.process.kill)
         watchdog.start()
@@ -57,11 +58,12 @@ class Subscriber:
         self.process.wait()
 
     def end(self):
-        """Waits for its end; exit code and (QoS, topic, payload) of each message."""
+        """Waits for its end; exit code and (QoS, topic, payload) of each message. `self.retained` has their RETAIN."""
         rest, _ = self.process.communicate(timeout=PATIENCE_S + 5)
         self.lines += rest.splitlines()
         told = [text.split("\t")[1:] for text in self.lines if text.startswith("MESSAGE\t")]
-        return self.process.returncode, [(int(qos), topic, payload) for qos, topic, payload in told]
+        self.retained = [retain == "1" for _, retain, _, _ in told]
+        return self.process.returncode, [(int(qos), topic, payload) for qos, _, topic, payload in told]
 
 
 def expect(cell, filters, qos, sent, name=None):
@@ -123,10 +125,62 @@ def denied_publish(cell):
 
 
 def denied_subscribe(cell):
-    with Subscriber(cell, ["secret/#"], 1, 1, refused=True) as subscriber:
+    with Subscriber(cell, ["secret/#"], 1, 1, ready=False) as subscriber:
         subscriber.end()
         said = "\n".join(subscriber.lines)
     equal("denied" in said, True, f"a refusal, in {said}")
+
+
+def retained(cell):
+    topic = f"{cell.topic}/retained"
+    for payload in ("first", "second"):
+        equal(publish(cell, topic, "-q", "1", "-r", "-m", payload), (0, ""), "mosquitto_pub")
+    with Subscriber(cell, [topic], 1, 1, ready=False) as subscriber:
+        equal(subscriber.end(), (0, [(1, topic, "second")]), "what was retained")
+        equal(subscriber.retained, [True], "RETAIN")
+    equal(publish(cell, topic, "-q", "1", "-r", "-n"), (0, ""), "mosquitto_pub")
+    with Subscriber(cell, [topic], 1, 1) as subscriber:
+        publish(cell, topic, "-q", "1", "-r", "-m", "live")
+        equal(subscriber.end(), (0, [(1, topic, "live")]), "the first message after it was cleared")
+        equal(subscriber.retained, [False], "RETAIN")
+    publish(cell, topic, "-q", "1", "-r", "-n")
+
+
+def will(cell):
+    """Of a mosquitto_sub that has what it wanted, of one that is killed, and of one that is told to end: that one asks for
+    its will with MQTT 5 (DISCONNECT 0x04), and takes it back with MQTT 3."""
+    topic = f"{cell.topic}/will"
+    wanted = ["killed", "terminated"] if cell.version == "5" else ["killed"]
+    with Subscriber(cell, [topic], 1, len(wanted)) as watch:
+        for name in ("polite", "terminated", "killed"):
+            options = ["--will-topic", topic, "--will-payload", name, "--will-qos", "1"]
+            with Subscriber(cell, [f"{topic}/x"], 1, 1, f"{cell.name}-{name}", options=options) as subscriber:
+                if name == "polite":
+                    publish(cell, f"{topic}/x", "-q", "1", "-m", "x")
+                elif name == "terminated":
+                    subscriber.process.terminate()
+                else:
+                    subscriber.process.kill()
+                subscriber.process.wait(PATIENCE_S)
+        code, got = watch.end()
+    equal((code, sorted(payload for _, _, payload in got)), (0, wanted), "the wills")
+
+
+def resume(cell):
+    topic, name = f"{cell.topic}/resume", f"{cell.name}-resume"
+    stays = ["-c", "-x", "1000"] if cell.version == "5" else ["-c"]
+    line = command(cell, "mosquitto_sub", name, *stays, "-q", "1", "-t", topic, "-E")
+    subprocess.run(line, timeout=PATIENCE_S, check=True)
+    for payload in ("1", "2", "3"):
+        equal(publish(cell, topic, "-q", "1", "-m", payload), (0, ""), "mosquitto_pub")
+    with Subscriber(cell, [topic], 1, 3, name, ready=False, options=stays) as subscriber:
+        equal(subscriber.end(), (0, [(1, topic, payload) for payload in "123"]), "what had waited")
+    # A clean start ends it: nothing waits any more.
+    with Subscriber(cell, [f"{topic}/x"], 1, 1, name):
+        publish(cell, topic, "-q", "1", "-m", "4")
+    with Subscriber(cell, [topic], 1, 1, name) as subscriber:
+        publish(cell, topic, "-q", "1", "-m", "5")
+        equal(subscriber.end(), (0, [(1, topic, "5")]), "the first message of the new session")
 
 
 def without_certificate(cell):
@@ -149,6 +203,9 @@ for version in VERSIONS:
         cell.scenario("two filters", two_filters)
         cell.scenario("empty payload", empty)
         cell.scenario("large payload", large)
+        cell.scenario("retained", retained)
+        cell.scenario("will", will)
+        cell.scenario("resume", resume)
         cell.scenario("denied publish", denied_publish)
         cell.scenario("denied subscribe", denied_subscribe)
         if cell.certificate:

@@ -55,9 +55,15 @@ class Cell {
     const scheme = this.transport.replace('-cert', '')
     const path = scheme.startsWith('ws') ? BROKER.path : ''
     const url = `${scheme}://${BROKER.host}:${BROKER.ports[this.transport]}${path}`
-    const client = await mqtt.connectAsync(url, this.options(what, more), false)
-    client.on('error', () => {})
+    const client = mqtt.connect(url, this.options(what, more))
+    // Before anything comes: what waited for it comes with the CONNACK.
     client.inbox = inbox(client)
+    client.on('error', () => {})
+    client.connack = await new Promise((resolve, reject) => {
+      client.once('connect', resolve)
+      client.once('error', reject)
+      client.once('close', () => reject(new Error('closed before CONNACK')))
+    })
     return client
   }
 }
@@ -134,6 +140,65 @@ async function large (cell) {
   await client.endAsync()
 }
 
+async function retained (cell) {
+  const topic = `${cell.topic}/retained`
+  const publisher = await cell.connect(`${cell.name}-pub`)
+  const first = async what => {
+    const client = await cell.connect(`${cell.name}-sub`)
+    await client.subscribeAsync(topic, { qos: 1 })
+    if (what === 'live') await publisher.publishAsync(topic, what, { qos: 1 })
+    const { payload, packet } = await client.inbox()
+    await client.endAsync()
+    return [payload.toString(), packet.qos, packet.retain]
+  }
+  await publisher.publishAsync(topic, 'first', { qos: 1, retain: true })
+  await publisher.publishAsync(topic, 'second', { qos: 2, retain: true })
+  equal(await first('retained'), ['second', 1, true], 'what was retained')
+  await publisher.publishAsync(topic, '', { qos: 1, retain: true })
+  equal(await first('live'), ['live', 1, false], 'the first message after it was cleared')
+  await publisher.endAsync()
+}
+
+/// Of a client that says goodbye, and of one whose connection breaks.
+async function will (cell) {
+  const topic = `${cell.topic}/will`
+  const watch = await cell.connect(`${cell.name}-watch`)
+  await watch.subscribeAsync(topic, { qos: 1 })
+  const withWill = what => cell.connect(`${cell.name}-${what}`, { will: { topic, payload: what, qos: 1, retain: false } })
+  await (await withWill('polite')).endAsync()
+  const broken = await withWill('broken')
+  broken.stream.destroy()
+  equal((await watch.inbox()).payload.toString(), 'broken', 'the first will')
+  await Promise.all([watch.endAsync(), broken.endAsync(true)])
+}
+
+async function resume (cell) {
+  const topic = `${cell.topic}/resume`
+  const stays = cell.v5 ? { clean: false, properties: { sessionExpiryInterval: 1000 } } : { clean: false }
+  const publisher = await cell.connect(`${cell.name}-pub`)
+  // MQTT.js hands a message out when its QoS is done with, so that only equal ones keep their order.
+  for (const [how, qos] of [['polite', 1], ['broken', 2]]) {
+    const name = `${cell.name}-resume-${how}`
+    const before = await cell.connect(name, stays)
+    equal(before.connack.sessionPresent, false, 'Session Present at first')
+    await before.subscribeAsync(topic, { qos: 2 })
+    if (how === 'broken') before.stream.destroy()
+    await before.endAsync(how === 'broken')
+    for (let n = 0; n < 10; n++) await publisher.publishAsync(topic, `${n}`, { qos })
+    const client = await cell.connect(name, stays)
+    if (cell.version !== '3.1') equal(client.connack.sessionPresent, true, 'Session Present')
+    for (let n = 0; n < 10; n++) {
+      const { payload, packet } = await client.inbox()
+      equal([payload.toString(), packet.qos], [`${n}`, qos], 'what had waited')
+    }
+    await client.endAsync()
+    const after = await cell.connect(name)
+    equal(after.connack.sessionPresent, false, 'Session Present after a clean start')
+    await after.endAsync()
+  }
+  await publisher.endAsync()
+}
+
 async function denied (cell) {
   const client = await cell.connect(`${cell.name}-denied`)
   await client.publishAsync(`${cell.topic}/x`, 'allowed twin', { qos: 1 })
@@ -189,6 +254,9 @@ for (const version of Object.keys(VERSIONS).sort()) {
     for (const qos of [0, 1, 2]) await cell.scenario(`QoS ${qos} round trip`, () => roundTrip(cell, qos))
     await cell.scenario('wildcards', () => wildcards(cell))
     await cell.scenario('large payload', () => large(cell))
+    await cell.scenario('retained', () => retained(cell))
+    await cell.scenario('will', () => will(cell))
+    await cell.scenario('resume', () => resume(cell))
     await cell.scenario('denied', () => denied(cell))
     if (transport.endsWith('-cert')) await cell.scenario('without a certificate', () => withoutCertificate(cell))
     if (cell.v5) await cell.scenario('properties pass', () => properties(cell))

@@ -1,10 +1,12 @@
 """paho-mqtt (Eclipse Paho for Python)."""
 
 import queue
+import socket
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from common import BROKER, LARGE, PATIENCE_S, Cell, equal, finish, until
@@ -17,15 +19,14 @@ NOT_AUTHORIZED = 0x87
 class Peer:
     """A client with its network thread; what happens to it ends up in queues."""
 
-    def __init__(self, cell, name, properties=None, certificate=True, manual_ack=False):
+    def __init__(self, cell, name, properties=None, certificate=True, manual_ack=False, clean=True, will=None):
         self.cell, self.v5 = cell, cell.version == "5"
         self.connects, self.ends, self.messages = queue.Queue(), queue.Queue(), queue.Queue()
         self.published, self.subscribed, self.unsubscribed = queue.Queue(), queue.Queue(), queue.Queue()
         self.client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2,
             client_id=name,
-            # An empty client id needs a clean session.
-            clean_session=None if self.v5 else True,
+            clean_session=None if self.v5 else clean,
             protocol=VERSIONS[cell.version],
             transport="websockets" if cell.websocket else "tcp",
             manual_ack=manual_ack,
@@ -42,7 +43,10 @@ class Peer:
         self.client.on_publish = lambda _c, _u, _mid, code, _p: self.published.put(code.value)
         self.client.on_subscribe = lambda _c, _u, _mid, codes, _p: self.subscribed.put([c.value for c in codes])
         self.client.on_unsubscribe = lambda _c, _u, _mid, codes, _p: self.unsubscribed.put([c.value for c in codes])
-        self.client.connect(BROKER["host"], cell.port, keepalive=30, properties=properties)
+        if will:
+            self.client.will_set(*will)
+        start = {"clean_start": clean, "properties": properties} if self.v5 else {}
+        self.client.connect(BROKER["host"], cell.port, keepalive=30, **start)
         self.client.loop_start()
 
     def admitted(self):
@@ -56,6 +60,14 @@ class Peer:
     def __exit__(self, *_):
         self.client.disconnect()
         self.client.loop_stop()
+
+    def break_off(self):
+        """The network thread finds the connection broken."""
+        self.client.loop_stop()
+        stream = self.client.socket()
+        # paho's WebSocket and Python's TLS are both wrappers that would say goodbye in their own way.
+        shutdown = getattr(stream, "_socket", stream)
+        socket.socket.shutdown(shutdown, socket.SHUT_RDWR)
 
     def subscribe(self, topic_filter, qos=1):
         self.client.subscribe(topic_filter, qos)
@@ -141,6 +153,82 @@ def denied(cell):
             client.client.publish("secret/x", "x", 1)
             equal(client.ends.get(timeout=PATIENCE_S).value != 0, True, "whether the broker ended it")
             equal(client.published.empty(), True, "whether there is no PUBACK")
+
+
+def retained(cell):
+    topic = f"{cell.topic}/retained"
+    with peer(cell, "pub") as publisher:
+        for qos, payload in ((1, "first"), (2, "second")):
+            equal(publisher.publish(topic, payload, qos, retain=True), 0, "reason code")
+        with peer(cell, "sub") as subscriber:
+            subscriber.subscribe(topic)
+            got = subscriber.message()
+            equal((got.payload, got.qos, got.retain), (b"second", 1, True), "what was retained")
+        publisher.publish(topic, "", retain=True)
+        with peer(cell, "sub") as subscriber:
+            subscriber.subscribe(topic)
+            publisher.publish(topic, "live")
+            got = subscriber.message()
+            equal((got.payload, got.retain), (b"live", False), "the first message after it was cleared")
+
+
+def will(cell):
+    """Of a client that says goodbye, of one whose connection breaks, and of one that asks for it."""
+    topic = f"{cell.topic}/will"
+    with peer(cell, "watch") as watch:
+        watch.subscribe(topic, 2)
+        for name, qos in (("polite", 0), ("broken", 1), ("asks", 2)):
+            one = peer(cell, name, will=(topic, name, qos, False))
+            if name == "broken":
+                one.break_off()
+                continue
+            reason = ReasonCode(PacketTypes.DISCONNECT, identifier=4) if one.v5 and name == "asks" else None
+            one.client.disconnect(reason)
+            one.client.loop_stop()
+        wanted = [(b"broken", 1)] + ([(b"asks", 2)] if cell.version == "5" else [])
+        got = [watch.message() for _ in wanted]
+        equal(sorted((m.payload, m.qos) for m in got), sorted(wanted), "the wills")
+
+
+def delayed_will(cell):
+    """It comes when its session ends, here by a clean start; and not when the client is back before it is due."""
+    topic = f"{cell.topic}/delayed"
+    stays, delay = Properties(PacketTypes.CONNECT), Properties(PacketTypes.WILLMESSAGE)
+    stays.SessionExpiryInterval = delay.WillDelayInterval = 1000
+    with peer(cell, "watch") as watch:
+        watch.subscribe(topic)
+        for name in ("back", "gone"):
+            peer(cell, "late", properties=stays, clean=name == "back", will=(topic, name, 1, False, delay)).break_off()
+        with peer(cell, "late"):
+            equal(watch.message().payload, b"gone", "the first will")
+
+
+def resume(cell):
+    topic = f"{cell.topic}/resume"
+    stays = None
+    if cell.version == "5":
+        stays = Properties(PacketTypes.CONNECT)
+        stays.SessionExpiryInterval = 1000
+    # paho hands a message out when its QoS is done with, so that only equal ones keep their order.
+    with peer(cell, "pub") as publisher:
+        for name, qos in (("polite", 1), ("broken", 2)):
+            one = peer(cell, f"resume-{name}", properties=stays, clean=False)
+            equal(one.flags.session_present, False, "Session Present at first")
+            equal(one.subscribe(topic, 2), [2], "granted QoS")
+            if name == "broken":
+                one.break_off()
+            else:
+                one.client.disconnect()
+                one.client.loop_stop()
+            for n in range(10):
+                publisher.publish(topic, f"{n}", qos)
+            with peer(cell, f"resume-{name}", properties=stays, clean=False) as one:
+                if cell.version != "3.1":
+                    equal(one.flags.session_present, True, "Session Present")
+                got = [one.message() for _ in range(10)]
+                equal([(m.payload, m.qos) for m in got], [(b"%d" % n, qos) for n in range(10)], "what had waited")
+            with peer(cell, f"resume-{name}") as one:
+                equal(one.flags.session_present, False, "Session Present after a clean start")
 
 
 def without_certificate(cell):
@@ -240,10 +328,14 @@ for version in VERSIONS:
         cell.scenario("unsubscribe", unsubscribe)
         cell.scenario("denied", denied)
         cell.scenario("takeover", takeover)
+        cell.scenario("retained", retained)
+        cell.scenario("will", will)
+        cell.scenario("resume", resume)
         if cell.certificate:
             cell.scenario("without a certificate", without_certificate)
         if version == "5":
             cell.scenario("properties pass", properties_pass)
+            cell.scenario("delayed will", delayed_will)
             cell.scenario("topic alias", topic_alias)
             cell.scenario("assigned client id", assigned_client_id)
             cell.scenario("no local", no_local)

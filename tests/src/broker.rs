@@ -112,6 +112,22 @@ impl Setup {
         self.toml(&format!("[plugins.{name}]\nlibrary = {library:?}\n{more}"))
     }
 
+    /// With two tenants, `one` and `two`, whose clients may do everything. Each has a listener of every kind of its own, named
+    /// `TENANT-KIND`, and whoever gives a user name is that user.
+    pub fn two_tenants(mut self, pki: &Pki) -> Setup {
+        for tenant in ["one", "two"] {
+            for kind in Kind::ALL {
+                let name = format!("{tenant}-{}", kind.name());
+                self = self.listener_named(&name, kind, pki);
+                self = self.toml(&format!("[listeners.{name}.auth]\nchain = [{tenant:?}]"));
+            }
+            let config =
+                format!("config.tenant = {tenant:?}\nconfig.grants = [{{ allow = [\"all\"], filter = \"#\" }}]");
+            self = self.plugin(tenant, &Artifacts::get().plugin("test-faults"), &config);
+        }
+        self
+    }
+
     /// With `auth-certificate` under the name `fleet`, configured by [`fleet_config`].
     pub fn fleet(self, pki: &Pki) -> Setup {
         let config = fleet_config(&pki.write_root(self.directory()));
@@ -126,9 +142,18 @@ impl Setup {
     }
 
     /// With `events-json`, so that [`Broker::tape`] has something to read.
-    pub fn tape(mut self) -> Setup {
+    pub fn tape(self) -> Setup {
+        self.tape_of("")
+    }
+
+    /// As [`Setup::tape`], traffic included.
+    pub fn tape_with_traffic(self) -> Setup {
+        self.tape_of("\nconfig.classes = [\"security\", \"lifecycle\", \"traffic\", \"system\"]")
+    }
+
+    fn tape_of(mut self, more: &str) -> Setup {
         self.tape = true;
-        let config = format!("config.file = {:?}\nconfig.chain = \"pem\"", self.tape_file());
+        let config = format!("config.file = {:?}\nconfig.chain = \"pem\"{more}", self.tape_file());
         self.plugin("tape", &Artifacts::get().plugin("events-json"), &config)
     }
 

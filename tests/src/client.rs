@@ -226,6 +226,11 @@ impl Client {
         Ok(Client { stream: Stream::Tls(Box::new(StreamOwned::new(connection, tcp))), ..self })
     }
 
+    /// How it speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// Our end of the connection.
     ///
     /// # Errors
@@ -376,6 +381,23 @@ impl Client {
         }
     }
 
+    /// The next packet that is no PUBLISH; those that come before it are kept for later.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn answer(&mut self) -> Packet {
+        let mut before = Vec::new();
+        let answer = loop {
+            match self.packet() {
+                message if message.kind() == 3 => before.extend(packet(message.first, &message.body)),
+                other => break other,
+            }
+        };
+        before.append(&mut self.read);
+        self.read = before;
+        answer
+    }
+
     /// Waits for the end of the connection.
     ///
     /// # Panics
@@ -433,7 +455,7 @@ impl Client {
         }
     }
 
-    /// Subscribes at QoS `qos` and gives the SUBACK's code.
+    /// Subscribes at QoS `qos` and gives the SUBACK's code. Messages may come before it (3.8.4); they are kept for later.
     ///
     /// # Panics
     /// When something else than its SUBACK comes.
@@ -444,7 +466,7 @@ impl Client {
         text(&mut body, filter);
         body.push(qos);
         self.send_packet(0x82, &body).expect("SUBSCRIBE");
-        let suback = self.packet();
+        let suback = self.answer();
         assert!(suback.first == 0x90 && suback.body.starts_with(&id.to_be_bytes()), "no SUBACK: {suback:?}");
         *suback.body.last().expect("not empty")
     }
@@ -487,13 +509,30 @@ impl Client {
         assert!(pong.first == 0xD0, "wanted a PINGRESP, got {pong:?}");
     }
 
+    /// Breaks the connection without a word, and waits until the server has noticed and closed its end. What comes
+    /// meanwhile is lost, as it would be on a line that breaks.
+    ///
+    /// # Panics
+    /// When the server does not close it.
+    pub fn break_off(mut self) {
+        let _ = self.stream.tcp().shutdown(Shutdown::Write);
+        loop {
+            match self.receive(PATIENCE) {
+                Ok(Received::Closed) => return,
+                Ok(Received::Packet(_)) => {}
+                Err(e) if e.kind() == ErrorKind::InvalidData => return,
+                Err(e) => panic!("the server does not close the connection: {e}"),
+            }
+        }
+    }
+
     /// Says DISCONNECT and ends the connection.
     pub fn disconnect(mut self) {
         let _ = self.send_packet(0xE0, &[]);
         let _ = self.stream.tcp().shutdown(Shutdown::Write);
     }
 
-    fn next_id(&mut self) -> u16 {
+    pub(crate) fn next_id(&mut self) -> u16 {
         self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
         self.packet_id
     }

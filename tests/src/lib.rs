@@ -7,6 +7,7 @@
 //! | [`pki`] | authorities, chains of three certificates, and wrong ones |
 //! | [`broker`] | a configuration, a process, its addresses, its log |
 //! | [`client`] | a raw MQTT client that may break every rule |
+//! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
 //! | [`tape`] | the events, as `events-json` writes them |
 //!
@@ -18,6 +19,7 @@ pub mod broker;
 pub mod client;
 pub mod outside;
 pub mod pki;
+pub mod session;
 pub mod tape;
 pub mod websocket;
 

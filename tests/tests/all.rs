@@ -3,6 +3,7 @@
 
 mod chains;
 mod configuration;
+mod conformance;
 mod door;
 mod listeners;
 mod promise_1;
@@ -11,6 +12,9 @@ mod promise_3;
 mod promise_6;
 mod promise_8;
 mod refused;
+mod retained;
 mod road;
+mod sessions;
 mod tidy;
 mod websocket;
+mod wills;

@@ -59,6 +59,10 @@ impl Kept {
         Kept { message, qos, user: publisher.user().into(), client_id: publisher.client_id().into() }
     }
 
+    pub(crate) fn restored(message: Arc<Message>, qos: QoS, user: Box<str>, client_id: Box<str>) -> Self {
+        Kept { message, qos, user, client_id }
+    }
+
     /// Whether a client of the same tenant published it.
     pub(crate) fn is_from(&self, key: &SessionKey) -> bool {
         *self.client_id == *key.client_id() && *self.user == *key.user()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::changes::Change;
 use crate::session::{Closed, Home, Session, Spare};
 
 /// Subscriptions that are ended under one hold of the tree's lock.
@@ -10,7 +11,7 @@ const SUBSCRIPTIONS_PER_LOCK: usize = 256;
 /// Ends a session: no more bytes, no more subscriptions; what it was sent by shared subscriptions and did not acknowledge
 /// goes to their other members, whose connections are appended to `armed`. Returns who wrote for it, to whoever ends it
 /// first.
-pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>) -> Option<Home> {
+pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, spare: &mut Spare) -> Option<Home> {
     let Closed { home, subscriptions, shared } = session.close();
     let tenant = session.key().tenant();
     tenant.usage.subscriptions.give(subscriptions.len() as u64);
@@ -23,14 +24,16 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>) 
             tenant.generations.bump(&filter);
         }
     }
-    let mut spare = Spare::default();
+    if session.number() != 0 {
+        spare.changes.rely_on(|| Change::SessionEnded(session.number()));
+    }
     let mut shared = shared.into_iter().peekable();
     while let Some((group, first, message)) = shared.next() {
         let mut messages = vec![(first, message)];
         while let Some((_, first, message)) = shared.next_if(|(next, ..)| Arc::ptr_eq(next, &group)) {
             messages.push((first, message));
         }
-        group.take_back(messages, now_ms, &mut spare, armed);
+        group.take_back(messages, now_ms, spare, armed);
     }
     home
 }

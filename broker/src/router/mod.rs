@@ -72,7 +72,7 @@ pub(crate) mod testing {
     /// Returns the code for the UNSUBACK.
     pub(crate) fn unsubscribe(identity: &Identity, session: &Attached, filter: &str) -> u8 {
         match identity.may_unsubscribe(Filter::trusted(filter)) {
-            Decision::Permit(permit) => super::unsubscribe(&permit, session).0,
+            Decision::Permit(permit) => super::unsubscribe(&permit, session, &mut Default::default()).0,
             other => panic!("{other:?}"),
         }
     }

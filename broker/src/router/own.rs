@@ -76,7 +76,7 @@ fn each_copy_has_the_identifier_of_its_subscription() {
             let drained = drain(&three, &mut out);
             assert!(drained.ends_with(payload) && drained.len() < packet(first, "t", &[], payload, 1).len());
             for one in [one, plain, three] {
-                router::close(one.session(), 0, &mut Vec::new());
+                router::close(one.session(), 0, &mut Vec::new(), &mut Default::default());
             }
         }
     }
@@ -92,7 +92,7 @@ fn it_stays_with_what_waits() {
     let limits = SessionLimits { inflight_max: 1, packet_bytes_max: 12, ..SessionLimits::default() };
     let open = |protocol| {
         let opening = Opening { key: &key, protocol, limits, home: HOME, clean_start: false, expiry_s: 60, will: None };
-        sessions.open(opening, 0).session
+        sessions.open(opening, 0, &mut Default::default()).session
     };
     let one = open(Protocol::V5);
     let from = session(&identity, Protocol::V5, SessionLimits::default());
@@ -105,14 +105,14 @@ fn it_stays_with_what_waits() {
     assert_eq!(drain(&one, &mut out), packet(0x32, "t", &[11, 7], &[0], 1));
     // 9 bytes of payload are 12 without the identifier.
     send(&identity, &from, &frame(Protocol::V5, 0x30, "t", &[], &[1; 5]), &mut out);
-    assert!(sessions.leave(&one, Leave::default(), 0).stays);
+    assert!(sessions.leave(&one, Leave::default(), 0, &mut Default::default()).stays);
     let one = open(Protocol::V5);
     router::begin(&one, 0, &mut out.spare);
     assert_eq!(drain(&one, &mut out), packet(0x3A, "t", &[11, 7], &[0], 1), "again");
     let puback = Ack { kind: gatemq_mqtt::kind::PUBACK, packet_id: 1, reason: ReasonCode::SUCCESS };
     one.settle(&[puback], 0, &mut Vec::new(), &mut out.spare);
     assert_eq!(drain(&one, &mut out), packet(0x32, "t", &[11, 7], &[1], 1), "it had waited");
-    assert!(sessions.leave(&one, Leave::default(), 0).stays);
+    assert!(sessions.leave(&one, Leave::default(), 0, &mut Default::default()).stays);
     let three = open(Protocol::V311);
     router::begin(&three, 0, &mut out.spare);
     assert_eq!(drain(&three, &mut out), [0x3A, 6, 0, 1, b't', 0, 1, 1], "MQTT 3 has none");
@@ -155,7 +155,7 @@ fn a_topic_is_sent_once() {
             expiry_s: 60,
             will: None,
         };
-        sessions.open(opening, 0).session
+        sessions.open(opening, 0, &mut Default::default()).session
     };
     let one = open(aliased(2));
     let plain = session(&identity, Protocol::V5, SessionLimits::default());
@@ -185,7 +185,7 @@ fn a_topic_is_sent_once() {
     for n in 0..3 {
         send(&identity, &plain, &frame(Protocol::V5, 0x32, "topic/2", &[1, 1], &[n]), &mut out);
     }
-    assert!(sessions.leave(&one, Leave::default(), 0).stays);
+    assert!(sessions.leave(&one, Leave::default(), 0, &mut Default::default()).stays);
     let one = open(aliased(1));
     router::begin(&one, 0, &mut out.spare);
     assert_eq!(drain(&one, &mut out), packet(0x3A, "topic/2", &[35, 0, 1, 1, 1], &[0], 1));
@@ -196,7 +196,7 @@ fn a_topic_is_sent_once() {
         one.settle(&[puback], 0, &mut Vec::new(), &mut out.spare);
         assert_eq!(drain(&one, &mut out), packet(0x32, "", own, &[n], 1));
     }
-    assert!(sessions.leave(&one, Leave::default(), 0).stays);
+    assert!(sessions.leave(&one, Leave::default(), 0, &mut Default::default()).stays);
     let one = open(aliased(0));
     router::begin(&one, 0, &mut out.spare);
     assert_eq!(drain(&one, &mut out), packet(0x3A, "topic/2", &[11, 9], &[3], 1));

@@ -4,6 +4,7 @@ use gatemq_mqtt::Publish;
 use gatemq_types::{Protocol, ReasonCode};
 
 use super::layouts::{Buffers, Layouts};
+use crate::changes::Change;
 use crate::retained::{Kept, Retention};
 use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
 use crate::tenant::TenantLimit;
@@ -92,7 +93,7 @@ fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, no
     let mut routed = Routed::default();
     let mut source = Source::new(permit.topic(), message, now_ms);
     if permit.retain() {
-        (routed.retention, routed.exceeded) = retain(permit, from, message, now_ms, &mut source);
+        (routed.retention, routed.exceeded) = retain(permit, from, message, now_ms, &mut source, &mut out.spare);
         if routed.retention == Retention::Refused {
             out.retained_refused += 1;
             return routed;
@@ -150,15 +151,32 @@ fn retain(
     message: &Publish<'_>,
     now_ms: u64,
     source: &mut Source<'_>,
+    spare: &mut Spare,
 ) -> (Retention, Option<TenantLimit>) {
     let tenant = permit.tenant();
     if message.payload.is_empty() {
-        tenant.retained.write().clear(permit.topic());
+        let mut retained = tenant.retained.write();
+        retained.clear(permit.topic());
+        // Under the lock, so that the store hears of a topic's messages in their order.
+        spare
+            .changes
+            .retain(|| Change::RetainedCleared { tenant: tenant.name().to_owned(), topic: permit.topic().to_owned() });
         return (Retention::Cleared, None);
     }
-    let kept = Kept::new(source.message(), permit.qos(), from.session.key());
-    match tenant.retained.write().store(permit.topic(), kept, tenant.limits().retained, now_ms) {
-        Ok(()) => (Retention::Stored, None),
+    let key = from.session.key();
+    let kept = Kept::new(source.message(), permit.qos(), key);
+    let mut retained = tenant.retained.write();
+    match retained.store(permit.topic(), kept, tenant.limits().retained, now_ms) {
+        Ok(()) => {
+            spare.changes.retain(|| Change::Retained {
+                tenant: tenant.name().to_owned(),
+                message: source.message(),
+                qos: permit.qos(),
+                user: key.user().into(),
+                client_id: key.client_id().into(),
+            });
+            (Retention::Stored, None)
+        }
         Err(exceeded) => (Retention::Refused, exceeded),
     }
 }

@@ -3,6 +3,7 @@
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
+use crate::changes::{Change, Changes};
 use crate::session::{Attached, Begun, Spare};
 use crate::tree::{Place, Subscription, Tree};
 use crate::{Decision, Identity, Question, SubscribeAction};
@@ -35,7 +36,7 @@ pub struct AskedAgain {
 
 /// Checks every subscription of a resumed session as if it were made now (section 5). It changes nothing for a session
 /// that another connection has. How many it may have is not looked at: those above a lower bound stay.
-pub fn recheck(identity: &Identity, session: &Attached) -> Rechecked {
+pub fn recheck(identity: &Identity, session: &Attached, changes: &mut Changes) -> Rechecked {
     let mut found = Rechecked::default();
     if session.is_closed() || session.key() != identity.key() {
         return found;
@@ -43,7 +44,7 @@ pub fn recheck(identity: &Identity, session: &Attached) -> Rechecked {
     let places = session.places();
     for places in places.chunks(SUBSCRIPTIONS_PER_LOCK) {
         for (place, filter, subscription) in subscriptions(session, places) {
-            check(identity, session, place, filter, subscription, &mut found);
+            check(identity, session, place, filter, subscription, &mut found, changes);
         }
     }
     found
@@ -63,6 +64,7 @@ fn check(
     filter: String,
     subscription: Subscription,
     found: &mut Rechecked,
+    changes: &mut Changes,
 ) {
     let granted = subscription.qos;
     let action = SubscribeAction { filter: Filter::trusted(&filter), qos: granted };
@@ -72,6 +74,11 @@ fn check(
             if permit.qos() < granted {
                 let tenant = session.key().tenant();
                 let lowered = Subscription { qos: permit.qos(), ..subscription };
+                if session.number() != 0 {
+                    let (session, identifier) = (session.number(), lowered.identifier);
+                    let (options, filter) = (lowered.options(), filter.clone());
+                    changes.note(|| Change::Subscribed { session, filter, options, identifier });
+                }
                 // It is there, so this replaces it.
                 if tenant.tree.write().subscribe(&filter, lowered).is_ok() {
                     tenant.generations.bump(&filter);
@@ -79,7 +86,7 @@ fn check(
             }
         }
         Decision::Denied(code) => {
-            revoke_at(session, place, &filter);
+            revoke_at(session, place, &filter, changes);
             found.revoked.push((filter, code));
         }
         Decision::Ask(question) => found.ask.push(AskedAgain { filter, qos: granted, question }),
@@ -88,18 +95,22 @@ fn check(
 
 /// Takes a subscription away that the session's client may not have any more, and with its begin what waits because of it.
 /// False: there was none.
-pub fn revoke(session: &Attached, filter: &str) -> bool {
+pub fn revoke(session: &Attached, filter: &str, changes: &mut Changes) -> bool {
     let place = session.key().tenant().tree.read().find(filter);
-    !session.is_closed() && place.is_some_and(|place| revoke_at(session, place, filter))
+    !session.is_closed() && place.is_some_and(|place| revoke_at(session, place, filter, changes))
 }
 
-fn revoke_at(session: &Attached, place: Place, filter: &str) -> bool {
+fn revoke_at(session: &Attached, place: Place, filter: &str, changes: &mut Changes) -> bool {
     let tenant = session.key().tenant();
     let mut tree = tenant.tree.write();
     let had = session.revoke(place, filter);
     if had {
         tree.unsubscribe(place, session.session());
         tenant.generations.bump(filter);
+        if session.number() != 0 {
+            let (session, filter) = (session.number(), filter.to_owned());
+            changes.rely_on(|| Change::Unsubscribed { session, filter });
+        }
     }
     had
 }

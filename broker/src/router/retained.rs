@@ -133,7 +133,7 @@ fn beyond_the_bound_it_is_refused() {
     retain(&identity, &one, 0x31, "a", b"", &mut out);
     assert_eq!(retain(&identity, &one, 0x31, "b", b"x", &mut out), Retention::Stored);
     assert!(tenants.get_or_create("u").is_ok());
-    router::close(one.session(), 0, &mut Vec::new());
+    router::close(one.session(), 0, &mut Vec::new(), &mut Default::default());
     drop((identity, one, out, key));
     assert!(tenants.get_or_create("v").is_ok(), "u made room");
     assert_eq!(tenants.get("t").map(|t| t.retained().0), Some(1), "who retains something stays");
@@ -165,7 +165,7 @@ fn a_burst_passes_whatever_the_queue() {
         assert_eq!(all.len(), COUNT as usize * packet + 10 * 14);
         assert!(all[..COUNT as usize * packet].chunks(packet).all(|p| p[0] == 0x31 | qos << 1));
         assert!(all[COUNT as usize * packet..].chunks(14).all(|p| p[0] == 0x30), "later is later");
-        router::close(to.session(), 0, &mut Vec::new());
+        router::close(to.session(), 0, &mut Vec::new(), &mut Default::default());
     }
 }
 

@@ -78,13 +78,13 @@ fn one_member_each_in_turn() {
     }
     assert_eq!(unsubscribe(&identity, &members[0], "$share/g/t"), 0);
     assert_eq!(unsubscribe(&identity, &members[0], "$share/g/t"), 0x11);
-    router::close(members[1].session(), 0, &mut Vec::new());
+    router::close(members[1].session(), 0, &mut Vec::new(), &mut Default::default());
     for n in 0..4 {
         message(&identity, &plain, 0, n, &mut out);
     }
     assert_eq!(payloads(&members[2], &mut out), [1, 4, 0, 1, 2, 3], "what the one that ended had not acknowledged too");
     for one in [&members[2], &other, &third, &plain] {
-        router::close(one.session(), 0, &mut Vec::new());
+        router::close(one.session(), 0, &mut Vec::new(), &mut Default::default());
     }
     assert!(identity.tenant().tree.read().is_empty());
 }
@@ -143,7 +143,7 @@ fn open(sessions: &Sessions, identity: &Identity, connection: u32, clean_start: 
     let limits = SessionLimits { inflight_max: 3, ..SessionLimits::default() };
     let key = identity.key();
     let opening = Opening { key, protocol: Protocol::V5, limits, home, clean_start, expiry_s: 60, will: None };
-    let opened = sessions.open(opening, 0);
+    let opened = sessions.open(opening, 0, &mut Default::default());
     out.armed.extend(opened.armed);
     if opened.resumed {
         router::begin(&opened.session, 0, &mut out.spare);
@@ -166,13 +166,13 @@ fn who_is_away_gets_what_nobody_else_could() {
         session
     });
     let from = member(&one, 9, SessionLimits::default());
-    assert!(sessions.leave(&first, Leave::default(), 0).stays);
+    assert!(sessions.leave(&first, Leave::default(), 0, &mut Default::default()).stays);
     for n in 0..3 {
         assert_eq!(message(&one, &from, 1, n, &mut out).delivered, 1);
     }
     assert_eq!(payloads(&second, &mut out), [0, 1, 2]);
     assert_eq!(first.waiting(), 0);
-    assert!(sessions.leave(&second, Leave::default(), 0).stays);
+    assert!(sessions.leave(&second, Leave::default(), 0, &mut Default::default()).stays);
     for (qos, n, reached) in [(1, 3, 1), (0, 4, 0), (2, 5, 1), (0, 6, 0)] {
         assert_eq!(message(&one, &from, qos, n, &mut out).delivered, reached);
     }
@@ -207,12 +207,17 @@ fn when_a_session_ends_qos_1_moves() {
         assert_eq!(payloads(&second, &mut out), [5], "what was not sent goes to who has room");
         acknowledge(&second, 1, &mut out);
         let armed = match ends {
-            "takeover" => sessions.open(opening_clean(&one), 0).armed,
-            "leave" => sessions.leave(&first, Leave { end: true, ..Leave::default() }, 0).armed,
+            "takeover" => sessions.open(opening_clean(&one), 0, &mut Default::default()).armed,
+            "leave" => {
+                sessions.leave(&first, Leave { end: true, ..Leave::default() }, 0, &mut Default::default()).armed
+            }
             _ => {
-                assert!(sessions.leave(&first, Leave::default(), 0).armed.is_empty(), "it may come back");
+                assert!(
+                    sessions.leave(&first, Leave::default(), 0, &mut Default::default()).armed.is_empty(),
+                    "it may come back"
+                );
                 assert_eq!(payloads(&second, &mut out), []);
-                sessions.sweep(60_000, 10).armed
+                sessions.sweep(60_000, 10, &mut Default::default()).armed
             }
         };
         assert_eq!(armed, [Home { worker: 0, connection: 2 }], "{ends}");
@@ -278,7 +283,7 @@ fn who_takes_small_packets_is_passed_over() {
         assert_eq!(send(&identity, &from, &large, &mut out).delivered, 1);
     }
     assert_eq!(drain(&any, &mut out).len(), 4 * large.len());
-    router::close(any.session(), 0, &mut Vec::new());
+    router::close(any.session(), 0, &mut Vec::new(), &mut Default::default());
     assert_eq!((send(&identity, &from, &large, &mut out).dropped, small.waiting()), (1, 0));
     assert_eq!(publish(&identity, &from, "t", &mut out).delivered, 1, "twin: a small one");
 }
@@ -291,12 +296,14 @@ fn a_group_that_is_not_granted_any_more_is_left() {
     let one = open(&sessions, &before, 1, false, &mut out);
     subscribe(&before, &one, "$share/g/t", 1);
     subscribe(&before, &one, "$share/h/t", 1);
-    assert!(sessions.leave(&one, Leave::default(), 0).stays);
+    assert!(sessions.leave(&one, Leave::default(), 0, &mut Default::default()).stays);
     let groups = Constraints { share_groups: vec!["h".into()], ..Constraints::default() };
     let rules = [Grant { constraints: groups, ..Grant::allow(Actions::ALL, "#") }];
     let now = with(&key, &rules, NoMatch::Deny, &Limits::default());
-    let again = sessions.open(Opening { clean_start: false, expiry_s: 60, ..opening_clean(&now) }, 0).session;
-    let found = router::recheck(&now, &again);
+    let again = sessions
+        .open(Opening { clean_start: false, expiry_s: 60, ..opening_clean(&now) }, 0, &mut Default::default())
+        .session;
+    let found = router::recheck(&now, &again, &mut Default::default());
     assert_eq!((found.kept, found.revoked), (1, vec![("$share/g/t".into(), ReasonCode::NOT_AUTHORIZED)]));
     router::begin(&again, 0, &mut out.spare);
     assert_eq!(publish(&now, &again, "t", &mut out).delivered, 1);

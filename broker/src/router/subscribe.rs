@@ -7,6 +7,7 @@ use gatemq_mqtt::packet::subscribe::{RetainHandling, SubscribeOptions};
 use gatemq_types::ReasonCode;
 
 use super::Out;
+use crate::changes::{Change, Changes};
 use crate::retained::{Retained, Sent};
 use crate::session::{Attached, NotAdded};
 use crate::tenant::TenantLimit;
@@ -103,6 +104,11 @@ pub fn subscribe_with_identifier(
         return why.into();
     }
     tenant.generations.bump(filter.text);
+    if session.number() != 0 {
+        let (session, filter) = (session.number(), filter.text.to_owned());
+        let options = options.bits() & !0b11 | permit.qos().bits();
+        out.spare.changes.rely_on(|| Change::Subscribed { session, filter, options, identifier });
+    }
     let mut subscribed = Subscribed::failed(ReasonCode(permit.qos().bits()));
     if !sent.is_empty() {
         // Under the lock too: nothing that is published to the new subscription goes out before.
@@ -150,7 +156,7 @@ fn retained_for(
 }
 
 /// Ends a subscription. Returns the code for the UNSUBACK: success, or that there was none (0x11).
-pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Attached) -> ReasonCode {
+pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Attached, changes: &mut Changes) -> ReasonCode {
     let filter = permit.filter();
     let tenant = permit.tenant();
     if session.key().tenant().id() != tenant.id() {
@@ -161,6 +167,10 @@ pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Attached) -> Reason
     let Some(place) = place else { return ReasonCode::NO_SUBSCRIPTION_EXISTED };
     tree.unsubscribe(place, session.session());
     tenant.generations.bump(filter.text);
+    if session.number() != 0 {
+        let (session, filter) = (session.number(), filter.text.to_owned());
+        changes.rely_on(|| Change::Unsubscribed { session, filter });
+    }
     ReasonCode::SUCCESS
 }
 

@@ -8,7 +8,8 @@ use gatemq_types::Protocol;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::own::Aliases;
-use super::{Home, NotAdded, Opening, Output, Received, Session, SessionLimits, Spare};
+use super::{Home, NotAdded, Opening, Output, Received, Session, SessionLimits, Spare, Stored};
+use crate::changes::{Change, Changes, SessionNumber};
 use crate::tree::Place;
 use crate::{Identity, SessionKey};
 
@@ -33,17 +34,19 @@ impl Deref for Attached {
 impl Attached {
     /// A new session that no registry knows and that ends with its connection.
     pub fn alone(key: Arc<SessionKey>, protocol: Protocol, limits: SessionLimits, home: Home) -> Self {
-        Attached::new(key, Opening { protocol, limits, home, expiry_s: 0, will: None })
+        Attached::new(key, Opening { protocol, limits, home, expiry_s: 0, will: None }, 0)
     }
 
-    pub(crate) fn new(key: Arc<SessionKey>, opening: Opening) -> Self {
+    /// `number`: its own in the store, 0 where it is not to be there.
+    pub(crate) fn new(key: Arc<SessionKey>, opening: Opening, number: SessionNumber) -> Self {
         let Opening { protocol, limits, home, expiry_s, will } = opening;
         let limits = SessionLimits { inflight_max: limits.inflight_max.max(1), ..limits };
         let (home, will) = (Some(home), will.map(Box::new));
         let aliases = Aliases::allowed(limits.topic_alias_max);
-        let output = Output { home, open: true, limits, expiry_s, will, aliases, ..Output::default() };
+        let stored = Stored::numbered(number);
+        let output = Output { home, open: true, limits, expiry_s, will, aliases, stored, ..Output::default() };
         let (level, armed, output) = (AtomicU8::new(protocol.level()), AtomicBool::new(false), Mutex::new(output));
-        Attached::to(&Arc::new(Session { key, level, armed, output }), protocol, 0)
+        Attached::to(&Arc::new(Session { key, number, level, armed, output }), protocol, 0)
     }
 
     pub(super) fn to(session: &Arc<Session>, protocol: Protocol, epoch: u32) -> Self {
@@ -123,18 +126,25 @@ impl Attached {
     /// Registers an incoming QoS 2 message before it is decided on. Of one that is then refused the identifier is free
     /// again: [`Self::release`] it.
     #[inline]
-    pub fn receive(&self, packet_id: u16) -> Received {
+    pub fn receive(&self, packet_id: u16, changes: &mut Changes) -> Received {
         let Some(mut output) = self.own() else { return Received::TakenOver };
         let receive_max = if self.protocol == Protocol::V5 { output.limits.receive_max } else { u16::MAX };
-        output.flights.get_or_insert_default().receive(packet_id, receive_max)
+        let received = output.flights.get_or_insert_default().receive(packet_id, receive_max);
+        if self.number() != 0 && received == Received::New {
+            // What is stored of the message goes with it, so no answer waits for this alone.
+            changes.note(|| Change::Received { session: self.number(), packet_id });
+        }
+        received
     }
 
     /// Forgets an incoming QoS 2 message that was answered with a failure (4.3.3).
-    pub fn release(&self, packet_id: u16) {
+    pub fn release(&self, packet_id: u16, changes: &mut Changes) {
         if let Some(mut output) = self.own()
             && let Some(flights) = &mut output.flights
+            && flights.release(packet_id)
+            && self.number() != 0
         {
-            flights.release(packet_id);
+            changes.note(|| Change::ReceivedReleased { session: self.number(), packet_id });
         }
     }
 

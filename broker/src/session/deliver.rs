@@ -7,7 +7,7 @@ use gatemq_types::QoS;
 
 use super::flights::Kept;
 use super::own::Parts;
-use super::queue::Queue;
+use super::queue::{Queue, Queued};
 use super::{Encoded, Home, Message, Output, Session, Source, Spare};
 use crate::shared::Group;
 
@@ -53,6 +53,8 @@ pub(crate) enum Offered {
 /// Whether a message became bytes.
 pub(super) enum Appended {
     Yes,
+    /// Not yet, but it is this session's.
+    Waits,
     NotNow,
     TooLarge,
 }
@@ -61,7 +63,7 @@ impl Session {
     /// One message for this receiver; `first` is the first byte of its PUBLISH.
     #[inline]
     pub(crate) fn deliver(
-        &self,
+        self: &Arc<Self>,
         message: &Encoded<'_>,
         first: u8,
         identifier: u32,
@@ -69,13 +71,16 @@ impl Session {
         spare: &mut Spare,
     ) -> Delivered {
         let mut output = self.output.lock();
-        let Some(home) = output.home else { return output.away(self, identifier, first, source) };
+        let Some(home) = output.home else { return output.away(self, identifier, first, source, spare) };
         if self.is_five() != message.five {
             return Delivered::Changed;
         }
+        if output.is_stored(first) {
+            return output.wait(self, identifier, first, source, spare);
+        }
         match output.append(message, first, identifier, source, spare, None) {
             Appended::Yes => {}
-            other => return output.not_appended(&other, self, identifier, first, source),
+            other => return output.not_appended(&other, self, identifier, first, source, spare),
         }
         if self.armed.load(Ordering::Relaxed) {
             return Delivered::Quiet;
@@ -86,7 +91,7 @@ impl Session {
 
     /// One message of a shared subscription for this member, if it can have it now.
     pub(crate) fn offer(
-        &self,
+        self: &Arc<Self>,
         message: &Encoded<'_>,
         first: u8,
         identifier: u32,
@@ -102,6 +107,10 @@ impl Session {
             return Offered::Changed;
         }
         let appended = match output.home {
+            Some(_) if output.is_stored(first) => {
+                let queued = || Queued::new(first, identifier, source.message(), Some(group));
+                output.take_shared(self, queued, spare)
+            }
             Some(_) => output.append(message, first, identifier, source, spare, Some(group)),
             None => Appended::NotNow,
         };
@@ -112,7 +121,7 @@ impl Session {
     /// and the group is on its list already.
     #[expect(clippy::too_many_arguments, reason = "what a PUBLISH is made of")]
     pub(crate) fn offer_message(
-        &self,
+        self: &Arc<Self>,
         first: u8,
         message: &Arc<Message>,
         identifier: u32,
@@ -127,8 +136,13 @@ impl Session {
         }
         let is_its = output.home.is_some() && comes.is_none_or(|epoch| epoch == output.epoch);
         let appended = match is_its && output.queue.is_none() {
+            _ if is_its && output.is_stored(first) => {
+                let queued = || Queued::new(first, identifier, message.clone(), Some(group));
+                output.take_shared(self, queued, spare)
+            }
             true => {
-                let kept = Kept { first, identifier, message: message.clone(), group: Some(group.clone()) };
+                let (message, group) = (message.clone(), Some(group.clone()));
+                let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
                 output.append_message(kept, None, self.is_five(), now_ms, spare)
             }
             false => Appended::NotNow,
@@ -136,10 +150,29 @@ impl Session {
         self.offered(&mut output, &appended, comes.is_none().then_some(group))
     }
 
+    /// A message of a shared subscription that no member can have now, for one that is in the store: there it is safe.
+    /// False: too much waits for it already.
+    pub(crate) fn keep_shared(
+        self: &Arc<Self>,
+        first: u8,
+        identifier: u32,
+        message: &Arc<Message>,
+        group: &Arc<Group>,
+        spare: &mut Spare,
+    ) -> bool {
+        let mut output = self.output.lock();
+        if !output.open || !output.is_stored(first) || !output.may_wait(message.len()) {
+            return false;
+        }
+        let queued = Queued::new(first, identifier, message.clone(), Some(group));
+        output.enqueue(self, queued, spare) == Delivered::Quiet
+    }
+
     fn offered(&self, output: &mut Output, appended: &Appended, list: Option<&Arc<Group>>) -> Offered {
         match appended {
             Appended::Yes if self.armed.swap(true, Ordering::AcqRel) => Offered::Taken(None),
             Appended::Yes => Offered::Taken(output.home),
+            Appended::Waits => Offered::Taken(None),
             Appended::NotNow => {
                 output.groups.extend(list.cloned());
                 Offered::NotNow
@@ -150,6 +183,26 @@ impl Session {
 }
 
 impl Output {
+    /// Whether a message for it is stored before it becomes bytes.
+    #[inline]
+    fn is_stored(&self, first: u8) -> bool {
+        self.stored.is_some() && qos_of(first) != QoS::AtMostOnce
+    }
+
+    /// A message of a shared subscription for a session that is in the store, if its window has room for it and for what
+    /// waits.
+    fn take_shared(&mut self, session: &Arc<Session>, queued: impl FnOnce() -> Queued, spare: &mut Spare) -> Appended {
+        let waiting = self.queue.as_ref().map_or(0, |queue| queue.len());
+        let in_flight = self.flights.as_ref().map_or(0, |flights| flights.in_flight());
+        if waiting + in_flight >= usize::from(self.limits.inflight_max) {
+            return Appended::NotNow;
+        }
+        match self.enqueue(session, queued(), spare) {
+            Delivered::Quiet => Appended::Waits,
+            _ => Appended::NotNow,
+        }
+    }
+
     /// Whether a message may become bytes now.
     #[inline]
     pub(super) fn may_append(&self, bytes: usize, first: u8) -> bool {
@@ -231,7 +284,8 @@ impl Output {
         }
         let packet_id = self.flights.get_or_insert_default().send(qos_of(first));
         if self.expiry_s > 0 || group.is_some() && qos_of(first) == QoS::AtLeastOnce {
-            let kept = Kept { first, identifier, message: source.message(), group: group.cloned() };
+            let (message, group) = (source.message(), group.cloned());
+            let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
             self.flights.get_or_insert_default().keep(packet_id, kept);
         }
         if let Some(place) = self.bytes.get_mut(at..at + 2) {
@@ -243,47 +297,80 @@ impl Output {
     fn not_appended(
         &mut self,
         why: &Appended,
-        session: &Session,
+        session: &Arc<Session>,
         identifier: u32,
         first: u8,
         source: &mut Source<'_>,
+        spare: &mut Spare,
     ) -> Delivered {
         match why {
             Appended::TooLarge => {
                 self.dropped += 1;
                 Delivered::Dropped
             }
-            _ => self.wait(session, identifier, first, source),
+            _ => self.wait(session, identifier, first, source, spare),
         }
     }
 
-    fn wait(&mut self, session: &Session, identifier: u32, first: u8, source: &mut Source<'_>) -> Delivered {
-        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes.get()));
-        let limits = &self.limits;
-        if waiting >= limits.queue_messages_max as usize || bytes + source.len() > limits.queue_bytes_max as usize {
-            self.dropped += 1;
+    fn wait(
+        &mut self,
+        session: &Arc<Session>,
+        identifier: u32,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+    ) -> Delivered {
+        if !self.may_wait(source.len()) {
             return Delivered::Dropped;
         }
+        self.enqueue(session, Queued::new(first, identifier, source.message(), None), spare)
+    }
+
+    /// Whether so many bytes more may wait; else they are counted as dropped.
+    fn may_wait(&mut self, len: usize) -> bool {
+        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes.get()));
+        let limits = &self.limits;
+        let may = waiting < limits.queue_messages_max as usize && bytes + len <= limits.queue_bytes_max as usize;
+        self.dropped += u64::from(!may);
+        may
+    }
+
+    /// It waits, if its tenant may have it waiting, and is stored where the session is.
+    pub(super) fn enqueue(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Delivered {
         let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
-        let message = source.message();
-        if !queue.bytes.take(message.len()) {
+        let len = queued.message.len();
+        if !queue.bytes.take(len) {
             if queue.is_empty() && !self.held {
                 self.queue = None;
             }
             self.dropped += 1;
             return Delivered::QuotaExceeded;
         }
-        queue.push_counted(first, identifier, message);
+        let numbered = self.append_stored(session, &mut queued, spare);
+        let Some(queue) = &mut self.queue else { return Delivered::Dropped };
+        if !numbered {
+            queue.bytes.give(len);
+            self.dropped += 1;
+            return Delivered::Dropped;
+        }
+        queue.push_counted(queued);
         Delivered::Quiet
     }
 
     /// Its client is not there.
     #[cold]
-    fn away(&mut self, session: &Session, identifier: u32, first: u8, source: &mut Source<'_>) -> Delivered {
+    fn away(
+        &mut self,
+        session: &Arc<Session>,
+        identifier: u32,
+        first: u8,
+        source: &mut Source<'_>,
+        spare: &mut Spare,
+    ) -> Delivered {
         match qos_of(first) {
             _ if !self.open => Delivered::Closed,
             QoS::AtMostOnce => Delivered::Dropped,
-            _ => self.wait(session, identifier, first, source),
+            _ => self.wait(session, identifier, first, source, spare),
         }
     }
 }
@@ -402,7 +489,7 @@ mod tests {
         for (five, delivered) in [(false, Delivered::Changed), (true, Delivered::Armed(HOME))] {
             let encoded = Encoded { bytes: &bytes, packet_id_at, five };
             let source = &mut Source::new("t", &message, 0);
-            assert_eq!(session.deliver(&encoded, 0x30, 0, source, &mut spare), delivered);
+            assert_eq!(session.session().deliver(&encoded, 0x30, 0, source, &mut spare), delivered);
         }
     }
 }

@@ -11,7 +11,8 @@ use super::own::Own;
 
 /// Neutral, so that a session may come back with another version than the one it left with. Made once for all that
 /// wait for it.
-pub(crate) struct Message {
+#[derive(Debug)]
+pub struct Message {
     /// Topic name, properties without their length, payload.
     bytes: Box<[u8]>,
     topic_bytes: u16,
@@ -45,27 +46,35 @@ impl Message {
         Message { bytes: bytes.into(), topic_bytes: topic.len() as u16, properties_bytes, expiry_at, expires_ms }
     }
 
+    /// One that comes back from the store, as it was taken apart.
+    pub fn restored(topic: &str, properties: &[u8], payload: &[u8], expires_ms: u64) -> Self {
+        Message { expires_ms, ..Message::new(topic, Properties::trusted(properties), payload, 0) }
+    }
+
     /// Bytes of topic, properties and payload.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// When its time is over, in milliseconds since 1970; `u64::MAX`: never.
-    pub(crate) fn expires_ms(&self) -> u64 {
+    pub fn expires_ms(&self) -> u64 {
         self.expires_ms
     }
 
-    pub(crate) fn topic(&self) -> &str {
+    /// Topic name.
+    pub fn topic(&self) -> &str {
         let topic = self.bytes.get(..usize::from(self.topic_bytes)).unwrap_or_default();
         str::from_utf8(topic).unwrap_or_default()
     }
 
-    fn properties(&self) -> &[u8] {
+    /// Its properties, encoded, without their length.
+    pub fn properties(&self) -> &[u8] {
         let from = usize::from(self.topic_bytes);
         self.bytes.get(from..from + self.properties_bytes as usize).unwrap_or_default()
     }
 
-    fn payload(&self) -> &[u8] {
+    /// Payload.
+    pub fn payload(&self) -> &[u8] {
         self.bytes.get(usize::from(self.topic_bytes) + self.properties_bytes as usize..).unwrap_or_default()
     }
 

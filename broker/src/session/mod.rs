@@ -10,6 +10,7 @@
 //! | `queue` | what waits becomes bytes |
 //! | `settle`, `flights`, `packet_ids` | acknowledgements, and what is in flight |
 //! | `resume` | between two connections |
+//! | `stored` | what the store has of it |
 //! | `own` | what only one receiver's packet has |
 //! | `message` | what is kept: no version, no packet identifier |
 //!
@@ -26,6 +27,7 @@ mod queue;
 mod resume;
 mod settle;
 mod spare;
+mod stored;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -36,6 +38,7 @@ use gatemq_types::Protocol;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+use crate::changes::SessionNumber;
 use crate::shared::Group;
 use crate::tenant::Usage;
 use crate::tree::Place;
@@ -46,13 +49,16 @@ use deliver::OUTPUT_BYTES_MAX;
 pub(crate) use deliver::{Offered, qos_of};
 use flights::Flights;
 pub use flights::Received;
-pub(crate) use message::{Encoded, Message, Source};
+pub use message::Message;
+pub(crate) use message::{Encoded, Source};
 use own::Aliases;
 use queue::Queue;
 pub use resume::Begun;
 pub(crate) use resume::Opening;
 pub use settle::Ack;
 pub use spare::Spare;
+pub use stored::RestoredMessage;
+use stored::Stored;
 
 /// Which connection of which worker writes for a session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -110,6 +116,8 @@ struct Output {
     flights: Option<Box<Flights>>,
     /// Present while messages wait, or while it is held.
     queue: Option<Box<Queue>>,
+    /// Present if it is in the store.
+    stored: Option<Box<Stored>>,
     /// Absent where its client allows none.
     aliases: Option<Box<Aliases>>,
     limits: SessionLimits,
@@ -137,6 +145,7 @@ pub struct Session {
     armed: AtomicBool,
     output: Mutex<Output>,
     key: Arc<SessionKey>,
+    number: SessionNumber,
 }
 
 /// Why a subscription cannot be added to a session.
@@ -171,6 +180,11 @@ impl Session {
     /// Whose session it is.
     pub fn key(&self) -> &Arc<SessionKey> {
         &self.key
+    }
+
+    /// Its number in the store; 0: it is not stored.
+    pub fn number(&self) -> SessionNumber {
+        self.number
     }
 
     /// Version of the client that has it, or had it last.
@@ -267,7 +281,10 @@ impl Session {
         let mut old = std::mem::replace(&mut *output, Output { epoch, dropped, ..Output::default() });
         self.armed.store(false, Ordering::Release);
         drop(output);
-        let shared = old.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
+        let mut shared = old.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
+        if let Some(queue) = old.queue.take() {
+            shared.extend(queue.into_shared());
+        }
         Closed { home: old.home, subscriptions: old.subscriptions, shared }
     }
 }
@@ -294,7 +311,7 @@ pub(crate) mod testing {
     }
 
     /// A message to topic `t`, for the version that the session has.
-    pub(crate) fn deliver(session: &Session, first: u8, payload: &[u8], spare: &mut Spare) -> Delivered {
+    pub(crate) fn deliver(session: &Attached, first: u8, payload: &[u8], spare: &mut Spare) -> Delivered {
         let (mut bytes, protocol) = (Vec::new(), session.protocol());
         let packet_id_at = write::publish(&mut bytes, protocol, first, "t", &[], payload);
         if first & 6 != 0 {
@@ -303,7 +320,7 @@ pub(crate) mod testing {
         // Before the identifier are the topic and its length.
         let message = Publish::read(&bytes, packet_id_at - 3, protocol, &PacketLimits::default()).unwrap();
         let encoded = Encoded { bytes: &bytes, packet_id_at, five: session.is_five() };
-        session.deliver(&encoded, first, 0, &mut Source::new("t", &message, 0), spare)
+        session.session().deliver(&encoded, first, 0, &mut Source::new("t", &message, 0), spare)
     }
 
     pub(crate) fn session_of(key: &Arc<SessionKey>, connection: u32) -> Attached {

@@ -11,15 +11,36 @@ use super::flights::{Flights, Kept};
 use super::own::Own;
 use super::{Attached, Message, Output, Spare};
 use crate::retained::Sent;
+use crate::shared::Group;
 use crate::tenant::{QueueBytes, Usage};
 
 /// One message that waits, with the first byte that its PUBLISH gets and its Subscription Identifier (0: none).
 pub(super) enum Waiting {
-    Message(u8, u32, Arc<Message>),
+    Message(Queued),
     /// A retained message. The tenant keeps it; what replaced it since came as a message of its own.
     Retained(u8, u32, Weak<Message>),
     /// Sent on an earlier connection with this packet identifier, and kept with what is in flight.
     Again(u16),
+}
+
+/// A message that waits.
+pub(super) struct Queued {
+    pub(super) first: u8,
+    pub(super) identifier: u32,
+    pub(super) message: Arc<Message>,
+    /// The shared subscription by which it came.
+    pub(super) group: Option<Arc<Group>>,
+    /// Its number in the store; 0: it is not there.
+    pub(super) seq: u64,
+    /// The packet identifier that is reserved for it; 0: none.
+    pub(super) packet_id: u16,
+}
+
+impl Queued {
+    /// One that is not in the store.
+    pub(super) fn new(first: u8, identifier: u32, message: Arc<Message>, group: Option<&Arc<Group>>) -> Self {
+        Queued { first, identifier, message, group: group.cloned(), seq: 0, packet_id: 0 }
+    }
 }
 
 /// In order, and counted.
@@ -46,9 +67,23 @@ impl Queue {
     }
 
     /// A message whose bytes are counted already.
-    pub(super) fn push_counted(&mut self, first: u8, identifier: u32, message: Arc<Message>) {
+    pub(super) fn push_counted(&mut self, queued: Queued) {
         self.messages += 1;
-        self.waiting.push_back(Waiting::Message(first, identifier, message));
+        self.waiting.push_back(Waiting::Message(queued));
+    }
+
+    /// One that comes back from the store, whatever the bounds.
+    pub(super) fn push_restored(&mut self, queued: Queued) {
+        self.bytes.take_anyway(queued.message.len());
+        self.push_counted(queued);
+    }
+
+    /// What came by shared subscriptions and was not sent: first byte and message, in order.
+    pub(super) fn into_shared(self) -> impl Iterator<Item = (Arc<Group>, u8, Arc<Message>)> {
+        self.waiting.into_iter().filter_map(|waiting| match waiting {
+            Waiting::Message(Queued { first, message, group: Some(group), .. }) => Some((group, first, message)),
+            _ => None,
+        })
     }
 
     fn push_retained(&mut self, first: u8, identifier: u32, message: Weak<Message>) {
@@ -59,9 +94,9 @@ impl Queue {
     /// What was popped waits on.
     fn push_front(&mut self, waiting: Waiting) {
         match &waiting {
-            Waiting::Message(_, _, message) => {
+            Waiting::Message(queued) => {
                 self.messages += 1;
-                self.bytes.take_anyway(message.len());
+                self.bytes.take_anyway(queued.message.len());
             }
             Waiting::Retained(..) => self.retained += 1,
             Waiting::Again(_) => {}
@@ -77,30 +112,42 @@ impl Queue {
 
     fn uncount(&mut self, waiting: &Waiting) {
         match waiting {
-            Waiting::Message(_, _, message) => {
+            Waiting::Message(queued) => {
                 self.messages -= 1;
-                self.bytes.give(message.len());
+                self.bytes.give(queued.message.len());
             }
             Waiting::Retained(..) => self.retained -= 1,
             Waiting::Again(_) => {}
         }
     }
 
-    /// What is to be sent again goes before everything else; the rest stays as far as it is `kept`.
-    pub(super) fn restart(&mut self, again: Vec<u16>, kept: &mut dyn FnMut(u8, Option<&Message>) -> bool) {
+    /// What is to be sent again goes before everything else; the rest stays as far as it is `kept`. Returns what does not:
+    /// number in the store, and packet identifier.
+    pub(super) fn restart(
+        &mut self,
+        again: Vec<u16>,
+        kept: &mut dyn FnMut(u8, Option<&Message>) -> bool,
+    ) -> Vec<(u64, u16)> {
+        let mut dropped = Vec::new();
         let before = std::mem::take(&mut self.waiting);
         self.waiting.extend(again.into_iter().map(Waiting::Again));
         for waiting in before {
             let keep = match &waiting {
-                Waiting::Message(first, _, message) => kept(*first, Some(message)),
+                Waiting::Message(queued) => kept(queued.first, Some(&queued.message)),
                 Waiting::Retained(first, _, message) => kept(*first, message.upgrade().as_deref()),
                 Waiting::Again(_) => false,
             };
             match keep {
                 true => self.waiting.push_back(waiting),
-                false => self.uncount(&waiting),
+                false => {
+                    self.uncount(&waiting);
+                    if let Waiting::Message(Queued { seq, packet_id, .. }) = waiting {
+                        dropped.push((seq, packet_id));
+                    }
+                }
             }
         }
+        dropped
     }
 }
 
@@ -113,18 +160,25 @@ impl Output {
         }
         let Some(mut queue) = self.queue.take() else { return };
         while let Some(waiting) = queue.pop() {
+            if let Waiting::Message(queued) = &waiting
+                && self.stored.as_ref().is_some_and(|stored| !stored.has(queued.seq))
+            {
+                queue.push_front(waiting);
+                break;
+            }
             let Some(message) = resolve(&waiting, self.flights.as_deref()) else { continue };
             let again = match waiting {
                 Waiting::Again(packet_id) => Some(packet_id),
                 _ => None,
             };
             let expired = again.is_none() && now_ms >= message.message.expires_ms();
+            let (seq, reserved) = (message.seq, message.packet_id);
             let appended = match expired {
                 true => Appended::TooLarge, // It is dropped as well.
                 false => self.append_message(message, again, five, now_ms, spare),
             };
             match appended {
-                Appended::Yes => {}
+                Appended::Yes | Appended::Waits => {}
                 Appended::NotNow => {
                     queue.push_front(waiting);
                     break;
@@ -135,12 +189,21 @@ impl Output {
                     if let (Some(packet_id), Some(flights)) = (again, &mut self.flights) {
                         flights.end(packet_id);
                     }
+                    self.never_sent(seq, if again.is_none() { reserved } else { 0 }, reserved, spare);
                 }
             }
         }
         if !queue.is_empty() {
             self.queue = Some(queue);
         }
+    }
+
+    /// A message that waited is not sent at all. `reserved` is given back; `packet_id` is the one that the store knows.
+    pub(super) fn never_sent(&mut self, seq: u64, reserved: u16, packet_id: u16, spare: &mut Spare) {
+        if let Some(flights) = self.flights.as_mut().filter(|_| reserved != 0) {
+            flights.give_back(reserved);
+        }
+        self.done(seq, packet_id, spare);
     }
 
     /// A message that waited becomes bytes, if it may; `again` is the packet identifier that it has.
@@ -177,6 +240,10 @@ impl Output {
                 flights.sent_again(packet_id);
                 packet_id
             }
+            None if kept.packet_id != 0 => {
+                flights.send_reserved(kept.packet_id);
+                kept.packet_id
+            }
             None => flights.send(qos_of(first)),
         };
         if again.is_none() && (self.expiry_s > 0 || kept.group.is_some() && qos_of(first) == QoS::AtLeastOnce) {
@@ -190,12 +257,21 @@ impl Output {
 }
 
 fn resolve(waiting: &Waiting, flights: Option<&Flights>) -> Option<Kept> {
-    let (first, identifier, message) = match waiting {
-        Waiting::Message(first, identifier, message) => (*first, *identifier, message.clone()),
-        Waiting::Retained(first, identifier, message) => (*first, *identifier, message.upgrade()?),
+    Some(match waiting {
+        Waiting::Message(queued) => Kept {
+            first: queued.first,
+            identifier: queued.identifier,
+            message: queued.message.clone(),
+            group: queued.group.clone(),
+            seq: queued.seq,
+            packet_id: queued.packet_id,
+        },
+        Waiting::Retained(first, identifier, message) => {
+            let (first, identifier, message) = (*first, *identifier, message.upgrade()?);
+            Kept { first, identifier, message, group: None, seq: 0, packet_id: 0 }
+        }
         Waiting::Again(packet_id) => return flights?.waiting(*packet_id),
-    };
-    Some(Kept { first, identifier, message, group: None })
+    })
 }
 
 impl Attached {

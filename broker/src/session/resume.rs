@@ -7,6 +7,7 @@ use gatemq_mqtt::{kind, write};
 use gatemq_types::{Protocol, QoS};
 
 use super::deliver::qos_of;
+use super::flights::Restarted;
 use super::own::Aliases;
 use super::queue::Queue;
 use super::{Attached, Home, Session, SessionLimits, Spare};
@@ -68,6 +69,7 @@ impl Session {
             return;
         }
         if let Some(queue) = &mut output.queue {
+            // What is in the store has QoS 1 or 2, so nothing of it goes.
             queue.restart(Vec::new(), &mut |first, _| qos_of(first) != QoS::AtMostOnce);
         }
         if output.queue.as_ref().is_some_and(|queue| queue.is_empty()) {
@@ -97,17 +99,23 @@ impl Attached {
             *dropped += usize::from(!wanted);
             wanted
         };
-        let (releases, messages) =
+        let Restarted { releases, messages, ended } =
             output.flights.as_mut().map(|flights| flights.restart(&mut wanted)).unwrap_or_default();
         let again = messages.len();
         let queue = output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
         // QoS 0 is no part of a session's state (4.1).
-        queue.restart(messages, &mut |first, message| {
+        let unsent = queue.restart(messages, &mut |first, message| {
             qos_of(first) != QoS::AtMostOnce && message.is_some_and(|message| wanted(message.topic()))
         });
         begun.waiting = queue.len() - again;
         begun.again = releases.len() + again;
         output.dropped += begun.dropped as u64;
+        for (seq, packet_id) in ended {
+            output.done(seq, packet_id, spare);
+        }
+        for (seq, packet_id) in unsent {
+            output.never_sent(seq, packet_id, packet_id, spare);
+        }
         if !releases.is_empty() {
             output.bytes = spare.get();
             for packet_id in releases {

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use gatemq_mqtt::{kind, packet, write};
 use gatemq_types::{Protocol, ReasonCode};
 
-use super::flights::{Flights, Settled};
-use super::{Attached, Spare};
+use super::flights::Settled;
+use super::{Attached, Output, Spare};
+use crate::changes::Change;
 
 /// An acknowledgement as the session looks at it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,11 +35,11 @@ impl Attached {
         let Some(mut output) = self.own() else { return 0 };
         let mut unknown = 0;
         for ack in acks {
-            let (answer, settled) = settle(output.flights.as_deref_mut(), ack);
+            let (answer, settled) = output.settle(ack, spare);
             unknown += usize::from(settled == Settled::Unknown);
             let reason = match settled {
-                Settled::Known => ReasonCode::SUCCESS,
                 Settled::Unknown => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+                _ => ReasonCode::SUCCESS,
             };
             if let Some(kind) = answer {
                 write::ack_with_reason(reply, self.protocol(), kind, ack.packet_id, reason);
@@ -57,17 +58,43 @@ impl Attached {
     }
 }
 
-/// What is answered, and whether the identifier was in flight.
-fn settle(flights: Option<&mut Flights>, ack: &Ack) -> (Option<u8>, Settled) {
-    let failed = ack.reason.is_failure();
-    if ack.kind == kind::PUBREL {
-        let known = flights.is_some_and(|flights| flights.release(ack.packet_id));
-        return (Some(kind::PUBCOMP), if known { Settled::Known } else { Settled::Unknown });
+impl Output {
+    /// What is answered, and whether the identifier was in flight.
+    fn settle(&mut self, ack: &Ack, spare: &mut Spare) -> (Option<u8>, Settled) {
+        let failed = ack.reason.is_failure();
+        let packet_id = ack.packet_id;
+        let number = self.stored.as_ref().map(|stored| stored.number);
+        let Some(flights) = &mut self.flights else {
+            let answer = match ack.kind {
+                kind::PUBREL => Some(kind::PUBCOMP),
+                kind::PUBREC if !failed => Some(kind::PUBREL),
+                _ => None,
+            };
+            return (answer, Settled::Unknown);
+        };
+        if ack.kind == kind::PUBREL {
+            let known = flights.release(packet_id);
+            if let Some(session) = number.filter(|_| known) {
+                // The client uses the identifier again when it has the PUBCOMP.
+                spare.changes.rely_on(|| Change::ReceivedReleased { session, packet_id });
+            }
+            return (Some(kind::PUBCOMP), if known { Settled::Repeated } else { Settled::Unknown });
+        }
+        let settled = flights.settle(ack.kind, packet_id, failed);
+        match settled {
+            Settled::Ended { seq, exactly_once } => self.done(seq, if exactly_once { packet_id } else { 0 }, spare),
+            Settled::Released { seq, order } if seq != 0 => {
+                if let Some(session) = number {
+                    // The client forgets the message when it has the PUBREL.
+                    spare.changes.rely_on(|| Change::Released { session, seq, packet_id, order });
+                }
+            }
+            _ => {}
+        }
+        // A refusal of a message that was in flight ends it; every other PUBREC is released (MQTT-4.3.3-4).
+        let released = ack.kind == kind::PUBREC && !failed;
+        (released.then_some(kind::PUBREL), settled)
     }
-    let settled = flights.map_or(Settled::Unknown, |flights| flights.settle(ack.kind, ack.packet_id, failed));
-    // A refusal of a message that was in flight ends it; every other PUBREC is released (MQTT-4.3.3-4).
-    let released = ack.kind == kind::PUBREC && !failed;
-    (released.then_some(kind::PUBREL), settled)
 }
 
 #[cfg(test)]
@@ -151,16 +178,26 @@ mod tests {
     #[test]
     fn qos_2_is_received_once_and_bounded() {
         let session = with(Protocol::V5, SessionLimits { receive_max: 2, ..SessionLimits::default() });
-        assert_eq!((session.receive(5), session.receive(5)), (Received::New, Received::Repeated));
-        assert_eq!((session.receive(6), session.receive(7)), (Received::New, Received::TooMany));
+        assert_eq!(
+            (session.receive(5, &mut Default::default()), session.receive(5, &mut Default::default())),
+            (Received::New, Received::Repeated)
+        );
+        assert_eq!(
+            (session.receive(6, &mut Default::default()), session.receive(7, &mut Default::default())),
+            (Received::New, Received::TooMany)
+        );
         assert_eq!(reply(&session, &[ack(kind::PUBREL, 5, OK)]), (vec![0x70, 2, 0, 5], 0));
-        assert_eq!((session.receive(7), session.receive(6)), (Received::New, Received::Repeated));
-        session.release(6);
-        assert_eq!(session.receive(6), Received::New, "it had been refused");
+        assert_eq!(
+            (session.receive(7, &mut Default::default()), session.receive(6, &mut Default::default())),
+            (Received::New, Received::Repeated)
+        );
+        session.release(6, &mut Default::default());
+        assert_eq!(session.receive(6, &mut Default::default()), Received::New, "it had been refused");
         for protocol in [Protocol::V31, Protocol::V311] {
             let session = with(protocol, SessionLimits { receive_max: 2, ..SessionLimits::default() });
-            assert!((1..=u16::MAX).all(|id| session.receive(id) == Received::New), "it was not told of a bound");
-            assert_eq!(session.receive(9), Received::Repeated);
+            let receive = |id| session.receive(id, &mut Default::default());
+            assert!((1..=u16::MAX).all(|id| receive(id) == Received::New), "it was not told of a bound");
+            assert_eq!(receive(9), Received::Repeated);
         }
     }
 }

@@ -1,4 +1,6 @@
-//! Empty output buffers of a worker.
+//! What a worker lends to sessions: empty output buffers, and a place for what must survive a restart.
+
+use crate::changes::Changes;
 
 /// Most bytes that a worker keeps in empty buffers.
 const SPARE_BYTES_MAX: usize = 4 << 20;
@@ -10,6 +12,8 @@ const BUFFER_BYTES_MIN: usize = 2048;
 /// Empty buffers of a worker, at most 4 MiB of them. A session owns a buffer only while bytes wait in it.
 #[derive(Default)]
 pub struct Spare {
+    /// What must survive a restart; the host takes it after each turn.
+    pub changes: Changes,
     buffers: Vec<Vec<u8>>,
     bytes: usize,
 }

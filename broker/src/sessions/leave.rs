@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Away, Sessions};
-use crate::session::{Attached, Home};
+use crate::session::{Attached, Home, Spare};
 use crate::will::LeftWill;
 use crate::{Session, router};
 
@@ -38,7 +38,7 @@ pub struct Left {
 impl Sessions {
     /// Ends a connection's hold of its session. Every connection ends with this, also one that was taken over.
     #[must_use]
-    pub fn leave(&self, attached: &Attached, leave: Leave, now_ms: u64) -> Left {
+    pub fn leave(&self, attached: &Attached, leave: Leave, now_ms: u64, spare: &mut Spare) -> Left {
         let session = attached.session();
         let mut left = Left::default();
         let mut guard = self.inner.lock();
@@ -53,7 +53,7 @@ impl Sessions {
             drop(guard);
             left.wills.extend(will.map(|will| LeftWill { will, session: session.clone() }));
             left.ended = true;
-            router::close(session, now_ms, &mut left.armed);
+            router::close(session, now_ms, &mut left.armed, spare);
             return left;
         }
         session.detach(expiry_s);
@@ -85,15 +85,17 @@ impl Sessions {
         }
         drop(guard);
         session.trim();
+        // Should it be the evicted one, its end comes behind it.
+        spare.changes.note_some(|| session.record(now_ms));
         if let Some(evicted) = &left.evicted {
-            router::close(evicted, now_ms, &mut left.armed);
+            router::close(evicted, now_ms, &mut left.armed, spare);
         }
         left
     }
 }
 
 /// In `seconds`, where `u32::MAX` is never.
-fn moment_ms(seconds: u32, now_ms: u64) -> u64 {
+pub(super) fn moment_ms(seconds: u32, now_ms: u64) -> u64 {
     match seconds {
         u32::MAX => u64::MAX,
         seconds => now_ms.saturating_add(u64::from(seconds) * 1000),

@@ -4,24 +4,29 @@
 //! |---|---|
 //! | `open` | a connection gets its session: new, resumed, taken over |
 //! | `leave` | a connection ends, its session stays or ends |
+//! | `restore` | what a store gives back |
 //! | `sweep` | what time brings: sessions expire, delayed wills are due |
 //!
 //! The registry's lock is held for a few steps, never while subscriptions end. Under it at most one session's lock is taken.
 
 mod leave;
 mod open;
+mod restore;
 mod sweep;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
+use crate::changes::SessionNumber;
 use crate::{Hasher, Session, SessionKey};
 pub use leave::{Leave, Left};
 pub use open::{Opened, Opening};
+pub use restore::Restored;
 pub use sweep::Swept;
 
 /// Sessions that may be away at a time, where nothing else is said.
@@ -34,6 +39,8 @@ type Moment = (u64, u64);
 pub struct Sessions {
     hasher: Hasher,
     detached_max: usize,
+    /// Number of the next session in the store; 0: there is no store.
+    next_number: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -69,7 +76,21 @@ impl Sessions {
     /// None yet. `detached_max`: sessions that may be away at a time; when there are more, the one that expires first is
     /// ended and reported.
     pub fn new(detached_max: usize) -> Self {
-        Sessions { hasher: Hasher::default(), detached_max, inner: Mutex::default() }
+        Sessions { hasher: Hasher::default(), detached_max, next_number: AtomicU64::new(0), inner: Mutex::default() }
+    }
+
+    /// From now on sessions that outlive their connection are stored, under numbers from `next_number` on, which must not be
+    /// 0. To be called before the first client comes.
+    pub fn store_from(&self, next_number: SessionNumber) {
+        self.next_number.store(next_number, Ordering::Relaxed);
+    }
+
+    /// A number for a session with that expiry; 0: it is not stored.
+    fn number(&self, expiry_s: u32) -> SessionNumber {
+        if expiry_s == 0 || self.next_number.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The session of a key, with or without a connection.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemq_types::Protocol;
 
 use super::{Entry, Sessions};
-use crate::session::{self, Attached, Home, SessionLimits};
+use crate::session::{self, Attached, Home, SessionLimits, Spare};
 use crate::tenant::TenantLimit;
 use crate::will::{LeftWill, Will};
 use crate::{SessionKey, router};
@@ -55,16 +55,16 @@ impl Sessions {
     /// Clean Start is not set; else, if there is one, it ends: when this returns it gets no more bytes and has no
     /// subscriptions.
     #[must_use]
-    pub fn open(&self, opening: Opening<'_>, now_ms: u64) -> Opened {
+    pub fn open(&self, opening: Opening<'_>, now_ms: u64, spare: &mut Spare) -> Opened {
         opening.key.tenant().usage.sessions.take_anyway(1);
-        self.open_counted(opening, now_ms)
+        self.open_counted(opening, now_ms, spare)
     }
 
     /// As [`Self::open`], within the bounds of the tenant.
     ///
     /// # Errors
     /// [`TenantLimit::Sessions`]; nothing has changed.
-    pub fn try_open(&self, opening: Opening<'_>, now_ms: u64) -> Result<Opened, TenantLimit> {
+    pub fn try_open(&self, opening: Opening<'_>, now_ms: u64, spare: &mut Spare) -> Result<Opened, TenantLimit> {
         let sessions = &opening.key.tenant().usage.sessions;
         // Where there is one of its key, none is added.
         match sessions.take(1) {
@@ -72,18 +72,24 @@ impl Sessions {
             false if self.get(opening.key).is_some() => sessions.take_anyway(1),
             false => return Err(TenantLimit::Sessions),
         }
-        Ok(self.open_counted(opening, now_ms))
+        Ok(self.open_counted(opening, now_ms, spare))
     }
 
     /// The tenant has counted one session more; of the one before it is taken back.
-    fn open_counted(&self, opening: Opening<'_>, now_ms: u64) -> Opened {
+    fn open_counted(&self, opening: Opening<'_>, now_ms: u64, spare: &mut Spare) -> Opened {
+        let opened = self.find_or_make(opening, now_ms, spare);
+        spare.changes.rely_on_some(|| opened.session.record(0));
+        opened
+    }
+
+    fn find_or_make(&self, opening: Opening<'_>, now_ms: u64, spare: &mut Spare) -> Opened {
         let Opening { key, protocol, limits, home, clean_start, expiry_s, will } = opening;
         let hash = self.hash(key);
         let opening = session::Opening { protocol, limits, home, expiry_s, will };
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let Some(entry) = inner.table.find_mut(hash, |known| known.is_of(key)) else {
-            let session = Attached::new(key.clone(), opening);
+            let session = Attached::new(key.clone(), opening, self.number(expiry_s));
             let entry = Entry { session: session.session().clone(), away: None };
             inner.table.insert_unique(hash, entry, |known| self.hash(known.session.key()));
             return Opened { session, resumed: false, taken_over: None, ended: false, will: None, armed: Vec::new() };
@@ -94,7 +100,7 @@ impl Sessions {
         let resumed = !clean_start && !expired && entry.session.is_persistent();
         let before = entry.session.clone();
         if !resumed {
-            let session = Attached::new(key.clone(), opening);
+            let session = Attached::new(key.clone(), opening, self.number(expiry_s));
             entry.session = session.session().clone();
             if let Some(away) = away {
                 inner.forget(away);
@@ -103,7 +109,7 @@ impl Sessions {
             drop(guard);
             // Without the registry's lock: ending many subscriptions takes its time.
             let mut armed = Vec::new();
-            let taken_over = router::close(&before, now_ms, &mut armed);
+            let taken_over = router::close(&before, now_ms, &mut armed, spare);
             return Opened { session, resumed: false, taken_over, ended: true, will, armed };
         }
         if let Some(away) = away {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Sessions;
-use crate::session::Home;
+use crate::session::{Home, Spare};
 use crate::will::LeftWill;
 use crate::{Session, router};
 
@@ -25,7 +25,7 @@ impl Sessions {
     /// Ends what has expired and hands out wills that are due, at most `count_max` sessions and as many wills with a delay;
     /// it ends early when the sessions had many subscriptions (each counts as one).
     #[must_use]
-    pub fn sweep(&self, now_ms: u64, count_max: usize) -> Swept {
+    pub fn sweep(&self, now_ms: u64, count_max: usize, spare: &mut Spare) -> Swept {
         let mut swept = Swept::default();
         let mut work = 0;
         while work < count_max {
@@ -42,7 +42,7 @@ impl Sessions {
                 session
             };
             work += 1 + session.subscriptions();
-            router::close(&session, now_ms, &mut swept.armed);
+            router::close(&session, now_ms, &mut swept.armed, spare);
             swept.expired.push(session);
         }
         swept.more = work >= count_max;

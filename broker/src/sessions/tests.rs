@@ -7,10 +7,14 @@ use gatemq_types::{Actions, Grant, Limits, NoMatch, Protocol, QoS, ReasonCode};
 use super::*;
 use crate::identity::testing::{free, key, with};
 use crate::router::testing::{drain, frame, publish, send, subscribe};
-use crate::session::{Ack, Attached, Home, SessionLimits};
+use crate::session::{Ack, Attached, Home, SessionLimits, Spare};
 use crate::{Decision, Identity, LeftWill, Out, Tenants, TopicCache, Will, router};
 
 const NEVER: u32 = u32::MAX;
+
+fn none() -> Spare {
+    Spare::default()
+}
 
 fn out() -> Out {
     Out::new(TopicCache::new(8, 64))
@@ -40,7 +44,7 @@ fn lost() -> Leave {
 
 /// Opens, and begins what was resumed.
 fn open(sessions: &Sessions, opening: Opening<'_>, now_ms: u64, out: &mut Out) -> Opened {
-    let opened = sessions.open(opening, now_ms);
+    let opened = sessions.open(opening, now_ms, &mut none());
     if opened.resumed {
         router::begin(&opened.session, now_ms, &mut out.spare);
     }
@@ -77,25 +81,25 @@ fn packets(mut bytes: &[u8], five: bool) -> Vec<(u8, u16, u8)> {
 fn takeover_ends_a_session_without_expiry() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
-    let old = sessions.open(opening(&key, 1, true, 0), 0);
+    let old = sessions.open(opening(&key, 1, true, 0), 0, &mut none());
     assert_eq!((old.taken_over, old.resumed, old.ended), (None, false, false));
     let old = old.session;
     subscribe(&identity, &old, "a", 0);
     assert_eq!(publish(&identity, &old, "a", &mut out).delivered, 1);
     for clean_start in [false, true] {
-        let new = sessions.open(opening(&key, 2, clean_start, 0), 0);
+        let new = sessions.open(opening(&key, 2, clean_start, 0), 0, &mut none());
         assert!(!new.resumed && new.ended, "it was not to outlive its connection");
         assert!(new.taken_over.is_some());
         assert_eq!(old.take(0, &mut out.spare), None, "what waited is gone");
         assert!(old.is_closed() && !new.session.is_closed());
         assert_eq!(publish(&identity, &new.session, "a", &mut out).delivered, 0);
         assert_eq!(subscribe(&identity, &old, "a", 0), 0x80, "too late");
-        let left = sessions.leave(&old, lost(), 0);
+        let left = sessions.leave(&old, lost(), 0, &mut none());
         assert!(!left.stays && !left.ended);
         assert!(Arc::ptr_eq(&sessions.get(&key).unwrap(), new.session.session()));
     }
-    let new = sessions.open(opening(&key, 3, true, 0), 0).session;
-    assert!(sessions.leave(&new, lost(), 0).ended);
+    let new = sessions.open(opening(&key, 3, true, 0), 0, &mut none()).session;
+    assert!(sessions.leave(&new, lost(), 0, &mut none()).ended);
     assert!(sessions.is_empty() && key.tenant().tree.read().is_empty());
 }
 
@@ -107,8 +111,8 @@ fn another_user_or_tenant_takes_nothing_over() {
     for (connection, (tenant, user)) in (0..).zip([("one", "u"), ("one", "v"), ("two", "u")]) {
         let tenant = tenants.get_or_create(tenant).unwrap();
         let key = Arc::new(SessionKey::new(tenant, user, "c").unwrap());
-        assert_eq!(sessions.open(opening(&key, connection, false, 10), 0).taken_over, None);
-        let again = sessions.open(opening(&key, connection + 10, false, 10), 0);
+        assert_eq!(sessions.open(opening(&key, connection, false, 10), 0, &mut none()).taken_over, None);
+        let again = sessions.open(opening(&key, connection + 10, false, 10), 0, &mut none());
         let before = Some(Home { worker: 1, connection });
         assert_eq!((again.taken_over, again.resumed), (before, true), "twin: the same three names");
     }
@@ -121,8 +125,8 @@ fn another_user_or_tenant_takes_nothing_over() {
 fn resumed_in_order() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
-    let one = sessions.open(opening(&key, 1, false, 60), 0).session;
-    let from = sessions.open(opening(&crate::identity::testing::key("p"), 9, true, 0), 0).session;
+    let one = sessions.open(opening(&key, 1, false, 60), 0, &mut none()).session;
+    let from = sessions.open(opening(&crate::identity::testing::key("p"), 9, true, 0), 0, &mut none()).session;
     subscribe(&identity, &one, "a", 2);
     for (n, qos) in [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1), (6, 0)] {
         message(&identity, &from, qos, n, &mut out);
@@ -131,13 +135,13 @@ fn resumed_in_order() {
     // 1 is done, 2 and 4 are released (4 first), 3 and 5 stay.
     one.settle(&[ack(kind::PUBACK, 1), ack(kind::PUBREC, 4), ack(kind::PUBREC, 2)], 0, &mut Vec::new(), &mut out.spare);
     message(&identity, &from, 1, 7, &mut out);
-    assert!(sessions.leave(&one, lost(), 0).stays);
+    assert!(sessions.leave(&one, lost(), 0, &mut none()).stays);
     assert!(one.is_closed() && one.take(0, &mut out.spare).is_none());
     for (n, qos) in [(8, 0), (9, 1), (10, 2)] {
         message(&identity, &from, qos, n, &mut out);
     }
     let three = Opening { protocol: Protocol::V311, ..opening(&key, 2, false, NEVER) };
-    let opened = sessions.open(three, 59_999);
+    let opened = sessions.open(three, 59_999, &mut none());
     assert!(opened.resumed && opened.taken_over.is_none() && !opened.ended);
     let two = opened.session;
     message(&identity, &from, 1, 11, &mut out);
@@ -154,7 +158,7 @@ fn resumed_in_order() {
     let unknown = two.settle(&acks, 0, &mut Vec::new(), &mut out.spare);
     let rest = [ack(kind::PUBCOMP, 4), ack(kind::PUBCOMP, 2), ack(kind::PUBREC, 7), ack(kind::PUBCOMP, 7)];
     assert_eq!(unknown + two.settle(&rest, 0, &mut Vec::new(), &mut out.spare), 0);
-    assert!(sessions.leave(&two, lost(), 59_999).stays);
+    assert!(sessions.leave(&two, lost(), 59_999, &mut none()).stays);
     let three = open(&sessions, opening(&key, 3, false, 0), 1 << 40, &mut out).session;
     assert_eq!(drain(&three, &mut out), [], "nothing is left, and MQTT 3 never expires here");
 }
@@ -166,12 +170,12 @@ fn a_live_session_moves_without_loss() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
     let limits = SessionLimits { inflight_max: 2, ..SessionLimits::default() };
-    let one = sessions.open(Opening { limits, ..opening(&key, 1, false, 60) }, 0).session;
+    let one = sessions.open(Opening { limits, ..opening(&key, 1, false, 60) }, 0, &mut none()).session;
     subscribe(&identity, &one, "a", 1);
     for n in 1..=5 {
         message(&identity, &one, 1, n, &mut out);
     }
-    assert_eq!(one.receive(7), crate::session::Received::New);
+    assert_eq!(one.receive(7, &mut none().changes), crate::session::Received::New);
     message(&identity, &one, 0, 6, &mut out);
     assert_eq!((packets(&drain(&one, &mut out), true).len(), one.waiting()), (2, 4));
     let narrower = SessionLimits { inflight_max: 1, ..SessionLimits::default() };
@@ -180,10 +184,10 @@ fn a_live_session_moves_without_loss() {
     let two = two.session;
     assert_eq!(one.take(0, &mut out.spare), None);
     assert_eq!(one.settle(&[ack(kind::PUBACK, 1)], 0, &mut Vec::new(), &mut out.spare), 0);
-    assert_eq!(one.receive(8), crate::session::Received::TakenOver);
+    assert_eq!(one.receive(8, &mut none().changes), crate::session::Received::TakenOver);
     assert_eq!(subscribe(&identity, &one, "b", 1), 0x80);
-    assert!(!sessions.leave(&one, lost(), 0).ended);
-    assert_eq!(two.receive(7), crate::session::Received::Repeated);
+    assert!(!sessions.leave(&one, lost(), 0, &mut none()).ended);
+    assert_eq!(two.receive(7, &mut none().changes), crate::session::Received::Repeated);
     let mut got = Vec::new();
     while two.has_more() {
         for (first, id, n) in packets(&drain(&two, &mut out), true) {
@@ -201,13 +205,13 @@ fn qos_0_goes_with_the_connection() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
     let limits = SessionLimits { inflight_max: 1, ..SessionLimits::default() };
-    let one = sessions.open(Opening { limits, ..opening(&key, 1, false, 60) }, 0).session;
+    let one = sessions.open(Opening { limits, ..opening(&key, 1, false, 60) }, 0, &mut none()).session;
     subscribe(&identity, &one, "a", 1);
     for (n, qos) in [(1, 1), (2, 1), (3, 0), (4, 0)] {
         message(&identity, &one, qos, n, &mut out);
     }
     assert_eq!(one.waiting(), 3);
-    assert!(sessions.leave(&one, lost(), 0).stays);
+    assert!(sessions.leave(&one, lost(), 0, &mut none()).stays);
     message(&identity, &one, 0, 5, &mut out);
     assert_eq!(one.session().waiting(), 1);
 }
@@ -218,7 +222,7 @@ fn qos_0_goes_with_the_connection() {
 fn acknowledged_before_it_is_sent_again() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
-    let one = sessions.open(opening(&key, 1, false, 60), 0).session;
+    let one = sessions.open(opening(&key, 1, false, 60), 0, &mut none()).session;
     subscribe(&identity, &one, "a", 2);
     for (n, qos) in [(1, 1), (2, 1), (3, 2), (4, 2)] {
         message(&identity, &one, qos, n, &mut out);
@@ -242,22 +246,25 @@ fn expiry_ends_a_session() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
     for swept in [false, true] {
-        let one = sessions.open(opening(&key, 1, true, 5), 0).session;
+        let one = sessions.open(opening(&key, 1, true, 5), 0, &mut none()).session;
         subscribe(&identity, &one, "a", 1);
         // DISCONNECT gives it another expiry.
-        assert!(sessions.leave(&one, Leave { expiry_s: Some(10), ..Leave::default() }, 1_000).stays);
-        assert!(sessions.sweep(10_999, 100).expired.is_empty());
+        assert!(sessions.leave(&one, Leave { expiry_s: Some(10), ..Leave::default() }, 1_000, &mut none()).stays);
+        assert!(sessions.sweep(10_999, 100, &mut none()).expired.is_empty());
         if swept {
-            assert_eq!(sessions.sweep(11_000, 100).expired.len(), 1);
+            assert_eq!(sessions.sweep(11_000, 100, &mut none()).expired.len(), 1);
             assert!(sessions.is_empty() && key.tenant().tree.read().is_empty());
         }
         let two = open(&sessions, opening(&key, 2, false, 5), 11_000, &mut out);
         assert_eq!((two.resumed, two.ended), (false, !swept));
         assert_eq!((two.session.subscriptions(), sessions.detached()), (0, 0));
-        assert!(sessions.leave(&two.session, Leave { expiry_s: Some(0), ..Leave::default() }, 0).ended);
+        assert!(sessions.leave(&two.session, Leave { expiry_s: Some(0), ..Leave::default() }, 0, &mut none()).ended);
     }
-    let one = sessions.open(opening(&key, 1, true, 0), 0).session;
-    assert!(sessions.leave(&one, Leave { expiry_s: Some(10), ..Leave::default() }, 0).ended, "cannot be raised from 0");
+    let one = sessions.open(opening(&key, 1, true, 0), 0, &mut none()).session;
+    assert!(
+        sessions.leave(&one, Leave { expiry_s: Some(10), ..Leave::default() }, 0, &mut none()).ended,
+        "cannot be raised from 0"
+    );
 }
 
 /// Guards MQTT-3.1.2-4: Clean Start ends the session that is away, whatever its expiry.
@@ -265,10 +272,10 @@ fn expiry_ends_a_session() {
 fn clean_start_ends_what_is_away() {
     let key = key("c");
     let (identity, sessions) = (free(&key), Sessions::default());
-    let one = sessions.open(opening(&key, 1, false, NEVER), 0).session;
+    let one = sessions.open(opening(&key, 1, false, NEVER), 0, &mut none()).session;
     subscribe(&identity, &one, "a", 1);
-    assert!(sessions.leave(&one, Leave::default(), 0).stays);
-    let two = sessions.open(opening(&key, 2, true, NEVER), 0);
+    assert!(sessions.leave(&one, Leave::default(), 0, &mut none()).stays);
+    let two = sessions.open(opening(&key, 2, true, NEVER), 0, &mut none());
     assert!(!two.resumed && two.ended && two.taken_over.is_none());
     assert_eq!((sessions.len(), sessions.detached(), two.session.subscriptions()), (1, 0, 0));
     assert!(key.tenant().tree.read().is_empty());
@@ -282,8 +289,8 @@ fn sessions_away_are_bounded() {
     for (connection, (client, expiry_s)) in (0..).zip([("a", NEVER), ("b", 20), ("c", 30), ("d", 10)]) {
         let key = key(client);
         let will = will(&free(&key), 5);
-        let one = sessions.open(Opening { will, ..opening(&key, connection, false, expiry_s) }, 0).session;
-        let left = sessions.leave(&one, lost(), 0);
+        let one = sessions.open(Opening { will, ..opening(&key, connection, false, expiry_s) }, 0, &mut none()).session;
+        let left = sessions.leave(&one, lost(), 0, &mut none());
         let evicted = left.evicted.as_ref().map(|session| session.key().client_id().to_owned());
         let expect = match client {
             "c" => Some("b"),
@@ -297,9 +304,9 @@ fn sessions_away_are_bounded() {
         assert_eq!(sessions.len(), sessions.detached());
     }
     assert_eq!(sessions.detached(), 2);
-    let swept = sessions.sweep(u64::MAX - 1, 1);
+    let swept = sessions.sweep(u64::MAX - 1, 1, &mut none());
     assert_eq!((swept.expired.len(), swept.wills.len(), swept.more), (1, 2, true));
-    let swept = sessions.sweep(u64::MAX - 1, 1);
+    let swept = sessions.sweep(u64::MAX - 1, 1, &mut none());
     assert_eq!((swept.expired.len(), swept.wills.len(), sessions.detached()), (0, 0, 1), "one never expires");
 }
 
@@ -317,56 +324,62 @@ fn wills_are_published_in_time() {
     let (key, watcher) = (key("c"), key("w"));
     let watcher = Arc::new(SessionKey::new(key.tenant().clone(), watcher.user(), "w").unwrap());
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
-    let to = sessions.open(opening(&watcher, 9, true, 0), 0).session;
+    let to = sessions.open(opening(&watcher, 9, true, 0), 0, &mut none()).session;
     subscribe(&free(&watcher), &to, "will", 1);
     let to = &to;
     let open = |delay_s, expiry_s| {
         let opening = Opening { will: will(&identity, delay_s), ..opening(&key, 1, false, expiry_s) };
-        sessions.open(opening, 0)
+        sessions.open(opening, 0, &mut none())
     };
     // Without delay: at once, whether or not the session stays. Not after a goodbye.
     for expiry_s in [0, 10] {
-        assert_eq!(published(sessions.leave(&open(0, expiry_s).session, lost(), 0).wills, to, &mut out), 1);
-        assert_eq!(published(sessions.leave(&open(0, expiry_s).session, Leave::default(), 0).wills, to, &mut out), 0);
+        assert_eq!(
+            published(sessions.leave(&open(0, expiry_s).session, lost(), 0, &mut none()).wills, to, &mut out),
+            1
+        );
+        assert_eq!(
+            published(sessions.leave(&open(0, expiry_s).session, Leave::default(), 0, &mut none()).wills, to, &mut out),
+            0
+        );
         // Ends what was away.
-        let ended = sessions.open(opening(&key, 1, true, 0), 0);
+        let ended = sessions.open(opening(&key, 1, true, 0), 0, &mut none());
         assert_eq!(published(ended.will, to, &mut out), 0);
-        assert!(sessions.leave(&ended.session, Leave::default(), 0).ended);
+        assert!(sessions.leave(&ended.session, Leave::default(), 0, &mut none()).ended);
     }
     // With delay: when it is over, once.
-    assert!(sessions.leave(&open(5, 10).session, lost(), 0).wills.is_empty());
-    assert_eq!(published(sessions.sweep(4_999, 10).wills, to, &mut out), 0);
-    assert_eq!(published(sessions.sweep(5_000, 10).wills, to, &mut out), 1);
-    let swept = sessions.sweep(10_000, 10);
+    assert!(sessions.leave(&open(5, 10).session, lost(), 0, &mut none()).wills.is_empty());
+    assert_eq!(published(sessions.sweep(4_999, 10, &mut none()).wills, to, &mut out), 0);
+    assert_eq!(published(sessions.sweep(5_000, 10, &mut none()).wills, to, &mut out), 1);
+    let swept = sessions.sweep(10_000, 10, &mut none());
     assert_eq!((swept.expired.len(), published(swept.wills, to, &mut out)), (1, 0));
     // The session's end comes first: then.
-    assert!(sessions.leave(&open(50, 10).session, lost(), 0).wills.is_empty());
-    assert_eq!(published(sessions.sweep(10_000, 10).wills, to, &mut out), 1);
-    assert_eq!(published(sessions.leave(&open(50, 0).session, lost(), 0).wills, to, &mut out), 1);
+    assert!(sessions.leave(&open(50, 10).session, lost(), 0, &mut none()).wills.is_empty());
+    assert_eq!(published(sessions.sweep(10_000, 10, &mut none()).wills, to, &mut out), 1);
+    assert_eq!(published(sessions.leave(&open(50, 0).session, lost(), 0, &mut none()).wills, to, &mut out), 1);
     // The client is back before: never.
-    assert!(sessions.leave(&open(5, 10).session, lost(), 0).wills.is_empty());
+    assert!(sessions.leave(&open(5, 10).session, lost(), 0, &mut none()).wills.is_empty());
     let again = Opening { will: will(&identity, 5), ..opening(&key, 2, false, 10) };
-    let back = sessions.open(again, 4_999);
+    let back = sessions.open(again, 4_999, &mut none());
     assert!(back.resumed && back.will.is_none());
-    assert!(sessions.sweep(5_000, 10).wills.is_empty(), "nor is the one that it brings");
-    let back = sessions.open(opening(&key, 2, false, 10), 5_000);
-    assert!(sessions.leave(&back.session, lost(), 4_999).wills.is_empty(), "it left none this time");
-    assert!(sessions.sweep(9_000, 10).wills.is_empty());
+    assert!(sessions.sweep(5_000, 10, &mut none()).wills.is_empty(), "nor is the one that it brings");
+    let back = sessions.open(opening(&key, 2, false, 10), 5_000, &mut none());
+    assert!(sessions.leave(&back.session, lost(), 4_999, &mut none()).wills.is_empty(), "it left none this time");
+    assert!(sessions.sweep(9_000, 10, &mut none()).wills.is_empty());
     // It comes back with Clean Start: the session ends, at once.
-    let cleaned = sessions.open(opening(&key, 2, true, 10), 9_000);
-    assert!(sessions.leave(&cleaned.session, Leave { end: true, ..lost() }, 0).ended);
-    assert!(sessions.leave(&open(5, 10).session, lost(), 0).wills.is_empty());
-    let cleaned = sessions.open(opening(&key, 2, true, 0), 1_000);
+    let cleaned = sessions.open(opening(&key, 2, true, 10), 9_000, &mut none());
+    assert!(sessions.leave(&cleaned.session, Leave { end: true, ..lost() }, 0, &mut none()).ended);
+    assert!(sessions.leave(&open(5, 10).session, lost(), 0, &mut none()).wills.is_empty());
+    let cleaned = sessions.open(opening(&key, 2, true, 0), 1_000, &mut none());
     assert_eq!(published(cleaned.will, to, &mut out), 1);
-    assert!(sessions.leave(&cleaned.session, lost(), 0).ended);
+    assert!(sessions.leave(&cleaned.session, lost(), 0, &mut none()).ended);
     // Taken over: at once without delay, else not, as its session goes on; and the end of the old connection adds nothing.
     for (delay_s, expiry_s, count) in [(0, 10, 1), (5, 10, 0), (0, 0, 1), (5, 0, 1)] {
         let one = open(delay_s, expiry_s).session;
-        let two = sessions.open(opening(&key, 2, false, 0), 0);
+        let two = sessions.open(opening(&key, 2, false, 0), 0, &mut none());
         assert_eq!(published(two.will, to, &mut out), count, "{delay_s} {expiry_s}");
-        assert!(sessions.leave(&one, lost(), 0).wills.is_empty());
-        assert!(sessions.leave(&two.session, lost(), 0).wills.is_empty());
-        assert!(sessions.sweep(100_000, 10).wills.is_empty());
+        assert!(sessions.leave(&one, lost(), 0, &mut none()).wills.is_empty());
+        assert!(sessions.leave(&two.session, lost(), 0, &mut none()).wills.is_empty());
+        assert!(sessions.sweep(100_000, 10, &mut none()).wills.is_empty());
     }
 }
 
@@ -401,14 +414,14 @@ fn a_will_needs_leave_twice() {
     let Decision::Ask(question) = identity.may_leave_will(&asked) else { panic!("asked") };
     let allow = gatemq_types::Verdict::allow(std::time::Duration::ZERO);
     assert!(matches!(identity.answer_will(&asked, question, &gatemq_types::Verdict::deny("no")), Decision::Denied(_)));
-    let none = with(&key, &[], NoMatch::Deny, &Limits::default());
-    for (replacement, works) in [(None, true), (Some(&identity), false), (Some(&none), false)] {
+    let nothing = with(&key, &[], NoMatch::Deny, &Limits::default());
+    for (replacement, works) in [(None, true), (Some(&identity), false), (Some(&nothing), false)] {
         let Decision::Permit(will) = identity.answer_will(&asked, question, &allow) else { panic!("allowed") };
-        let one = sessions.open(Opening { will: Some(will), ..opening(&key, 1, true, 0) }, 0).session;
+        let one = sessions.open(Opening { will: Some(will), ..opening(&key, 1, true, 0) }, 0, &mut none()).session;
         if let Some(replacement) = replacement {
             one.replace_will_identity(replacement);
         }
-        let left = sessions.leave(&one, lost(), 0).wills.pop().unwrap();
+        let left = sessions.leave(&one, lost(), 0, &mut none()).wills.pop().unwrap();
         assert_eq!(router::publish_will(&left, 0, &mut out()).is_ok(), works);
     }
 }
@@ -419,7 +432,7 @@ fn a_will_needs_leave_twice() {
 fn what_may_not_be_had_any_more_is_not_sent() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
-    let one = sessions.open(opening(&key, 1, false, 60), 0).session;
+    let one = sessions.open(opening(&key, 1, false, 60), 0, &mut none()).session;
     for filter in ["a", "s/#", "s/open", "q", "asked"] {
         subscribe(&identity, &one, filter, 1);
     }
@@ -430,7 +443,7 @@ fn what_may_not_be_had_any_more_is_not_sent() {
         publish(topic, &mut out);
     }
     drain(&one, &mut out);
-    assert!(sessions.leave(&one, lost(), 0).stays);
+    assert!(sessions.leave(&one, lost(), 0, &mut none()).stays);
     for topic in ["s/x", "s/open", "a", "asked"] {
         publish(topic, &mut out);
     }
@@ -442,11 +455,15 @@ fn what_may_not_be_had_any_more_is_not_sent() {
         Grant::allow(Actions::SUBSCRIBE, "s/open"),
     ];
     let narrower = with(&key, &rules, NoMatch::Deny, &Limits::default());
-    let two = sessions.open(opening(&key, 2, false, 60), 0).session;
-    let found = router::recheck(&narrower, &two);
+    let two = sessions.open(opening(&key, 2, false, 60), 0, &mut none()).session;
+    let found = router::recheck(&narrower, &two, &mut none().changes);
     assert_eq!((found.kept, found.revoked), (3, vec![("s/#".to_owned(), ReasonCode::NOT_AUTHORIZED)]));
     assert_eq!(found.ask.iter().map(|a| &*a.filter).collect::<Vec<_>>(), ["asked"]);
-    assert!(router::revoke(&two, "asked") && !router::revoke(&two, "asked") && !router::revoke(&one, "a"));
+    assert!(
+        router::revoke(&two, "asked", &mut none().changes)
+            && !router::revoke(&two, "asked", &mut none().changes)
+            && !router::revoke(&one, "a", &mut none().changes)
+    );
     let begun = router::begin(&two, 0, &mut out.spare);
     assert_eq!((begun.again, begun.waiting, begun.dropped), (1, 3, 3), "s/open came by two subscriptions");
     let text = String::from_utf8_lossy(&drain(&two, &mut out)).into_owned();
@@ -455,8 +472,8 @@ fn what_may_not_be_had_any_more_is_not_sent() {
     send(&identity, &two, &frame(Protocol::V5, 0x32, "q", &[], b"x"), &mut out);
     assert_eq!(drain(&two, &mut out)[0], 0x30, "at the QoS that it may have now");
     // Twin: with the same grants nothing changes.
-    let three = sessions.open(opening(&key, 3, false, 60), 0).session;
-    assert_eq!(router::recheck(&identity, &three).kept, 3);
+    let three = sessions.open(opening(&key, 3, false, 60), 0, &mut none()).session;
+    assert_eq!(router::recheck(&identity, &three, &mut none().changes).kept, 3);
     assert_eq!(router::begin(&three, 0, &mut out.spare).again, 4);
 }
 
@@ -465,9 +482,9 @@ fn what_may_not_be_had_any_more_is_not_sent() {
 fn messages_expire_while_away() {
     let key = key("c");
     let (identity, sessions, mut out) = (free(&key), Sessions::default(), out());
-    let one = sessions.open(opening(&key, 1, false, 60), 0).session;
+    let one = sessions.open(opening(&key, 1, false, 60), 0, &mut none()).session;
     subscribe(&identity, &one, "a", 1);
-    assert!(sessions.leave(&one, lost(), 0).stays);
+    assert!(sessions.leave(&one, lost(), 0, &mut none()).stays);
     for seconds in [5, 10] {
         send(&identity, &one, &frame(Protocol::V5, 0x32, "a", &[2, 0, 0, 0, seconds], b"x"), &mut out);
     }

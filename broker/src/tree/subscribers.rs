@@ -23,6 +23,13 @@ pub struct Subscription {
     pub identifier: u32,
 }
 
+impl Subscription {
+    /// Its subscription options as in MQTT 5 (3.8.3.1); how retained messages were to be sent is not known any more.
+    pub(crate) fn options(&self) -> u8 {
+        self.qos.bits() | u8::from(self.no_local) << 2 | u8::from(self.retain_as_published) << 3
+    }
+}
+
 /// Who gets a message that a filter matches.
 #[derive(Clone)]
 pub enum Target {

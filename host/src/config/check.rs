@@ -10,10 +10,11 @@ use super::listener::{proxies, sni};
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost,
-    TlsVersion,
+    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost, Store,
+    StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
+use gatemq_store::SyncMode;
 
 /// Reads and checks all layers.
 ///
@@ -53,10 +54,11 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     // All of them first: a problem in one must not hide those of the next.
     let (node, log, listeners) = (node(values), log(values), listeners(values));
     let (auth, plugin_host) = (auth(values), plugin_host(values));
-    let (plugins, limits) = (plugins(values), limits(values));
+    let (plugins, limits, store) = (plugins(values), limits(values), store(values));
     Some(Config {
         node: node?,
         log: log?,
+        store: store?,
         listeners: listeners?,
         auth,
         plugin_host: plugin_host?,
@@ -96,6 +98,18 @@ fn log(values: &mut Values<'_>) -> Option<Log> {
     let (level, format) = (values.text(&["log", "level"]), values.text(&["log", "format"]));
     let format = if format? == "json" { LogFormat::Json } else { LogFormat::Text };
     Some(Log { level: level?, format })
+}
+
+fn store(values: &mut Values<'_>) -> Option<Store> {
+    let (kind, sync) = (values.text(&["store", "kind"]), values.text(&["store", "sync"]));
+    let interval_ms = values.number(&["store", "sync_interval_ms"]);
+    let kind = if kind? == "memory" { StoreKind::Memory } else { StoreKind::Embedded };
+    let sync = match &*sync? {
+        "interval" => SyncMode::IntervalMs(interval_ms?),
+        "never" => SyncMode::Never,
+        _ => SyncMode::Always,
+    };
+    Some(Store { kind, sync })
 }
 
 fn listeners(values: &mut Values<'_>) -> Option<BTreeMap<String, Listener>> {
@@ -337,8 +351,13 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
     let subscriptions_max = read(values, "subscriptions_max");
     let session_expiry_s_max = read(values, "session_expiry_s_max");
     let sessions_detached_max = read(values, "sessions_detached_max");
-    let retained_messages_max = read(values, "retained_messages_max");
-    let retained_bytes_max = read(values, "retained_bytes_max");
+    let topic_alias_max = read(values, "topic_alias_max");
+    let tenant_connections_max = read(values, "tenant_connections_max");
+    let tenant_sessions_max = read(values, "tenant_sessions_max");
+    let tenant_subscriptions_max = read(values, "tenant_subscriptions_max");
+    let tenant_queue_bytes_max = read(values, "tenant_queue_bytes_max");
+    let tenant_retained_messages_max = read(values, "tenant_retained_messages_max");
+    let tenant_retained_bytes_max = read(values, "tenant_retained_bytes_max");
     let limits = Limits {
         packet_bytes_max: packet_bytes_max?,
         connect_bytes_max: connect_bytes_max?,
@@ -350,8 +369,13 @@ fn limits(values: &mut Values<'_>) -> Option<Limits> {
         subscriptions_max: subscriptions_max?,
         session_expiry_s_max: session_expiry_s_max?,
         sessions_detached_max: sessions_detached_max?,
-        retained_messages_max: retained_messages_max?,
-        retained_bytes_max: retained_bytes_max?,
+        topic_alias_max: topic_alias_max?,
+        tenant_connections_max: tenant_connections_max?,
+        tenant_sessions_max: tenant_sessions_max?,
+        tenant_subscriptions_max: tenant_subscriptions_max?,
+        tenant_queue_bytes_max: tenant_queue_bytes_max?,
+        tenant_retained_messages_max: tenant_retained_messages_max?,
+        tenant_retained_bytes_max: tenant_retained_bytes_max?,
     };
     if limits.connect_bytes_max > limits.packet_bytes_max {
         values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");

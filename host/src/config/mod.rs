@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use gatemq_broker::{RetainedLimits, TenantLimits};
+use gatemq_store::SyncMode;
+
 use crate::listen::Network;
 use crate::listen::ws::WebSocketSettings;
 
@@ -52,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) node: Node,
     /// `[log]`
     pub(crate) log: Log,
+    /// `[store]`
+    pub(crate) store: Store,
     /// `[listeners.NAME]`: at least one, no two on one address.
     pub(crate) listeners: BTreeMap<String, Listener>,
     /// `[auth]`
@@ -93,6 +98,24 @@ pub(crate) enum LogFormat {
     Text,
     /// An object a line.
     Json,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Store {
+    /// Where what outlives a connection is kept.
+    pub(crate) kind: StoreKind,
+    /// When it is on the disk.
+    pub(crate) sync: SyncMode,
+}
+
+/// Where sessions and retained messages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// In `data_dir`.
+    Embedded,
+    /// In memory: they live as long as the node runs.
+    Memory,
 }
 
 /// `[listeners.NAME]`
@@ -270,8 +293,35 @@ pub(crate) struct Limits {
     pub(crate) session_expiry_s_max: u32,
     /// Sessions whose clients are away.
     pub(crate) sessions_detached_max: u32,
+    /// Topic aliases that a client may set.
+    pub(crate) topic_alias_max: u16,
+    /// Connections of a tenant; 0 is no limit, here and in the next three.
+    pub(crate) tenant_connections_max: u64,
+    /// Sessions of a tenant.
+    pub(crate) tenant_sessions_max: u64,
+    /// Subscriptions of a tenant.
+    pub(crate) tenant_subscriptions_max: u64,
+    /// Bytes that wait for all clients of a tenant.
+    pub(crate) tenant_queue_bytes_max: u64,
     /// Retained messages of a tenant.
-    pub(crate) retained_messages_max: u32,
+    pub(crate) tenant_retained_messages_max: u32,
     /// Bytes of a tenant's retained messages.
-    pub(crate) retained_bytes_max: u64,
+    pub(crate) tenant_retained_bytes_max: u64,
+}
+
+impl Limits {
+    /// Those of each tenant.
+    pub(crate) fn of_tenant(&self) -> TenantLimits {
+        let unless_0 = |max: u64| if max == 0 { u64::MAX } else { max };
+        TenantLimits {
+            connections_max: unless_0(self.tenant_connections_max),
+            sessions_max: unless_0(self.tenant_sessions_max),
+            subscriptions_max: unless_0(self.tenant_subscriptions_max),
+            queue_bytes_max: unless_0(self.tenant_queue_bytes_max),
+            retained: RetainedLimits {
+                messages_max: self.tenant_retained_messages_max,
+                bytes_max: self.tenant_retained_bytes_max,
+            },
+        }
+    }
 }

@@ -90,8 +90,8 @@ pub(super) async fn admit(
         }
     };
     peer.leaf_sha256 = tls.as_ref().and_then(|t| t.leaf_sha256);
-    let mut stranger =
-        Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes: Wiped::default() };
+    let bytes = Wiped::default();
+    let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes };
     if let Some(settings) = &listener.web_socket {
         match within(worker, deadline, stranger.upgrade(worker, settings)).await {
             Ok(Ok(())) => {}
@@ -216,6 +216,7 @@ impl Stranger {
                 Framed::Frame { head, len, .. } => {
                     let (connect, next) = state.first(&self.bytes[..len], head)?;
                     self.peer.protocol = Some(connect.protocol);
+                    self.topic_alias_max = connect.topic_alias_max;
                     self.bytes.remove_front(len);
                     return Ok((connect, next));
                 }

@@ -67,7 +67,6 @@ pub(super) async fn authenticate(
 ) -> Option<(Stream, Client, Vec<u8>)> {
     let bytes_max = packet.packet_bytes_max;
     let will = packet.will.take();
-    stranger.topic_alias_max = packet.topic_alias_max;
     let connect = connect(&mut stranger, listener, packet, will.as_ref());
     match admit(worker, listener, &mut stranger, &connect, will, next).await {
         Ok(client) => {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use gatemq_broker::identity::Parts;
-use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Values, Verdicts};
+use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Tenant, TenantConnection, Values, Verdicts};
+use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Instance, Session as AskedSession};
-use gatemq_types::event::Fact;
+use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, QoS, ReasonCode};
 
 use super::admit::{Stranger, packet_limits};
@@ -18,9 +19,6 @@ use super::rate::Rate;
 use crate::listen::tls::certificate;
 use crate::node::Node;
 use crate::worker::Worker;
-
-/// Topics that a client may give an alias: at most 1 MiB of them a connection.
-const TOPIC_ALIAS_MAX: u16 = 16;
 
 /// What only the CONNACK, its event and the session's beginning need.
 pub(super) struct Greeting {
@@ -35,7 +33,7 @@ pub(super) struct Greeting {
     plugin: String,
 }
 
-/// The identity's limits, lowered to the broker's.
+/// The identity's limits, lowered to the broker's; what is not offered is not allowed.
 fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
     let lower = |theirs: Option<u64>, ours: u64| Some(theirs.map_or(ours, |t| t.min(ours)));
     Limits {
@@ -45,6 +43,7 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
         queue_bytes_max: lower(given.queue_bytes_max, ours.queue_bytes_max),
         subscriptions_max: lower(given.subscriptions_max, ours.subscriptions_max.into()),
         topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
+        topic_alias_max: lower(given.topic_alias_max, ours.topic_alias_max.into()),
         session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
         ..*given
     }
@@ -58,14 +57,14 @@ fn as_u16(limit: Option<u64>) -> u16 {
     limit.map_or(u16::MAX, |n| u16::try_from(n).unwrap_or(u16::MAX))
 }
 
-fn session_limits(worker: &Worker, stranger: &Stranger, connect: &Connect, limits: &Limits) -> SessionLimits {
+fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits, topic_alias_max: u16) -> SessionLimits {
     SessionLimits {
         inflight_max: connect.receive_max.min(worker.node.limits.inflight_max),
         receive_max: as_u16(limits.receive_max),
         packet_bytes_max: connect.packet_bytes_max,
         queue_messages_max: as_u32(limits.queue_messages_max),
         queue_bytes_max: as_u32(limits.queue_bytes_max),
-        topic_alias_max: stranger.topic_alias_max,
+        topic_alias_max,
     }
 }
 
@@ -90,6 +89,25 @@ fn identity(
     Identity::new(parts, &node.hasher).map_err(|e| e.to_string())
 }
 
+/// Gives a connection its place in its tenant.
+fn count(node: &Node, stranger: &Stranger, tenant: &Tenant) -> Result<TenantConnection, Refusal> {
+    tenant.connect().map_err(|limit| {
+        let peer = Peer { tenant: tenant.name().into(), ..stranger.peer.clone() };
+        node.tell_exceeded(&Arc::new(peer), limit);
+        Refusal::new("identity", ReasonCode::QUOTA_EXCEEDED, limit.to_string())
+    })
+}
+
+/// What of the limits holds for each packet.
+fn packets(node: &Node, limits: &Limits) -> PacketLimits {
+    PacketLimits {
+        packet_bytes_max: as_u32(limits.packet_bytes_max),
+        topic_levels_max: as_u16(limits.topic_levels_max),
+        topic_alias_max: as_u16(limits.topic_alias_max),
+        ..packet_limits(&node.limits)
+    }
+}
+
 /// Binds what a provider said to this connection.
 pub(super) fn bind(
     worker: &Worker,
@@ -109,20 +127,20 @@ pub(super) fn bind(
         return Err(refused("exclusive identities are not offered".into()));
     }
     let tenant = node.tenants.get_or_create(&given.tenant).map_err(|e| refused(e.to_string()))?;
+    let counted = count(node, stranger, &tenant)?;
     let client_id = given.client_id.clone().unwrap_or_else(|| connect.client_id.clone());
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(node, connect, &given, &key, &limits).map_err(refused)?;
-    let session_limits = session_limits(worker, stranger, connect, &limits);
+    let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it before the client is told: then it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
-    let mut packets = packet_limits(&node.limits);
-    packets.packet_bytes_max = as_u32(limits.packet_bytes_max);
-    packets.topic_levels_max = as_u16(limits.topic_levels_max);
-    packets.topic_alias_max = TOPIC_ALIAS_MAX;
-    let mut peer = stranger.peer.clone();
-    (peer.tenant, peer.user, peer.client_id) =
-        (given.tenant.as_str().into(), key.user().into(), client_id.as_str().into());
+    let peer = Peer {
+        tenant: given.tenant.as_str().into(),
+        user: key.user().into(),
+        client_id: client_id.as_str().into(),
+        ..stranger.peer.clone()
+    };
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
     given.client_id = Some(client_id);
     let now_ms = worker.now_ms.get();
@@ -131,17 +149,16 @@ pub(super) fn bind(
         qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
         expiry_s: connect.session_expiry_s.min(as_u32(limits.session_expiry_s_max)),
         retain: limits.retain_allowed != Some(0),
-        wildcards: limits.wildcard_subscriptions_allowed != Some(0),
         shared: limits.shared_subscriptions_allowed != Some(0),
+        wildcards: limits.wildcard_subscriptions_allowed != Some(0),
         properties: std::mem::take(&mut given.connack_properties),
         plugin: plugin.to_owned(),
     };
     let client = Client {
         peer: Arc::new(peer),
-        state: next.accept(packets),
+        state: next.accept(packets(node, &limits)),
         identity,
         session,
-        aliases: TopicAliases::default(),
         verdicts: Verdicts::new(VERDICTS_MAX),
         asked: provider.filter(|_| asks).map(|p| (p, AskedSession::new(connect, &given))),
         answer: None,
@@ -156,6 +173,9 @@ pub(super) fn bind(
         packets_received: 1,
         messages_published: 0,
         dropped_told: 0,
+        aliases: TopicAliases::default(),
+        _counted: counted,
+        held: None,
     };
     Ok((client, greeting))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Attached, Identity, Question, Verdicts};
+use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
@@ -13,6 +13,7 @@ use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
 use super::Ending;
 use super::ask::Asking;
+use super::held::Held;
 use super::rate::Rate;
 use crate::node::Node;
 use crate::worker::hot::Hot;
@@ -31,8 +32,6 @@ pub(crate) struct Client {
     pub(super) identity: Identity,
     /// Its output.
     pub(crate) session: Attached,
-    /// Aliases that it has set.
-    pub(super) aliases: TopicAliases,
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
     pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
@@ -54,6 +53,12 @@ pub(crate) struct Client {
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
     pub(super) dropped_told: u64,
+    /// Topic aliases that it has set.
+    pub(super) aliases: TopicAliases,
+    /// Its place among the connections of its tenant.
+    pub(super) _counted: TenantConnection,
+    /// Acknowledgements that wait for the store.
+    pub(super) held: Option<Box<Held>>,
 }
 
 /// What a packet leads to.
@@ -87,6 +92,14 @@ impl Client {
     /// # Errors
     /// The connection ends. Answers to what came before are in `reply` all the same.
     pub(super) fn feed(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
+        let fed = self.packets(lane, data);
+        // Also when the connection ends: what was acknowledged before its end is not sent again (MQTT-4.4.0-1).
+        self.settle(lane);
+        fed
+    }
+
+    #[inline]
+    fn packets(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
         let mut used = 0;
         let routed_before = lane.hot.out.delivered + lane.hot.out.dropped;
         let then = loop {
@@ -108,8 +121,13 @@ impl Client {
                 }
             }
         };
-        self.settle(lane);
         Ok(Fed { used, then })
+    }
+
+    /// Its tenant has as much as it may.
+    #[cold]
+    pub(super) fn tell_exceeded(&self, node: &Node, limit: TenantLimit) {
+        node.tell_exceeded(&self.peer, limit);
     }
 
     /// Where the packet at the start of `data` ends.
@@ -121,8 +139,11 @@ impl Client {
     pub(super) fn settle(&mut self, lane: &mut Lane) {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
-            self.session.settle(&hot.acks, lane.now_ms, &mut hot.reply, &mut hot.out.spare);
+            let mut answers = Vec::new();
+            self.session.settle(&hot.acks, lane.now_ms, &mut answers, &mut hot.out.spare);
             hot.acks.clear();
+            // PUBREL and PUBCOMP too say that something is kept.
+            self.acknowledge(hot, 0, |out| out.extend_from_slice(&answers));
         }
     }
 

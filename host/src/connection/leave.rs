@@ -26,8 +26,8 @@ pub(super) fn leave(
 ) {
     let (sessions, events) = (&worker.node.sessions, &worker.node.events);
     let was_persistent = session.is_persistent();
-    let mut left = sessions.leave(session, leave, worker.now_ms.get());
-    hot.out.armed.append(&mut left.armed);
+    let left = sessions.leave(session, leave, worker.now_ms.get(), &mut hot.out.spare);
+    hot.out.armed.extend(&left.armed);
     for will in &left.wills {
         match Arc::ptr_eq(&will.session, session.session()) {
             true => publish_will(worker, hot, peer, will),
@@ -45,9 +45,9 @@ pub(super) fn leave(
 
 /// What time brings: sessions expire, delayed wills are due. True: there is more, after the others had their turn.
 pub(crate) fn sweep(worker: &Worker) -> bool {
-    let mut swept = worker.node.sessions.sweep(worker.now_ms.get(), EXPIRED_PER_TURN);
     let hot = &mut *worker.hot.borrow_mut();
-    hot.out.armed.append(&mut swept.armed);
+    let swept = worker.node.sessions.sweep(worker.now_ms.get(), EXPIRED_PER_TURN, &mut hot.out.spare);
+    hot.out.armed.extend(&swept.armed);
     for will in &swept.wills {
         publish_will(worker, hot, &away(&will.session), will);
     }

@@ -10,6 +10,7 @@
 //! | [`client`] | the packets of an admitted client |
 //! | [`publish`], [`subscribe`], [`ask`], [`parked`], [`rate`] | what they lead to |
 //! | [`will`], [`retained`] | messages for later |
+//! | [`held`] | acknowledgements that wait for the store |
 //! | [`ending`], [`close`] | why and how it ends |
 
 mod admit;
@@ -19,6 +20,7 @@ mod bind;
 mod client;
 mod close;
 mod ending;
+mod held;
 mod leave;
 mod open;
 mod parked;
@@ -67,6 +69,8 @@ const STALLED_MS_MAX: u64 = 30_000;
 
 /// The connection of an admitted client.
 pub(crate) struct Connection {
+    /// Its number on its worker.
+    id: u32,
     stream: Stream,
     client: Client,
     /// The beginning of a packet whose end has not arrived, or packets behind one that waits for an answer.
@@ -113,6 +117,7 @@ pub(crate) async fn run(worker: &Rc<Worker>, seat: &Seat, socket: TcpStream, rem
         let now_ms = worker.now_ms.get();
         let pause = if rest.is_empty() { Pause::No } else { Pause::Over };
         let connection = Rc::new(RefCell::new(Connection {
+            id,
             stream,
             client,
             tail: rest,
@@ -122,6 +127,8 @@ pub(crate) async fn run(worker: &Rc<Worker>, seat: &Seat, socket: TcpStream, rem
             pause,
             ending: None,
         }));
+        // Whoever took over the session meanwhile has told nobody: this number was not known yet.
+        connection.borrow_mut().look_at_session();
         std::future::poll_fn(|cx| {
             worker.register(id, &connection, cx);
             connection.borrow_mut().turn(cx, worker)
@@ -179,7 +186,12 @@ impl Connection {
     /// Reads and handles what there is, then writes once. Ready when the connection is over.
     fn turn(&mut self, cx: &mut Context, worker: &Worker) -> Poll<()> {
         let hot = &mut *worker.hot.borrow_mut();
-        let result = self.receive(cx, worker, hot).and_then(|()| self.flush(cx, hot, worker.now_ms.get()).map(drop));
+        self.take_stored(hot);
+        let received = self.receive(cx, worker, hot);
+        self.seal(worker, hot);
+        // What is stored already was sealed and freed in one.
+        self.take_stored(hot);
+        let result = received.and_then(|()| self.flush(cx, hot, worker.now_ms.get()).map(drop));
         if let Err(ending) = result {
             self.ending.get_or_insert(ending);
         }
@@ -197,7 +209,7 @@ impl Connection {
     /// Until there is nothing to read, or the others shall have their turn.
     fn receive(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<(), Ending> {
         for _ in 0..READS_PER_TURN {
-            if self.ending.is_some() {
+            if self.ending.is_some() || self.client.waits_for_store() {
                 return Ok(());
             }
             // A client that does not take its output is not read.
@@ -389,7 +401,7 @@ impl Connection {
     pub(crate) fn look(&mut self, node: &Node, now_ms: u64) -> bool {
         let c = &mut self.client;
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
-        let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No);
+        let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !c.waits_for_store();
         if !self.unsent.is_empty() {
             c.tell_dropped(node);
         }

@@ -11,7 +11,7 @@ use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{ActionKind, Connect, ReasonCode};
 
 use super::admit::Stranger;
-use super::authenticate::NotAdmitted;
+use super::authenticate::{NotAdmitted, Refusal, answer};
 use super::bind::Greeting;
 use super::client::Client;
 use super::leave::leave;
@@ -79,7 +79,16 @@ pub(super) async fn open<'a>(
         expiry_s: greeting.expiry_s,
         will,
     };
-    let mut opened = worker.node.sessions.open(opening, worker.now_ms.get());
+    let opened = {
+        let hot = &mut *worker.hot.borrow_mut();
+        let opened = worker.node.sessions.try_open(opening, worker.now_ms.get(), &mut hot.out.spare);
+        let opened = opened.map_err(|limit| {
+            client.tell_exceeded(&worker.node, limit);
+            Refusal::new("session", ReasonCode::QUOTA_EXCEEDED, limit.to_string())
+        })?;
+        hot.out.armed.extend(&opened.armed);
+        opened
+    };
     client.session = opened.session;
     if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
@@ -87,12 +96,9 @@ pub(super) async fn open<'a>(
     if opened.ended {
         worker.node.events.emit(Some(&client.peer), Fact::SessionEnded { reason: "clean start".into() });
     }
-    {
+    if let Some(will) = opened.will {
         let hot = &mut *worker.hot.borrow_mut();
-        hot.out.armed.append(&mut opened.armed);
-        if let Some(will) = opened.will {
-            publish_will(worker, hot, &client.peer, &will);
-        }
+        publish_will(worker, hot, &client.peer, &will);
         worker.deliver_armed(hot);
     }
     let session = Some(client.session.clone());
@@ -100,12 +106,17 @@ pub(super) async fn open<'a>(
     if opened.resumed {
         recheck(worker, stranger, client).await?;
     }
+    let ticket = worker.submit(&mut worker.hot.borrow_mut());
+    if client.session.number() != 0 {
+        // The CONNACK promises what is to be there after a restart too.
+        answer(worker, stranger, worker.stored(ticket)).await?;
+    }
     Ok(opened)
 }
 
 /// Checks each subscription with the identity that the client has now.
 async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> Result<(), NotAdmitted> {
-    let found = router::recheck(&client.identity, &client.session);
+    let found = router::recheck(&client.identity, &client.session, &mut worker.hot.borrow_mut().out.spare.changes);
     for (filter, code) in found.revoked {
         tell_revoked(worker, client, &filter, code, "grants, when its session was resumed");
     }
@@ -119,7 +130,7 @@ async fn recheck(worker: &Worker, stranger: &mut Stranger, client: &Client) -> R
             Decision::Denied(code) => code,
             Decision::Ask(_) => ReasonCode::NOT_AUTHORIZED,
         };
-        router::revoke(&client.session, &filter);
+        router::revoke(&client.session, &filter, &mut worker.hot.borrow_mut().out.spare.changes);
         tell_revoked(worker, client, &filter, code, "its provider, when its session was resumed");
     }
     Ok(())

@@ -13,22 +13,9 @@ use super::retained::tell_retention;
 impl Client {
     #[inline]
     pub(super) fn publish(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
-        match message.topic_alias {
-            0 => self.publish_named(lane, message),
-            _ => self.publish_aliased(lane, message),
-        }
-    }
-
-    /// Sets its alias before anything is decided: one that is refused sets it too.
-    #[inline(never)]
-    fn publish_aliased(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
         let topic = self.aliases.resolve(message)?;
-        self.publish_named(lane, &Publish { topic: &topic, ..*message })
-    }
-
-    #[inline]
-    fn publish_named(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
-        let action = PublishAction::new(message, message.topic);
+        let topic = &*topic;
+        let action = PublishAction::new(message, topic);
         let (identity, now_ms) = (&self.identity, lane.now_ms);
         let (decision, verdict) = match self.answer.take() {
             None => (identity.may_publish(&mut self.verdicts, action, now_ms), None),
@@ -39,10 +26,11 @@ impl Client {
         match decision {
             Decision::Permit(permit) => {
                 if message.qos == QoS::ExactlyOnce {
-                    match self.session.receive(message.packet_id) {
+                    match self.session.receive(message.packet_id, &mut lane.hot.out.spare.changes) {
                         Received::New => {}
                         Received::Repeated => {
-                            write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id);
+                            let write = |out: &mut _| write::ack(out, kind::PUBREC, message.packet_id);
+                            self.acknowledge(lane.hot, message.frame.len(), write);
                             return Ok(Step::Next);
                         }
                         Received::TakenOver => return Err(Ending::of(CloseReason::TakenOver)),
@@ -50,22 +38,25 @@ impl Client {
                     }
                 }
                 let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
+                if let Some(limit) = routed.exceeded {
+                    self.tell_exceeded(lane.node, limit);
+                }
                 if routed.retention != Retention::None {
-                    self.tell_retained(lane, message, routed.retention);
+                    self.tell_retained(lane, topic, message, routed.retention);
                     if routed.retention == Retention::Refused {
                         return self.not_retained(lane, message);
                     }
                 }
                 self.messages_published += 1;
                 if lane.node.events.traffic_wanted() {
-                    self.tell_received(lane, message, routed.delivered);
+                    self.tell_received(lane, topic, message, routed.delivered);
                 }
-                acknowledge(lane, message);
+                self.acknowledge_message(lane, message);
                 Ok(self.rated(lane, message))
             }
-            Decision::Denied(code) => self.denied(lane, message, code, verdict),
+            Decision::Denied(code) => self.denied(lane, topic, message, code, verdict),
             Decision::Ask(question) => {
-                let asked = super::ask::action(ActionKind::Publish, message.topic, message.qos, message);
+                let asked = super::ask::action(ActionKind::Publish, topic, message.qos, message);
                 self.ask(lane, question, asked).map(Step::Ask)
             }
         }
@@ -84,6 +75,7 @@ impl Client {
     fn denied(
         &mut self,
         lane: &mut Lane,
+        topic: &str,
         message: &Publish<'_>,
         code: ReasonCode,
         verdict: Option<Verdict>,
@@ -94,7 +86,7 @@ impl Client {
             _ => ("grants".to_owned(), false),
         };
         let fact = Fact::PublishDenied {
-            topic: message.topic.to_owned().into(),
+            topic: topic.to_owned().into(),
             qos: message.qos.bits().into(),
             code: code.0.into(),
             reason: reason.into(),
@@ -114,7 +106,7 @@ impl Client {
     #[cold]
     fn not_retained(&mut self, lane: &mut Lane, message: &Publish<'_>) -> Result<Step, Ending> {
         if message.qos == QoS::ExactlyOnce {
-            self.session.release(message.packet_id);
+            self.session.release(message.packet_id, &mut lane.hot.out.spare.changes);
         }
         self.answer_failure(lane, message, ReasonCode::QUOTA_EXCEEDED)
     }
@@ -122,42 +114,40 @@ impl Client {
     /// A message that went to nobody: an MQTT 3 client cannot be told, and is closed rather than lied to.
     fn answer_failure(&mut self, lane: &mut Lane, message: &Publish<'_>, code: ReasonCode) -> Result<Step, Ending> {
         let protocol = self.state.protocol();
-        match message.qos {
-            QoS::AtMostOnce => {}
+        let kind = match message.qos {
+            QoS::AtMostOnce => return Ok(self.rated(lane, message)),
             _ if protocol != Protocol::V5 => return Err(Ending::with_code(CloseReason::PublishDenied, code)),
-            QoS::AtLeastOnce => {
-                write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBACK, message.packet_id, code);
-            }
-            QoS::ExactlyOnce => {
-                write::ack_with_reason(&mut lane.hot.reply, protocol, kind::PUBREC, message.packet_id, code);
-            }
-        }
+            QoS::AtLeastOnce => kind::PUBACK,
+            QoS::ExactlyOnce => kind::PUBREC,
+        };
+        let write = |out: &mut _| write::ack_with_reason(out, protocol, kind, message.packet_id, code);
+        self.acknowledge(lane.hot, message.frame.len(), write);
         Ok(self.rated(lane, message))
     }
 
     #[cold]
-    fn tell_retained(&self, lane: &Lane, message: &Publish<'_>, retention: Retention) {
-        let tenant = self.identity.tenant();
-        tell_retention(lane.node, &self.peer, tenant, message.topic, message.payload.len(), retention);
+    fn tell_retained(&self, lane: &Lane, topic: &str, message: &Publish<'_>, retention: Retention) {
+        tell_retention(lane.node, &self.peer, topic, message.payload.len(), retention);
     }
 
     #[cold]
-    fn tell_received(&self, lane: &Lane, message: &Publish<'_>, receivers: u32) {
+    fn tell_received(&self, lane: &Lane, topic: &str, message: &Publish<'_>, receivers: u32) {
         let fact = Fact::MessageReceived {
-            topic: message.topic.to_owned().into(),
+            topic: topic.to_owned().into(),
             qos: message.qos.bits().into(),
             payload_bytes: message.payload.len() as u64,
             receivers: receivers.into(),
         };
         lane.node.events.emit(Some(&self.peer), fact);
     }
-}
 
-#[inline]
-fn acknowledge(lane: &mut Lane, message: &Publish<'_>) {
-    match message.qos {
-        QoS::AtMostOnce => {}
-        QoS::AtLeastOnce => write::ack(&mut lane.hot.reply, kind::PUBACK, message.packet_id),
-        QoS::ExactlyOnce => write::ack(&mut lane.hot.reply, kind::PUBREC, message.packet_id),
+    #[inline]
+    fn acknowledge_message(&mut self, lane: &mut Lane, message: &Publish<'_>) {
+        let kind = match message.qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => kind::PUBACK,
+            QoS::ExactlyOnce => kind::PUBREC,
+        };
+        self.acknowledge(lane.hot, message.frame.len(), |out| write::ack(out, kind, message.packet_id));
     }
 }

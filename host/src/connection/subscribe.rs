@@ -6,7 +6,7 @@ use gatemq_mqtt::packet::unsubscribe::Unsubscribe;
 use gatemq_mqtt::packet::{suback, unsuback};
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::event::Fact;
-use gatemq_types::{Action, ActionKind, CloseReason, QoS, ReasonCode, UserProperty, Verdict};
+use gatemq_types::{Action, ActionKind, CloseReason, Protocol, QoS, ReasonCode, UserProperty, Verdict};
 
 use super::Ending;
 use super::client::{Client, Lane, Step};
@@ -19,10 +19,14 @@ enum Decided {
 
 impl Client {
     pub(super) fn subscribe(&mut self, lane: &mut Lane, packet: Subscribe<'_>) -> Result<Step, Ending> {
-        let identifier = packet.subscription_id.unwrap_or(0);
         for (filter, options) in packet.iter().skip(self.codes_so_far.len()) {
             let properties = || owned(packet.properties.user());
+            let identifier = packet.subscription_id.unwrap_or(0);
             match self.subscribe_one(lane, filter, options, identifier, properties)? {
+                // 3.1 knows no refusal: it is acknowledged as if it had been granted (MQTT 3.1, 3.8).
+                Decided::Code(code) if code.is_failure() && self.state.protocol() == Protocol::V31 => {
+                    self.codes_so_far.push(ReasonCode(options.qos().bits()));
+                }
                 Decided::Code(code) => self.codes_so_far.push(code),
                 // The filters before it are decided; the packet comes again with the answer.
                 Decided::Ask(asking) => return Ok(Step::Ask(*asking)),
@@ -30,7 +34,10 @@ impl Client {
         }
         let codes = std::mem::take(&mut self.codes_so_far);
         let protocol = self.state.protocol();
-        match suback::write(&mut lane.hot.reply, protocol, packet.packet_id, &codes, self.packet_bytes_max) {
+        let (bytes_max, mut fits) = (self.packet_bytes_max, true);
+        let write = |out: &mut _| fits = suback::write(out, protocol, packet.packet_id, &codes, bytes_max);
+        self.acknowledge(lane.hot, 0, write);
+        match fits {
             true => Ok(Step::Next),
             false => Err(Ending::of(CloseReason::PacketTooLarge)),
         }
@@ -51,9 +58,13 @@ impl Client {
         };
         match decision {
             Decision::Permit(permit) => {
-                let (session, out) = (&self.session, &mut lane.hot.out);
-                let code =
-                    router::subscribe_with_identifier(&permit, session, options, identifier, lane.now_ms, out).code;
+                let out = &mut lane.hot.out;
+                let subscribed =
+                    router::subscribe_with_identifier(&permit, &self.session, options, identifier, lane.now_ms, out);
+                if let Some(limit) = subscribed.exceeded {
+                    self.tell_exceeded(lane.node, limit);
+                }
+                let code = subscribed.code;
                 let fact = match code.is_failure() {
                     true => denied(filter, code, "it cannot be added".to_owned()),
                     false => Fact::SubscriptionAdded { filter: filter.text.to_owned().into(), qos: code.0.into() },
@@ -99,7 +110,7 @@ impl Client {
             };
             let code = match decision {
                 Decision::Permit(permit) => {
-                    let code = router::unsubscribe(&permit, &self.session);
+                    let code = router::unsubscribe(&permit, &self.session, &mut lane.hot.out.spare.changes);
                     if code == ReasonCode::SUCCESS {
                         let fact = Fact::SubscriptionRemoved { filter: filter.text.to_owned().into() };
                         lane.node.events.emit(Some(&self.peer), fact);
@@ -117,7 +128,10 @@ impl Client {
         }
         let codes = std::mem::take(&mut self.codes_so_far);
         let protocol = self.state.protocol();
-        match unsuback::write(&mut lane.hot.reply, protocol, packet.packet_id, &codes, self.packet_bytes_max) {
+        let (bytes_max, mut fits) = (self.packet_bytes_max, true);
+        let write = |out: &mut _| fits = unsuback::write(out, protocol, packet.packet_id, &codes, bytes_max);
+        self.acknowledge(lane.hot, 0, write);
+        match fits {
             true => Ok(Step::Next),
             false => Err(Ending::of(CloseReason::PacketTooLarge)),
         }

@@ -91,14 +91,10 @@ pub(crate) fn publish_will(worker: &Worker, hot: &mut Hot, peer: &Arc<Peer>, lef
     let topic = will.topic().to_owned();
     match router::publish_will(left, worker.now_ms.get(), &mut hot.out) {
         Ok(routed) => {
-            tell_retention(
-                &worker.node,
-                peer,
-                left.session.key().tenant(),
-                &topic,
-                will.payload_bytes(),
-                routed.retention,
-            );
+            tell_retention(&worker.node, peer, &topic, will.payload_bytes(), routed.retention);
+            if let Some(limit) = routed.exceeded {
+                worker.node.tell_exceeded(peer, limit);
+            }
             let (qos, receivers) = (will.qos().bits().into(), routed.delivered.into());
             let fact = Fact::WillPublished { topic: topic.into(), qos, retain: will.retain(), receivers };
             events.emit(Some(peer), fact);

@@ -2,6 +2,7 @@
 
 use crate::connection::stream::Cipher;
 use crate::node::Node;
+use gatemq_broker::changes::Changes;
 use gatemq_broker::session::Ack;
 use gatemq_broker::{Out, TopicCache};
 
@@ -28,12 +29,14 @@ pub(crate) struct Hot {
 }
 
 impl Hot {
-    /// For one of `workers`.
-    pub(crate) fn new(workers: usize) -> Self {
+    /// For one of `workers`; `changes`: where the node has a store, kept.
+    pub(crate) fn new(workers: usize, changes: Changes) -> Self {
+        let mut out = Out::new(TopicCache::new(TOPICS_MAX, TARGETS_MAX));
+        out.spare.changes = changes;
         Hot {
             scratch: vec![0; SCRATCH_BYTES].into(),
             cipher: Cipher::new(SCRATCH_BYTES),
-            out: Out::new(TopicCache::new(TOPICS_MAX, TARGETS_MAX)),
+            out,
             reply: Vec::new(),
             acks: Vec::new(),
             remote: vec![Vec::new(); workers],

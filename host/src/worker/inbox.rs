@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+use gatemq_store::StoreError;
 use parking_lot::Mutex;
 
 use crate::listen::Seat;
@@ -26,13 +27,19 @@ pub(crate) struct Mail {
     pub(crate) ended: Vec<u32>,
     /// New sockets.
     pub(crate) sockets: Vec<Accepted>,
+    /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
+    pub(crate) commits: Vec<Result<(), StoreError>>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.armed.is_empty() && self.ended.is_empty() && self.sockets.is_empty() && !self.stop
+        self.armed.is_empty()
+            && self.ended.is_empty()
+            && self.sockets.is_empty()
+            && self.commits.is_empty()
+            && !self.stop
     }
 }
 

@@ -1,5 +1,6 @@
 //! A worker: one thread, one current-thread runtime, its connections for life.
 
+mod commits;
 pub(crate) mod hot;
 pub(crate) mod inbox;
 mod tick;
@@ -19,6 +20,7 @@ use tokio::task::spawn_local;
 use crate::clock;
 use crate::connection::{self, Connection};
 use crate::node::Node;
+use commits::Commits;
 use hot::Hot;
 use inbox::{Accepted, Inbox, Mail};
 
@@ -37,6 +39,7 @@ pub(crate) struct Worker {
     pub(crate) hot: RefCell<Hot>,
     /// Milliseconds since 1970, set by the tick: the hot path reads no clock. At most some 100 ms old.
     pub(crate) now_ms: Cell<u64>,
+    commits: RefCell<Commits>,
     slots: RefCell<Vec<Option<Slot>>>,
     free: RefCell<Vec<u32>>,
     /// Handshakes in flight, by listener.
@@ -65,7 +68,8 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
     node.open_inbox(id, Inbox::new(move || wake.notify_one()));
     let worker = Rc::new(Worker {
         id,
-        hot: RefCell::new(Hot::new(node.workers())),
+        hot: RefCell::new(Hot::new(node.workers(), node.changes())),
+        commits: RefCell::default(),
         node,
         now_ms: Cell::new(clock::now_ms()),
         slots: RefCell::default(),
@@ -85,6 +89,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         for connection in mail.armed.drain(..) {
             worker.wake(connection);
         }
+        worker.committed(mail.commits.drain(..));
         for connection in mail.ended.drain(..) {
             worker.with(connection, Connection::look_at_session);
         }
@@ -205,8 +210,9 @@ impl Worker {
         }
     }
 
-    /// After a turn: everyone who has something to write is told.
+    /// After a turn: what changed is submitted, and everyone who has something to write is told.
     pub(crate) fn deliver_armed(&self, hot: &mut Hot) {
+        self.submit(hot);
         if !hot.out.armed.is_empty() {
             hot.share_armed(self.id, &self.node, |connection| self.wake(connection));
         }

@@ -107,7 +107,7 @@ impl Established {
         match kind {
             kind::SUBSCRIBE => Subscribe::read(frame, head, self.protocol, &self.limits).map(Packet::Subscribe),
             kind::UNSUBSCRIBE => Unsubscribe::read(frame, head, self.protocol, &self.limits).map(Packet::Unsubscribe),
-            kind::PINGREQ => ping::read(frame, head).map(|()| Packet::PingReq),
+            kind::PINGREQ => ping::read(frame, head, self.protocol).map(|()| Packet::PingReq),
             kind::DISCONNECT => {
                 Disconnect::read(frame, head, self.protocol, &self.limits, self.expires_at_once).map(Packet::Disconnect)
             }

@@ -29,7 +29,7 @@ impl<'a> Ack<'a> {
         let kind = frame.first().map_or(0, |first| first >> 4);
         match kind {
             kind::PUBREL => flags_0010(frame, protocol, Breach::PubRelFlags)?,
-            _ => flags_0000(frame, Breach::FlagsReserved)?,
+            _ => flags_0000(frame, protocol, Breach::FlagsReserved)?,
         }
         let mut reader = Reader::new(frame, head);
         let packet_id = reader.packet_id()?;

@@ -1,6 +1,6 @@
 //! AUTH (3.15), both ways; 5.0 only.
 
-use gatemq_types::ReasonCode;
+use gatemq_types::{Protocol, ReasonCode};
 
 use crate::codec::properties::{self, Properties, Property};
 use crate::codec::read::Reader;
@@ -28,7 +28,7 @@ impl<'a> Auth<'a> {
     /// [`Breach::AuthFlags`] (MQTT-3.15.1-1), [`Breach::AuthCode`] (MQTT-3.15.2-1: success is only a server's to say),
     /// [`Breach::AuthMethodMissing`] (3.15.2.2.2), wrong properties.
     pub fn read(frame: &'a [u8], head: usize, limits: &PacketLimits) -> Result<Self, Breach> {
-        flags_0000(frame, Breach::AuthFlags)?;
+        flags_0000(frame, Protocol::V5, Breach::AuthFlags)?;
         let mut reader = Reader::new(frame, head);
         // An empty body means success without properties (3.15.2.1).
         let reason = if reader.is_empty() { ReasonCode::SUCCESS } else { ReasonCode(reader.u8()?) };

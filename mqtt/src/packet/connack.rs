@@ -77,7 +77,8 @@ impl<'a> ConnAck<'a> {
     /// (`client_packet_bytes_max`, 0: any; MQTT-3.2.2-19 and -20); false, and nothing appended, when it is so without
     /// them.
     pub fn write(&self, out: &mut Vec<u8>, protocol: Protocol, client_packet_bytes_max: u32) -> bool {
-        let session_present = u8::from(self.session_present && !self.code.is_failure());
+        // Reserved in 3.1.
+        let session_present = u8::from(self.session_present && !self.code.is_failure() && protocol != Protocol::V31);
         if protocol != Protocol::V5 {
             out.extend_from_slice(&[kind::CONNACK << 4, 2, session_present, self.code.connack_v3()]);
             return true;
@@ -126,7 +127,7 @@ impl<'a> ConnAck<'a> {
 /// version (return code 1, 3.1.1 MQTT-3.1.2-2) or client identifier (2, MQTT-3.1.3-8) is refused (MQTT-3.1.4-1).
 pub fn refuse(out: &mut Vec<u8>, frame: &[u8], head: usize, breach: Breach) -> bool {
     let Some(protocol) = connect::answer_form(frame, head) else { return false };
-    let has_code = matches!(breach, Breach::ProtocolLevelUnsupported | Breach::ClientIdEmpty);
+    let has_code = matches!(breach, Breach::ProtocolLevelUnsupported | Breach::ClientIdEmpty | Breach::ClientIdTooLong);
     if protocol != Protocol::V5 && !has_code {
         return false;
     }

@@ -7,6 +7,9 @@ use crate::codec::read::Reader;
 use crate::packet::flags_0000;
 use crate::{Breach, PacketLimits, topic};
 
+/// Longest client identifier of MQTT 3.1 (3.1), in characters.
+const CLIENT_ID_CHARACTERS_MAX_V31: usize = 23;
+
 /// A CONNECT. What MQTT 3 does not say has the value that 5.0 gives to what is left out.
 #[derive(Clone, Debug)]
 pub struct Connect {
@@ -106,7 +109,7 @@ impl Flags {
     }
 
     fn check(self, protocol: Protocol) -> Result<(), Breach> {
-        if self.has(0) {
+        if self.has(0) && protocol != Protocol::V31 {
             return Err(Breach::ConnectFlagReserved);
         }
         match (self.will(), self.will_qos(), self.will_retain()) {
@@ -129,7 +132,8 @@ impl Connect {
     /// [`Breach::ProtocolNameUnknown`], [`Breach::ProtocolLevelUnsupported`] (to be answered with code 0x84), and what it
     /// breaks of 3.1 and of `limits`.
     pub fn read(frame: &[u8], head: usize, limits: &PacketLimits) -> Result<Self, Breach> {
-        flags_0000(frame, Breach::FlagsReserved)?;
+        // Checked for every version: which one it is stands behind them.
+        flags_0000(frame, Protocol::V311, Breach::FlagsReserved)?;
         let mut reader = Reader::new(frame, head);
         let name = reader.binary()?;
         let protocol = protocol(name, reader.u8()?)?;
@@ -148,6 +152,9 @@ impl Connect {
         };
         if client_id.is_empty() && !may_be_empty {
             return Err(Breach::ClientIdEmpty);
+        }
+        if protocol == Protocol::V31 && client_id.chars().count() > CLIENT_ID_CHARACTERS_MAX_V31 {
+            return Err(Breach::ClientIdTooLong);
         }
         let will = if flags.will() { Some(will(&mut reader, flags, protocol, limits)?) } else { None };
         // MQTT 3.1 lets the remaining length overrule these two flags.

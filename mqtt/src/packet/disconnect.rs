@@ -33,7 +33,7 @@ impl<'a> Disconnect<'a> {
         limits: &PacketLimits,
         expires_at_once: bool,
     ) -> Result<Self, Breach> {
-        flags_0000(frame, Breach::DisconnectFlags)?;
+        flags_0000(frame, protocol, Breach::DisconnectFlags)?;
         let mut reader = Reader::new(frame, head);
         let mut packet =
             Disconnect { reason: ReasonCode::SUCCESS, session_expiry_s: None, properties: Properties::default() };

@@ -26,11 +26,11 @@ fn flags_0010(frame: &[u8], protocol: Protocol, breach: Breach) -> Result<(), Br
     }
 }
 
-/// That the flags of the fixed header are 0000.
+/// That the flags of the fixed header are 0000. MQTT 3.1 does not use them, so they may be anything.
 #[inline]
-fn flags_0000(frame: &[u8], breach: Breach) -> Result<(), Breach> {
-    match frame.first().map(|first| first & 0x0F) {
-        Some(0) => Ok(()),
+fn flags_0000(frame: &[u8], protocol: Protocol, breach: Breach) -> Result<(), Breach> {
+    match (frame.first().map(|first| first & 0x0F), protocol) {
+        (Some(0), _) | (Some(_), Protocol::V31) => Ok(()),
         _ => Err(breach),
     }
 }

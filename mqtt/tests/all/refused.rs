@@ -186,6 +186,12 @@ fn connects() -> Vec<Row> {
         ),
         row(ClientIdEmpty, First, connect("MQTT", 4, 0, &[&s("")]), connect("MQTT", 4, 2, &[&s("")])),
         row(ClientIdEmpty, First, connect("MQIsdp", 3, 2, &[&s("")]), connect("MQTT", 5, 0, &[&[0], &s("")])),
+        row(
+            ClientIdTooLong,
+            First,
+            connect("MQIsdp", 3, 2, &[&s(&"\u{E9}".repeat(24))]),
+            connect("MQIsdp", 3, 2, &[&s(&"\u{E9}".repeat(23))]),
+        ),
         // The fields that flags announce are there (MQTT-3.1.2-9, -17, -19); MQTT 3.1 alone forgives a missing user name.
         row(
             EndsEarly,
@@ -315,6 +321,16 @@ fn dup_of_mqtt_3_1() {
         assert_eq!(Client(V31).read(&bytes), Ok(()), "{bytes:02X?}");
         assert!(Client(V311).read(&bytes).is_err(), "{bytes:02X?}");
     }
+}
+
+/// MQTT 3.1 does not use the flags of most packets, nor bit 0 of the connect flags: they may be anything.
+#[test]
+fn flags_that_mqtt_3_1_does_not_use() {
+    for bytes in [packet(0x4F, &[&[0, 1]]), packet(0x52, &[&[0, 1]]), packet(0xC1, &[]), packet(0xE2, &[])] {
+        assert_eq!(Client(V31).read(&bytes), Ok(()), "{bytes:02X?}");
+        assert!(Client(V311).read(&bytes).is_err(), "{bytes:02X?}");
+    }
+    assert_eq!(First.read(&connect("MQIsdp", 3, 3, &[&s("c")])), Ok(()));
 }
 
 /// Guards what an operator reads: every breach has a clause, a failure code and words, and the two versions' clauses differ

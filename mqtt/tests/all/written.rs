@@ -21,12 +21,12 @@ fn connack(packet: ConnAck<'_>, protocol: Protocol, max: u32) -> Option<Vec<u8>>
     written(|out| packet.write(out, protocol, max))
 }
 
-/// 3.2: acknowledging a CONNECT in each version; MQTT-3.2.2-6: no session is present with a failure.
+/// 3.2: acknowledging a CONNECT in each version, of which 3.1 has no bit for a session that is present; MQTT-3.2.2-6: no session is present with a failure.
 #[test]
 fn connack_of_each_version() {
     let accepted = ConnAck { session_present: true, receive_max: Some(100), ..ConnAck::new(ReasonCode::SUCCESS) };
     assert_eq!(connack(accepted, V311, 0).unwrap(), [0x20, 2, 1, 0]);
-    assert_eq!(connack(accepted, V31, 0).unwrap(), [0x20, 2, 1, 0]);
+    assert_eq!(connack(accepted, V31, 0).unwrap(), [0x20, 2, 0, 0]);
     assert_eq!(connack(accepted, V5, 0).unwrap(), [0x20, 6, 1, 0, 3, 0x21, 0, 100]);
     let refused = ConnAck { session_present: true, ..ConnAck::new(ReasonCode::BAD_USER_NAME_OR_PASSWORD) };
     assert_eq!(connack(refused, V311, 0).unwrap(), [0x20, 2, 0, 4]);

@@ -85,6 +85,9 @@ bundled_dir = {nothing:?}
 [listeners.plain]
 kind = "mqtt"
 bind = "127.0.0.1:1883"
+{NO_LIMITS}[listeners.web]
+kind = "ws"
+bind = "127.0.0.1:8083"
 {NO_LIMITS}{server}{mutual}
 [plugins.admit]
 library = {admit:?}

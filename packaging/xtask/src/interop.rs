@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use gatemq_tests::artifacts::{cargo, target_directory};
 use gatemq_tests::broker::{Broker, Setup};
@@ -36,6 +38,14 @@ const GRANTS: &str = r##"config.grants = [
     { deny = ["all"], filter = "secret/#" },
     { allow = ["all"], filter = "#", share_groups = ["*"] },
 ]"##;
+/// What must run, and the package of Debian and its kin that brings it.
+const PROGRAMS: [(&[&str], &str); 4] = [
+    // Asked for their version they exit with 1.
+    (&["sh", "-c", "command -v mosquitto_pub && command -v mosquitto_sub"], "mosquitto-clients"),
+    (&["python3", "-c", "import ensurepip, venv"], "python3-venv"),
+    (&["node", "--version"], "nodejs"),
+    (&["npm", "--version"], "npm"),
+];
 /// Close reasons that a sound client has no part in.
 const BREACHES: [&str; 6] =
     ["PacketMalformed", "ProtocolViolated", "PacketTooLarge", "ClientStalled", "NotSupported", "InternalError"];
@@ -47,6 +57,7 @@ type Cell = (String, String, String);
 
 pub(crate) fn run() -> ExitCode {
     let mut table = Table::default();
+    let began = Instant::now();
     let scripts = install().unwrap_or_else(|why| {
         println!("FAILED  install: {why}");
         Vec::new()
@@ -54,6 +65,7 @@ pub(crate) fn run() -> ExitCode {
     if scripts.is_empty() {
         return ExitCode::FAILURE;
     }
+    println!("installed in {} s", began.elapsed().as_secs());
     let pki = Pki::new("Acme");
     let mut broker = start(&pki);
     let environment = describe(&broker, &pki);
@@ -73,14 +85,12 @@ pub(crate) fn run() -> ExitCode {
 fn install() -> Result<Vec<Command>, String> {
     let (here, there) = (workspace().join("tests/interop"), target_directory().join("interop"));
     fs::create_dir_all(&there).map_err(|e| format!("{}: {e}", there.display()))?;
-    // Its `--version` ends with 1.
-    needed(&["sh", "-c", "command -v mosquitto_pub && command -v mosquitto_sub"], "mosquitto-clients")?;
-    needed(&["python3", "-c", "import ensurepip, venv"], "python3-venv")?;
-    needed(&["npm", "--version"], "npm")?;
+    programs()?;
     let venv = there.join("venv");
     let python = venv.join("bin/python");
-    if !python.exists() {
-        succeeds(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    // Whatever was left half done, or made by a Python that is gone, is made again.
+    if succeeds(Command::new(&python).args(["-m", "pip", "--version"])).is_err() {
+        succeeds(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
     }
     let requirements = here.join("requirements.txt");
     succeeds(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))?;
@@ -90,7 +100,7 @@ fn install() -> Result<Vec<Command>, String> {
     succeeds(Command::new("npm").current_dir(&there).args(npm))?;
     let rumqttc = there.join("rumqttc");
     let mut build = cargo("build");
-    build.current_dir(here.join("rumqttc")).arg("--target-dir").arg(&rumqttc);
+    build.current_dir(here.join("rumqttc")).arg("--locked").arg("--target-dir").arg(&rumqttc);
     succeeds(build.env("CARGO_PROFILE_DEV_DEBUG", "0"))?;
     let script = |program: &Path, file: PathBuf| {
         let mut command = Command::new(program);
@@ -106,18 +116,38 @@ fn install() -> Result<Vec<Command>, String> {
     ])
 }
 
-/// Sees to it that a program runs: root installs the package, anybody else is told to.
-fn needed(program: &[&str], package: &str) -> Result<(), String> {
-    if succeeds(Command::new(program[0]).args(&program[1..])).is_ok() {
-        return Ok(());
+/// Sees to it that every one of [`PROGRAMS`] runs: root installs the packages of those that do not, anybody else is told to.
+fn programs() -> Result<(), String> {
+    let runs = |program: &[&str]| succeeds(Command::new(program[0]).args(&program[1..]));
+    let missing = || PROGRAMS.iter().filter(|(program, _)| runs(program).is_err()).map(|(_, package)| *package);
+    if !is_root() {
+        let packages = missing().collect::<Vec<_>>().join(" ");
+        let ask = format!("missing: {packages}; as root: apt-get install {packages}");
+        return if packages.is_empty() { Ok(()) } else { Err(ask) };
     }
-    let apt = |arguments: &[&str]| {
-        succeeds(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet").args(arguments))
-    };
-    let install = ["install", "--yes", "--no-install-recommends", package];
-    apt(&install)
-        .or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
-        .map_err(|why| format!("{program:?} fails; install the package {package}, or run this as root ({why})"))
+    // One after another: some packages bring the program of the next.
+    for (program, package) in PROGRAMS {
+        if runs(program).is_ok() {
+            continue;
+        }
+        println!("installing {package}");
+        let install = ["install", "--yes", "--no-install-recommends", package];
+        // The lists of packages may be old, or absent.
+        let installed = apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)));
+        installed.map_err(|why| format!("{program:?} does not run, and {package} cannot be installed: {why}"))?;
+        runs(program).map_err(|why| format!("{package} is installed, and still: {why}"))?;
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|ours| ours.uid() == 0)
+}
+
+fn apt(arguments: &[&str]) -> Result<(), String> {
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    succeeds(apt.args(["--quiet", "--option", "DPkg::Lock::Timeout=300"]).args(arguments))
 }
 
 fn succeeds(command: &mut Command) -> Result<(), String> {

@@ -56,6 +56,8 @@ limits! {
     13 wildcard_subscriptions_allowed;
     /// 0: may not use shared subscriptions.
     14 shared_subscriptions_allowed;
+    /// Topic aliases it may set.
+    16 topic_alias_max;
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatemq_plugin_api::{Actions, AuthOutcome, Connect, Grant, Host, Identity, ReasonCode};
+use gatemq_plugin_api::{Actions, AuthExchange, AuthOutcome, Connect, Grant, Host, Identity, ReasonCode};
 
 use crate::fault::{Fault, PanicsWhenDropped};
 use crate::plugin::TestFaults;
@@ -38,6 +38,9 @@ pub(crate) enum ClientFault {
     AcceptNobody,
 }
 
+/// The method of enhanced authentication: it asks once and takes the answer `ok`.
+const ROUNDS: &str = "rounds";
+
 const CLIENTS: [(&str, ClientFault); 23] = [
     ("fault-panic", ClientFault::Panic),
     ("fault-panic-payload", ClientFault::PanicPayload),
@@ -72,11 +75,16 @@ pub(crate) fn fault_of(client_id: &str) -> Option<ClientFault> {
 
 impl TestFaults {
     pub(crate) async fn outcome(&self, connect: &Connect) -> AuthOutcome {
-        let user = connect.user_name.as_deref().filter(|u| !u.is_empty()).unwrap_or(&connect.client_id);
-        let identity = Identity::new(&self.tenant, user);
-        let everybody = || AuthOutcome::accept(identity.clone().with_grants(self.grants.clone()));
+        let identity = self.identity(connect);
+        let everybody = || AuthOutcome::accept(identity.clone());
         let with_grant = |grant| AuthOutcome::accept(identity.clone().with_grants([grant]));
-        let Some(fault) = fault_of(&connect.client_id) else { return everybody() };
+        let Some(fault) = fault_of(&connect.client_id) else {
+            return match connect.auth_method.as_deref() {
+                None => everybody(),
+                Some(ROUNDS) => AuthOutcome::Continue { data: b"go on".to_vec(), state: 1 },
+                Some(_) => reject(ReasonCode::BAD_AUTHENTICATION_METHOD),
+            };
+        };
         match fault {
             ClientFault::Panic => commit(Fault::Panic),
             ClientFault::PanicPayload => commit(Fault::PanicPayload),
@@ -121,6 +129,25 @@ impl TestFaults {
             | ClientFault::ZeroCode
             | ClientFault::AcceptNobody => panic!("{fault:?} belongs to the raw entry"),
         }
+    }
+
+    /// The answer to the question of the method `rounds`.
+    pub(crate) fn answered(&self, step: &AuthExchange) -> AuthOutcome {
+        match (step.data.as_bytes(), step.state) {
+            (b"ok", 1) => AuthOutcome::accept(self.identity(&step.connect)),
+            (b"begin", _) => AuthOutcome::Continue { data: b"go on".to_vec(), state: 1 },
+            _ => reject(ReasonCode::NOT_AUTHORIZED),
+        }
+    }
+
+    /// Who a client is, without grants of a fault.
+    fn identity(&self, connect: &Connect) -> Identity {
+        let user = connect.user_name.as_deref().filter(|u| !u.is_empty()).unwrap_or(&connect.client_id);
+        let tenant = match self.tenant_by_address {
+            true => format!("{}-{}", self.tenant, connect.remote.ip()),
+            false => self.tenant.clone(),
+        };
+        Identity { limits: self.limits, ..Identity::new(&tenant, user) }.with_grants(self.grants.clone())
     }
 
     fn flood(&self) {

@@ -1,7 +1,7 @@
 //! The configuration: see the table on the crate's page.
 
 use gatemq_plugin_api::config::GrantConfig;
-use gatemq_plugin_api::{Actions, Grant};
+use gatemq_plugin_api::{Actions, Grant, Limits};
 use serde::Deserialize;
 
 use crate::fault::Fault;
@@ -10,6 +10,8 @@ use crate::fault::Fault;
 #[serde(default)]
 pub(crate) struct Config {
     pub(crate) tenant: String,
+    pub(crate) tenant_by_address: bool,
+    pub(crate) limits: LimitsConfig,
     pub(crate) grants: Option<Vec<GrantConfig>>,
     pub(crate) late_ms: u64,
     pub(crate) record_file: Option<String>,
@@ -24,10 +26,38 @@ pub(crate) struct Config {
     pub(crate) collect: Fault,
 }
 
+/// Limits of everybody, those that tests need.
+#[derive(Deserialize, Clone, Copy, Debug, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitsConfig {
+    qos_max: Option<u64>,
+    retain_allowed: Option<u64>,
+    will_allowed: Option<u64>,
+    wildcard_subscriptions_allowed: Option<u64>,
+    shared_subscriptions_allowed: Option<u64>,
+    topic_alias_max: Option<u64>,
+}
+
+impl LimitsConfig {
+    pub(crate) fn limits(self) -> Limits {
+        Limits {
+            qos_max: self.qos_max,
+            retain_allowed: self.retain_allowed,
+            will_allowed: self.will_allowed,
+            wildcard_subscriptions_allowed: self.wildcard_subscriptions_allowed,
+            shared_subscriptions_allowed: self.shared_subscriptions_allowed,
+            topic_alias_max: self.topic_alias_max,
+            ..Limits::default()
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Config {
             tenant: "test".into(),
+            tenant_by_address: false,
+            limits: LimitsConfig::default(),
             grants: None,
             late_ms: 10_000,
             record_file: None,

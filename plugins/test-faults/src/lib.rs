@@ -1,10 +1,12 @@
 //! NEVER PACKAGED, only for tests: an auth provider and event collector that misbehaves on demand.
 //!
 //! # Configuration
-//! `tenant` (default `test`) · `grants` (default: ask all on `ask/#`, then allow all on `#`) · `late_ms` (default 10000) ·
-//! `record_file` (one JSON line for each Connect that `authenticate` sees) · `events_file` (the name of each collected
-//! event, one a line) · `dropped_file` (created when the instance is dropped) · and the faults of the plugin's life:
-//! `start`, `reconfigure`, `health`, `stop`, `drop`, `interest`, `collect`, each one of
+//! `tenant` (default `test`) · `tenant_by_address` (each address is a tenant, `TENANT-ADDRESS`) · `limits` (a table of
+//! `qos_max`, `retain_allowed`, `will_allowed`, `wildcard_subscriptions_allowed`, `shared_subscriptions_allowed`, `topic_alias_max`) · `grants`
+//! (default: ask all on `ask/#`, then allow all on `#`) · `late_ms` (default 10000) · `record_file` (one JSON line for each
+//! Connect that `authenticate` sees) · `events_file` (the name of each collected event, one a line) · `dropped_file` (created
+//! when the instance is dropped) · and the faults of the plugin's life: `start`, `reconfigure`, `health`, `stop`, `drop`,
+//! `interest`, `collect`, each one of
 //!
 //! | fault | what happens |
 //! |---|---|
@@ -15,6 +17,9 @@
 //! | `hang` | sleeps for an hour |
 //! | `loop` | loops for ever |
 //! | `slow` | takes 100 ms |
+//!
+//! # Enhanced authentication
+//! The method `rounds` asks once, in AUTH or after CONNECT, and accepts who answers `ok`. Other methods are rejected with 0x8C.
 //!
 //! # Clients
 //! By the longest of these that the client id begins with (`fault-loop-1` is `fault-loop`). Everybody else is accepted: user

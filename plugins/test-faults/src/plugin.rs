@@ -13,6 +13,8 @@ use crate::record::{Appended, line_of};
 pub(crate) struct TestFaults {
     pub(crate) host: Host,
     pub(crate) tenant: String,
+    pub(crate) tenant_by_address: bool,
+    pub(crate) limits: gatemq_plugin_api::Limits,
     pub(crate) grants: Vec<Grant>,
     pub(crate) late: Duration,
     record: Option<Appended>,
@@ -35,6 +37,8 @@ impl Plugin for TestFaults {
         Ok(TestFaults {
             host,
             tenant: config.tenant.clone(),
+            tenant_by_address: config.tenant_by_address,
+            limits: config.limits.limits(),
             grants: config.grants()?,
             late: Duration::from_millis(config.late_ms),
             record: open(&config.record_file)?,
@@ -79,6 +83,10 @@ impl AuthProvider for TestFaults {
             record.append(|mut file| file.write_all(&line_of(connect)));
         }
         self.outcome(connect).await
+    }
+
+    async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
+        self.answered(step)
     }
 
     fn authorize(&self, _: &Session, action: &Action<'_>) -> Verdict {

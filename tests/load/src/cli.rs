@@ -153,6 +153,10 @@ pub struct Pairs {
     /// Publishers, and as many subscribers
     #[arg(long, default_value = "50", value_parser = count)]
     pub pairs: usize,
+    /// One more connection between subscribers and publishers: where connections go to two workers in turn, each pair is
+    /// then on both (for an even number of pairs)
+    #[arg(long)]
+    pub apart: bool,
     /// What is sent.
     #[command(flatten)]
     pub messages: Messages,

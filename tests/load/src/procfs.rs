@@ -25,6 +25,23 @@ impl Cpu {
     }
 }
 
+/// CPU seconds since boot, of all cores, for whatever reason, and what other machines took of them.
+pub fn machine_cpu_s() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    // user, nice, system, (idle, iowait,) irq, softirq, steal
+    let busy: f64 = ticks.iter().take(3).chain(ticks.iter().skip(5).take(3)).sum();
+    busy / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// CPU seconds of this process and of those of its children that have ended.
+pub fn family_cpu_s() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4);
+    fields.filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+}
+
 /// A process to watch, or none: then everything reads as zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Process(pub Option<u32>);
@@ -73,6 +90,18 @@ pub fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The machine's time holds that of a child that has ended, and ours as well; else strangers would be taken for the peer.
+    #[test]
+    fn a_child_is_of_the_family() {
+        let (machine, family) = (machine_cpu_s(), family_cpu_s());
+        let spin = ["-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"];
+        assert!(std::process::Command::new("sh").args(spin).status().unwrap().success());
+        let family = family_cpu_s() - family;
+        assert!(family > 0.02, "{family}");
+        // Counted in ticks.
+        assert!(machine_cpu_s() - machine > family - 0.05);
+    }
 
     /// The columns of `/proc/PID/stat` are the right ones: time spent here shows, and no process reads as nothing.
     #[test]

@@ -25,10 +25,11 @@ fn relay(serve: impl FnOnce(std::net::TcpListener) + Send + 'static) -> SocketAd
     addr
 }
 
-fn tokio_relay(tls: Option<ListenTls>) -> SocketAddr {
+fn tokio_relay(options: Option<ListenTls>) -> SocketAddr {
     relay(move |l| {
-        let tls = tls.and_then(|t| server_config(&t).unwrap());
-        let _ = tokio::task::LocalSet::new().block_on(&runtime(), serve_tokio(l, tls));
+        let ws = options.as_ref().is_some_and(|o| o.ws);
+        let tls = options.and_then(|o| server_config(&o).unwrap());
+        let _ = tokio::task::LocalSet::new().block_on(&runtime(), serve_tokio(l, tls, ws));
     })
 }
 
@@ -65,6 +66,22 @@ fn batched_relay_serves_its_scenarios() {
     assert!(line["connects"].as_u64().unwrap() > 0 && line["errors"] == 0, "{line}");
 }
 
+/// The relay's WebSocket carries the same, also over TLS.
+#[test]
+fn batched_relay_speaks_websocket() {
+    let addr: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let ws = ListenTls { addr, cert: None, key: None, ca: None, ws: true };
+    let plain = tokio_relay(Some(ws));
+    flows(plain, "--ws /mqtt pairs --pairs 3", 1.0, 3.0 * 16.0);
+    flows(plain, "--ws /mqtt --v5 fanout --subs 20 --qos 1", 20.0, 20.0 * 16.0);
+    // A frame larger than any read.
+    flows(plain, "--ws /mqtt pairs --pairs 2 --size 200000 --window 4", 1.0, 2.0 * 4.0);
+    let dir = tempfile::tempdir().unwrap();
+    certs::write(dir.path()).unwrap();
+    let tls = tokio_relay(Some(ListenTls { ca: None, ws: true, ..files(dir.path()) }));
+    flows(tls, "--tls --ws /mqtt pairs --pairs 2", 1.0, 2.0 * 16.0);
+}
+
 /// The other two relays, which say what batching and the runtime cost.
 #[test]
 fn epoll_and_naive_relays_deliver() {
@@ -93,6 +110,7 @@ fn files(dir: &Path) -> ListenTls {
         cert: file("server.crt"),
         key: file("server.key"),
         ca: file("ca.crt"),
+        ws: false,
     }
 }
 

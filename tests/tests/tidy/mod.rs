@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-plugin-loader", &["gatemq-plugin-api", "gatemq-types"]),
     ("gatemq-mqtt", &["gatemq-types"]),
     ("gatemq-broker", &["gatemq-mqtt", "gatemq-types"]),
-    ("gatemq", &["gatemq-broker", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-types"]),
+    ("gatemq-store", &["gatemq-types"]),
+    ("gatemq", &["gatemq-broker", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-store", "gatemq-types"]),
     ("gatemq-tests", &[]),
     ("gatemq-load", &[]),
     ("xtask", &["gatemq-tests"]),
@@ -31,8 +32,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const ONLY: &[(&str, &[&str])] = &[("gatemq-types", &["zeroize"]), ("gatemq-mqtt", &["gatemq-types"])];
 
 /// What must not be there: sockets, clocks and runtimes belong to the shell.
-const ABSENT: &[(&str, &[&str])] =
-    &[("gatemq-broker", &["tokio", "mio", "socket2", "rustls", "libloading", "abi_stable", "gatemq-plugin-api"])];
+const ABSENT: &[(&str, &[&str])] = &[
+    ("gatemq-broker", &["tokio", "mio", "socket2", "rustls", "libloading", "abi_stable", "gatemq-plugin-api"]),
+    ("gatemq-store", &["tokio", "mio", "socket2", "rustls", "libloading", "abi_stable", "gatemq-plugin-api"]),
+];
 
 struct Manifest {
     path: PathBuf,

@@ -65,6 +65,14 @@ fn repeated(bytes: &[u8], _: &Both) -> bool {
     matches!(bytes[0], 0x6A | 0x8A | 0xAA)
 }
 
+fn flags_not_used(bytes: &[u8], _: &Both) -> bool {
+    matches!(bytes[0] >> 4, 4 | 5 | 7 | 12 | 14) && bytes[0] & 0x0F != 0
+}
+
+fn connect_flag_not_used(bytes: &[u8], both: &Both) -> bool {
+    bytes[0] == 0x10 && matches!(both.theirs, Err(DecodeError::ConnectReservedFlagSet))
+}
+
 fn nameless(_: &[u8], both: &Both) -> bool {
     matches!(both.theirs, Err(DecodeError::InvalidClientId))
         && both.ours.as_ref().is_ok_and(|words| words.starts_with("CONNECT clean=false") && words.contains(" id=\"\""))
@@ -111,6 +119,9 @@ pub(super) const ROWS: &[Row] = &[
         "MQTT-3.1.2-2: MQTT is level 4, MQIsdp is level 3; they take either level with either name"),
     we_refuse(Breach::ClientIdEmpty, &[V31], always, b"\x10\x0E\x00\x06MQIsdp\x03\x02\x00\x3C\x00\x00",
         "MQTT 3.1, 3.1: a client identifier has 1 to 23 characters; empty came with 3.1.1"),
+    we_refuse(Breach::ClientIdTooLong, &[V31], always,
+        b"\x10\x26\x00\x06MQIsdp\x03\x02\x00\x3C\x00\x18cccccccccccccccccccccccc",
+        "MQTT 3.1, 3.1: a client identifier has 1 to 23 characters; longer ones came with 3.1.1"),
     we_refuse(Breach::PasswordWithoutUserName, MQTT3, always,
         b"\x10\x12\x00\x06MQIsdp\x03\x42\x00\x3C\x00\x01c\x00\x01p",
         "MQTT-3.1.2-22 of 3.1.1; they do not look"),
@@ -143,6 +154,10 @@ pub(super) const ROWS: &[Row] = &[
         "3.15.2.2.2: AUTH without a method is a protocol error; they do not look"),
     we_refuse(Breach::AuthMethodChanged, &[V5], always, b"\xF0\x06\x19\x04\x15\x00\x01x",
         "MQTT-4.12.0-5: the method is that of CONNECT; theirs knows no state"),
+    they_refuse(&[V31], flags_not_used, b"\xC1\x00",
+        "MQTT 3.1, 3.12: a PINGREQ does not use the flags; reserved they became with 3.1.1"),
+    they_refuse(&[V31], connect_flag_not_used, b"\x10\x0F\x00\x06MQIsdp\x03\x03\x00\x3C\x00\x01c",
+        "MQTT 3.1, 3.1: bit 0 of the connect flags is not used; reserved it became with 3.1.1"),
     they_refuse(&[V31], of_connect, b"\x10\x0F\x00\x06MQIsdp\x03\xC2\x00\x3C\x00\x01c",
         "MQTT 3.1, 3.1: the remaining length overrules the flags of user name and password; they want both fields"),
     they_refuse(&[V31], repeated, b"\x6A\x02\x00\x01",

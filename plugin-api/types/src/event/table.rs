@@ -380,6 +380,11 @@ events! {
         /// Listeners, as `name=kind address`.
         listeners: Text,
     }
+    /// The store failed: nothing that had to be kept is acknowledged any more, and the node ends.
+    1212 StoreFailed System Broker {
+        /// What happened, and to which file.
+        error: Text,
+    }
     /// The node stops.
     1202 NodeStopping System Broker {
         /// Why.

@@ -5,7 +5,7 @@ mod peer;
 use std::fs;
 use std::process::ExitCode;
 
-use peer::{Peer, Seen, V4, V5};
+use peer::{Brings, Peer, Seen, V4, V5};
 use serde_json::Value;
 
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -53,6 +53,9 @@ impl Cell {
         }
         scenarios.push(("wildcards".into(), wildcards::<P>(self)));
         scenarios.push(("large payload".into(), large::<P>(self)));
+        scenarios.push(("retained".into(), retained::<P>(self)));
+        scenarios.push(("will".into(), will::<P>(self)));
+        scenarios.push(("resume".into(), resume::<P>(self)));
         scenarios.push(("denied".into(), denied::<P>(self)));
         if self.shown.is_some() {
             scenarios.push(("without a certificate".into(), without_certificate::<P>(self)));
@@ -84,9 +87,14 @@ fn equal<T: PartialEq + std::fmt::Debug>(got: T, want: T, what: &str) -> Went {
 }
 
 fn connect<P: Peer>(cell: &Cell, what: &str) -> Result<P, String> {
-    let mut peer = P::new(cell, &cell.name(what))?;
-    peer.wait(|seen| matches!(seen, Seen::Connected).then_some(()))?;
-    Ok(peer)
+    connect_with(cell, what, Brings::default()).map(|(peer, _)| peer)
+}
+
+/// The client and Session Present.
+fn connect_with<P: Peer>(cell: &Cell, what: &str, brings: Brings<'_>) -> Result<(P, bool), String> {
+    let mut peer = P::new(cell, &cell.name(what), brings)?;
+    let present = peer.wait(|seen| if let Seen::Connected(present) = seen { Some(*present) } else { None })?;
+    Ok((peer, present))
 }
 
 fn subscribe<P: Peer>(peer: &mut P, filter: &str, qos: u8) -> Result<u8, String> {
@@ -96,13 +104,21 @@ fn subscribe<P: Peer>(peer: &mut P, filter: &str, qos: u8) -> Result<u8, String>
 
 /// The reason code of the last acknowledgement.
 fn publish<P: Peer>(peer: &mut P, topic: &str, qos: u8, payload: &[u8]) -> Result<u8, String> {
-    peer.publish(topic, qos, payload)?;
+    publish_as(peer, topic, qos, false, payload)
+}
+
+fn publish_as<P: Peer>(peer: &mut P, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<u8, String> {
+    peer.publish(topic, qos, retain, payload)?;
     peer.wait(|seen| if let Seen::Published(code) = seen { Some(*code) } else { None })
 }
 
 fn message<P: Peer>(peer: &mut P) -> Result<(String, u8, Vec<u8>), String> {
+    message_with_retain(peer).map(|(topic, qos, _, payload)| (topic, qos, payload))
+}
+
+fn message_with_retain<P: Peer>(peer: &mut P) -> Result<(String, u8, bool, Vec<u8>), String> {
     peer.wait(|seen| match seen {
-        Seen::Message { topic, qos, payload } => Some((topic.clone(), *qos, payload.clone())),
+        Seen::Message { topic, qos, retain, payload } => Some((topic.clone(), *qos, *retain, payload.clone())),
         _ => None,
     })
 }
@@ -145,6 +161,68 @@ fn large<P: Peer>(cell: &Cell) -> Went {
     subscribe(&mut peer, &cell.topic("large"), 2)?;
     publish(&mut peer, &cell.topic("large"), 2, &payload)?;
     equal(message(&mut peer)?.2 == payload, true, "whether the payload is the same")
+}
+
+fn retained<P: Peer>(cell: &Cell) -> Went {
+    let topic = cell.topic("retained");
+    let mut publisher: P = connect(cell, "-pub")?;
+    for payload in [b"first".as_slice(), b"second"] {
+        equal(publish_as(&mut publisher, &topic, 1, true, payload)?, 0, "reason code")?;
+    }
+    let mut subscriber: P = connect(cell, "-sub")?;
+    subscribe(&mut subscriber, &topic, 1)?;
+    let got = message_with_retain(&mut subscriber)?;
+    equal(got, (topic.clone(), 1, true, b"second".to_vec()), "what was retained")?;
+    publish_as(&mut publisher, &topic, 1, true, b"")?;
+    let mut subscriber: P = connect(cell, "-late")?;
+    subscribe(&mut subscriber, &topic, 1)?;
+    publish(&mut publisher, &topic, 1, b"live")?;
+    let got = message_with_retain(&mut subscriber)?;
+    equal(got, (topic, 1, false, b"live".to_vec()), "the first message after it was cleared")
+}
+
+/// Of a client that says goodbye, and of one whose connection breaks.
+fn will<P: Peer>(cell: &Cell) -> Went {
+    let topic = cell.topic("will");
+    let mut watch: P = connect(cell, "-watch")?;
+    subscribe(&mut watch, &topic, 1)?;
+    let with_will = |what: &str, payload: &str| {
+        let brings = Brings { will: Some((&topic, payload)), ..Brings::default() };
+        connect_with::<P>(cell, what, brings).map(|(peer, _)| peer)
+    };
+    let mut polite = with_will("-polite", "polite")?;
+    polite.disconnect()?;
+    polite.end()?;
+    drop(with_will("-broken", "broken")?);
+    equal(message(&mut watch)?, (topic.clone(), 1, b"broken".to_vec()), "the first will")
+}
+
+fn resume<P: Peer>(cell: &Cell) -> Went {
+    let topic = cell.topic("resume");
+    let mut publisher: P = connect(cell, "-pub")?;
+    for (what, says_goodbye) in [("-resume-polite", true), ("-resume-broken", false)] {
+        let brings = Brings { stays: true, ..Brings::default() };
+        let (mut peer, present) = connect_with::<P>(cell, what, brings)?;
+        equal(present, false, "Session Present at first")?;
+        equal(subscribe(&mut peer, &topic, 2)?, 2, "granted QoS")?;
+        if says_goodbye {
+            peer.disconnect()?;
+            peer.end()?;
+        }
+        drop(peer);
+        for n in 0..10 {
+            publish(&mut publisher, &topic, 1 + n % 2, &[n])?;
+        }
+        let (mut peer, present) = connect_with::<P>(cell, what, brings)?;
+        equal(present, true, "Session Present")?;
+        for n in 0..10 {
+            equal(message(&mut peer)?, (topic.clone(), 1 + n % 2, vec![n]), "what had waited")?;
+        }
+        drop(peer);
+        let (_, present) = connect_with::<P>(cell, what, Brings::default())?;
+        equal(present, false, "Session Present after a clean start")?;
+    }
+    Ok(())
 }
 
 /// MQTT 5 tells the reason; MQTT 3 has no words for it but the end of the connection (MQTT-3.3.5-2).

@@ -14,24 +14,35 @@ const REQUESTS: usize = 10;
 
 /// What a client was told.
 pub enum Seen {
-    Connected,
+    /// With Session Present.
+    Connected(bool),
     SubAck(u8),
     /// The last acknowledgement of a message, or at QoS 0 that it is written.
     Published(u8),
     Message {
         topic: String,
         qos: u8,
+        retain: bool,
         payload: Vec<u8>,
     },
     Other,
 }
 
+/// What a client brings.
+#[derive(Clone, Copy, Default)]
+pub struct Brings<'a> {
+    /// It resumes its session, which outlives its connection.
+    pub stays: bool,
+    /// A will at QoS 1: topic and payload.
+    pub will: Option<(&'a str, &'a str)>,
+}
+
 pub trait Peer: Sized {
     /// Whether this version has reason codes.
     const TELLS_WHY: bool;
-    fn new(cell: &Cell, name: &str) -> Result<Self, String>;
+    fn new(cell: &Cell, name: &str, brings: Brings<'_>) -> Result<Self, String>;
     fn subscribe(&self, filter: &str, qos: u8) -> Result<(), String>;
-    fn publish(&self, topic: &str, qos: u8, payload: &[u8]) -> Result<(), String>;
+    fn publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String>;
     fn disconnect(&self) -> Result<(), String>;
     /// What comes next; an error is the connection's end.
     fn next(&mut self, within: Duration) -> Result<Seen, String>;
@@ -90,10 +101,14 @@ pub struct V4 {
 impl Peer for V4 {
     const TELLS_WHY: bool = false;
 
-    fn new(cell: &Cell, name: &str) -> Result<Self, String> {
+    fn new(cell: &Cell, name: &str, brings: Brings<'_>) -> Result<Self, String> {
         let mut options = rumqttc::MqttOptions::new(name, &cell.host, cell.port);
         options.set_transport(transport(cell)).set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize);
+        options.set_clean_session(!brings.stays);
+        if let Some((topic, payload)) = brings.will {
+            options.set_last_will(rumqttc::LastWill::new(topic, payload, rumqttc::QoS::AtLeastOnce, false));
+        }
         let (client, connection) = rumqttc::Client::new(options, REQUESTS);
         Ok(V4 { client, connection, kept: Vec::new() })
     }
@@ -102,9 +117,9 @@ impl Peer for V4 {
         self.client.subscribe(filter, rumqttc::qos(qos).map_err(|e| format!("{e:?}"))?).map_err(text)
     }
 
-    fn publish(&self, topic: &str, qos: u8, payload: &[u8]) -> Result<(), String> {
+    fn publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String> {
         let qos = rumqttc::qos(qos).map_err(|e| format!("{e:?}"))?;
-        self.client.publish(topic, qos, false, payload).map_err(text)
+        self.client.publish(topic, qos, retain, payload).map_err(text)
     }
 
     fn disconnect(&self) -> Result<(), String> {
@@ -115,7 +130,7 @@ impl Peer for V4 {
         use rumqttc::{Event, Outgoing, Packet};
         let event = self.connection.recv_timeout(within).map_err(|e| format!("{e:?}"))?.map_err(text)?;
         Ok(match event {
-            Event::Incoming(Packet::ConnAck(_)) => Seen::Connected,
+            Event::Incoming(Packet::ConnAck(ack)) => Seen::Connected(ack.session_present),
             Event::Incoming(Packet::SubAck(ack)) => Seen::SubAck(match ack.return_codes[0] {
                 rumqttc::SubscribeReasonCode::Success(qos) => qos as u8,
                 rumqttc::SubscribeReasonCode::Failure => 0x80,
@@ -124,7 +139,8 @@ impl Peer for V4 {
                 Seen::Published(0)
             }
             Event::Incoming(Packet::Publish(message)) => {
-                Seen::Message { topic: message.topic, qos: message.qos as u8, payload: message.payload.to_vec() }
+                let (qos, retain) = (message.qos as u8, message.retain);
+                Seen::Message { topic: message.topic, qos, retain, payload: message.payload.to_vec() }
             }
             _ => Seen::Other,
         })
@@ -144,10 +160,16 @@ pub struct V5 {
 impl Peer for V5 {
     const TELLS_WHY: bool = true;
 
-    fn new(cell: &Cell, name: &str) -> Result<Self, String> {
+    fn new(cell: &Cell, name: &str, brings: Brings<'_>) -> Result<Self, String> {
         let mut options = v5::MqttOptions::new(name, &cell.host, cell.port);
         options.set_transport(transport(cell)).set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(Some(PACKET_BYTES_MAX));
+        options.set_clean_start(!brings.stays);
+        options.set_session_expiry_interval(brings.stays.then_some(1000));
+        if let Some((topic, payload)) = brings.will {
+            let qos = v5::mqttbytes::QoS::AtLeastOnce;
+            options.set_last_will(v5::mqttbytes::v5::LastWill::new(topic, payload, qos, false, None));
+        }
         let (client, connection) = v5::Client::new(options, REQUESTS);
         Ok(V5 { client, connection, kept: Vec::new() })
     }
@@ -156,9 +178,9 @@ impl Peer for V5 {
         self.client.subscribe(filter, v5::mqttbytes::qos(qos).ok_or("a QoS")?).map_err(text)
     }
 
-    fn publish(&self, topic: &str, qos: u8, payload: &[u8]) -> Result<(), String> {
+    fn publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String> {
         let qos = v5::mqttbytes::qos(qos).ok_or("a QoS")?;
-        self.client.publish(topic, qos, false, payload.to_vec()).map_err(text)
+        self.client.publish(topic, qos, retain, payload.to_vec()).map_err(text)
     }
 
     fn disconnect(&self) -> Result<(), String> {
@@ -171,7 +193,7 @@ impl Peer for V5 {
         use v5::mqttbytes::v5::{Packet, PubAckReason, PubRecReason, SubscribeReasonCode};
         let event = self.connection.recv_timeout(within).map_err(|e| format!("{e:?}"))?.map_err(text)?;
         Ok(match event {
-            Event::Incoming(Packet::ConnAck(_)) => Seen::Connected,
+            Event::Incoming(Packet::ConnAck(ack)) => Seen::Connected(ack.session_present),
             Event::Incoming(Packet::SubAck(ack)) => Seen::SubAck(match ack.return_codes[0] {
                 SubscribeReasonCode::Success(qos) => qos as u8,
                 SubscribeReasonCode::NotAuthorized => 0x87,
@@ -188,6 +210,7 @@ impl Peer for V5 {
             Event::Incoming(Packet::Publish(message)) => Seen::Message {
                 topic: String::from_utf8_lossy(&message.topic).into_owned(),
                 qos: message.qos as u8,
+                retain: message.retain,
                 payload: message.payload.to_vec(),
             },
             _ => Seen::Other,

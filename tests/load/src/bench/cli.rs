@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::goal::{GATEMQ, MOSQUITTO, RELAY, TWO_WORKERS};
 use super::peer::{Peer, Ports, Start};
 use super::work::{ALL, Work};
 use crate::cli::seconds;
 
-/// Brokers and relay side by side, in alternating rounds, as a markdown table of medians
+/// Brokers and relay side by side, in alternating rounds, held against the goals of the design as a markdown table
 ///
-/// Peers are the relay of gatemq-relay (always), gatemq, mosquitto, and any --peer. They run one at a time.
+/// Peers are the relay of gatemq-relay (always), gatemq, mosquitto where it is installed, and any --peer. They run one at a
+/// time.
 #[derive(Parser)]
 #[command(name = "gatemq-bench")]
 pub(super) struct Cli {
@@ -24,9 +26,15 @@ pub(super) struct Cli {
     /// Times that every scenario is run against every peer
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rounds: u32,
-    /// Scenarios, by comma; all without it: see the README
+    /// Scenarios, by comma; all that have a goal without it: see the README
     #[arg(long, value_delimiter = ',', value_parser = work)]
-    scenarios: Vec<&'static Work>,
+    only: Vec<&'static Work>,
+    /// Also a table of all peers with rates and latencies
+    #[arg(long)]
+    pub(super) details: bool,
+    /// Measure nothing; the table of this file of results (several: of all of them together)
+    #[arg(long)]
+    pub(super) table: Vec<PathBuf>,
     /// The gatemq program; it is started as PATH run --config FILE
     #[arg(long, requires = "gatemq_config")]
     gatemq: Option<PathBuf>,
@@ -34,17 +42,17 @@ pub(super) struct Cli {
     #[arg(long, requires = "gatemq")]
     gatemq_config: Option<PathBuf>,
     /// Its ports
-    #[arg(long, default_value = "mqtt=1883,mqtts=8883,mtls=8884", value_parser = ports)]
+    #[arg(long, default_value = PORTS, value_parser = ports)]
     gatemq_ports: Ports,
-    /// The mosquitto program
+    /// The mosquitto program; /usr/sbin/mosquitto without it, where that is
     #[arg(long)]
     mosquitto: Option<PathBuf>,
-    /// Another peer as NAME=COMMAND, split at blanks; {mqtt}, {mqtts} and {mtls} become the ports of --ports,
+    /// Another peer as NAME=COMMAND, split at blanks; {mqtt}, {mqtts}, {mtls} and {ws} become the ports of --ports,
     /// {certs} the directory of ca.crt, server.crt and server.key
     #[arg(long = "peer", value_parser = peer)]
     others: Vec<(String, Vec<String>)>,
     /// The ports of all peers but gatemq
-    #[arg(long, default_value = "mqtt=1883,mqtts=8883,mtls=8884", value_parser = ports)]
+    #[arg(long, default_value = PORTS, value_parser = ports)]
     ports: Ports,
     /// Certificates as `gatemq-load certs DIR` makes them; without it, new ones are made
     #[arg(long)]
@@ -61,24 +69,35 @@ pub(super) struct Cli {
     /// Core of the generator
     #[arg(long, default_value_t = 1)]
     pub(super) load_core: u32,
+    /// Core of gatemq's second worker, beside --peer-core; 2 without it, or where there are only two, the generator's
+    #[arg(long)]
+    second_core: Option<u32>,
     /// File for all results, a JSON line each; gatemq-bench.jsonl in the temporary directory without it
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
 }
 
 impl Cli {
-    /// Those to measure, the relay first; two of one name are an error.
+    /// Those to measure, the relay first; two of one name are an error, and so is a mosquitto that is named and absent.
     pub(super) fn peers(&self) -> io::Result<Vec<Peer>> {
         let peer = |name: &str, start, ports: &Ports| Peer { name: name.into(), start, ports: ports.clone() };
-        let mut peers = vec![peer("relay", Start::Relay, &self.ports)];
+        let mut peers = vec![peer(RELAY, Start::Relay, &self.ports)];
         if let Some((program, config)) = self.gatemq.clone().zip(self.gatemq_config.clone()) {
-            peers.push(peer("gatemq", Start::Gatemq { program, config }, &self.gatemq_ports));
+            for (name, workers) in [(GATEMQ, 1), (TWO_WORKERS, 2)] {
+                let (program, config) = (program.clone(), config.clone());
+                peers.push(peer(name, Start::Gatemq { program, config, workers }, &self.gatemq_ports));
+            }
         }
         for (name, words) in &self.others {
             peers.push(peer(name, Start::Words(words.clone()), &self.ports));
         }
-        if let Some(program) = self.mosquitto.clone() {
-            peers.push(peer("mosquitto", Start::Mosquitto { program }, &self.ports));
+        let program = self.mosquitto.clone().unwrap_or_else(|| MOSQUITTO_PROGRAM.into());
+        match program.is_file() {
+            true => peers.push(peer(MOSQUITTO, Start::Mosquitto { program }, &self.ports)),
+            false if self.mosquitto.is_some() => {
+                return Err(io::Error::other(format!("{}: no such file", program.display())));
+            }
+            false => {}
         }
         for (i, p) in peers.iter().enumerate() {
             if peers[..i].iter().any(|q| q.name == p.name) {
@@ -90,18 +109,31 @@ impl Cli {
 
     /// The scenarios asked for.
     pub(super) fn works(&self) -> Vec<&'static Work> {
-        if self.scenarios.is_empty() { ALL.iter().collect() } else { self.scenarios.clone() }
+        match self.only.is_empty() {
+            true => ALL.iter().filter(|w| !w.goals.is_empty()).collect(),
+            false => self.only.clone(),
+        }
+    }
+
+    /// Where gatemq's second worker runs.
+    pub(super) fn second_core(&self) -> u32 {
+        let spare = std::thread::available_parallelism().is_ok_and(|n| n.get() > 2);
+        self.second_core.unwrap_or(if spare { 2 } else { self.load_core })
     }
 }
+
+const PORTS: &str = "mqtt=1883,mqtts=8883,mtls=8884,ws=8083";
+/// Where Debian and others put it.
+pub(super) const MOSQUITTO_PROGRAM: &str = "/usr/sbin/mosquitto";
 
 fn work(s: &str) -> Result<&'static Work, String> {
     let known = || ALL.iter().map(|w| w.name).collect::<Vec<_>>().join(", ");
     ALL.iter().find(|w| w.name == s).ok_or_else(|| format!("known are {}", known()))
 }
 
-/// `mqtt=N,mqtts=N,mtls=N`; one left out keeps its usual number.
+/// `mqtt=N,mqtts=N,mtls=N,ws=N`; one left out keeps its usual number.
 fn ports(s: &str) -> Result<Ports, String> {
-    let mut p = Ports { mqtt: 1883, mqtts: 8883, mtls: 8884 };
+    let mut p = Ports { mqtt: 1883, mqtts: 8883, mtls: 8884, ws: 8083 };
     for part in s.split(',') {
         let (name, number) = part.split_once('=').ok_or("NAME=PORT, by comma")?;
         let number = number.parse().ok().filter(|n| *n != 0).ok_or("a port is 1 to 65535")?;
@@ -109,7 +141,8 @@ fn ports(s: &str) -> Result<Ports, String> {
             "mqtt" => p.mqtt = number,
             "mqtts" => p.mqtts = number,
             "mtls" => p.mtls = number,
-            _ => return Err("names are mqtt, mqtts and mtls".into()),
+            "ws" => p.ws = number,
+            _ => return Err("names are mqtt, mqtts, mtls and ws".into()),
         }
     }
     Ok(p)
@@ -141,14 +174,16 @@ mod tests {
     #[test]
     fn arguments_are_understood() {
         let parse = |a: &[&str]| Cli::try_parse_from([&["gatemq-bench"][..], a].concat());
-        let cli = parse(&["--scenarios", "pairs,connect-tls", "--peer", "p=/bin/x --port {mqtt}", "--ports", "mtls=9"]);
+        let cli = parse(&["--only", "pairs,connect-tls", "--peer", "p=/bin/x --port {mqtt}", "--ports", "mtls=9"]);
         let cli = cli.unwrap();
         assert_eq!(cli.works().iter().map(|w| w.name).collect::<Vec<_>>(), ["pairs", "connect-tls"]);
-        let peers = cli.peers().unwrap();
+        let mut peers = cli.peers().unwrap();
+        peers.retain(|p| p.name != MOSQUITTO);
         assert_eq!(peers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["relay", "p"]);
         assert_eq!((peers[1].ports.mqtt, peers[1].ports.mtls), (1883, 9));
         assert!(parse(&["--peer", "relay=x"]).unwrap().peers().is_err());
-        for bad in [["--scenarios", "pear"], ["--peer", "../x=y"], ["--peer", "x="], ["--ports", "mqtt=0"]] {
+        assert!(parse(&["--mosquitto", "/nowhere"]).unwrap().peers().is_err(), "named, so not left out in silence");
+        for bad in [["--only", "pear"], ["--peer", "../x=y"], ["--peer", "x="], ["--ports", "mqtt=0"]] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
     }

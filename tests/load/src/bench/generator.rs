@@ -11,7 +11,7 @@ use super::{Bench, process};
 
 /// Runs the work against the peer at `port`; the JSON line of the generator, or its error.
 pub(super) fn run(b: &Bench<'_>, peer: &Peer, work: &Work, port: u16, pid: u32) -> io::Result<Value> {
-    let mut child = process::pinned(&command(b, peer, work, port, pid), b.cli.load_core);
+    let mut child = process::pinned(&command(b, peer, work, port, pid), &b.cli.load_core.to_string());
     let mut child = child.stdout(Stdio::piped()).spawn()?;
     // One line, so the pipe never fills up while we wait.
     if process::wait(&mut child, b.patience())?.is_none() {
@@ -36,8 +36,11 @@ fn command(b: &Bench<'_>, peer: &Peer, work: &Work, port: u16, pid: u32) -> Comm
     c.arg("--addr").arg(format!("127.0.0.1:{port}")).arg("--label").arg(&peer.name);
     c.arg("--broker-pid").arg(pid.to_string());
     c.arg("--secs").arg(b.cli.secs.to_string()).arg("--warmup").arg(b.cli.warmup.to_string());
-    if work.transport != Transport::Tcp {
+    if matches!(work.transport, Transport::Tls | Transport::MutualTls) {
         c.arg("--tls");
+    }
+    if work.transport == Transport::Ws {
+        c.arg("--ws").arg("/mqtt");
     }
     if work.transport == Transport::MutualTls {
         c.arg("--cert").arg(b.certs.join("client.crt")).arg("--key").arg(b.certs.join("client.key"));

@@ -3,27 +3,30 @@
 
 mod cli;
 mod generator;
+mod goal;
 mod mosquitto;
 mod peer;
 mod process;
+mod results;
 mod table;
 mod work;
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::{Value, json};
 
+use crate::report::round;
 use crate::{certs, procfs};
 
 use cli::Cli;
 use peer::Peer;
 use table::Sample;
-use work::Work;
+use work::{ALL, Work};
 
 /// Reads the command line, measures, and prints the table.
 pub fn main() -> ExitCode {
@@ -52,6 +55,23 @@ struct Bench<'a> {
 }
 
 fn bench(cli: &Cli) -> io::Result<String> {
+    let (samples, works) = match cli.table.as_slice() {
+        [] => (measure(cli)?, cli.works()),
+        files => (results::read(files)?, ALL.iter().collect()),
+    };
+    let mut text = goal::markdown(&works, &samples);
+    text.push_str(&remarks(cli, &samples));
+    if cli.details {
+        let mut peers: Vec<&str> = samples.iter().map(|s| s.peer.as_str()).collect();
+        peers.sort_unstable();
+        peers.dedup();
+        text.push('\n');
+        text.push_str(&table::markdown(&peers, &works, &samples));
+    }
+    Ok(text)
+}
+
+fn measure(cli: &Cli) -> io::Result<Vec<Sample>> {
     let dir = tempfile::Builder::new().prefix("gatemq-bench.").tempdir()?;
     let certs = cli.certs.clone().unwrap_or_else(|| dir.path().join("certs"));
     if cli.certs.is_none() {
@@ -61,11 +81,27 @@ fn bench(cli: &Cli) -> io::Result<String> {
     let bin = me.parent().unwrap_or(Path::new("."));
     let out_path = cli.out.clone().unwrap_or_else(|| std::env::temp_dir().join("gatemq-bench.jsonl"));
     let mut out = File::create(&out_path).map_err(|e| io::Error::other(format!("{}: {e}", out_path.display())))?;
-    let b = Bench { cli, dir: dir.path(), certs: &certs, bin };
-    let (peers, works) = (cli.peers()?, cli.works());
-    let samples = b.run(&peers, &works, &mut out)?;
+    let samples = Bench { cli, dir: dir.path(), certs: &certs, bin }.run(&cli.peers()?, &cli.works(), &mut out)?;
     eprintln!("all results: {}", out_path.display());
-    Ok(table::markdown(&peers.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), &works, &samples))
+    Ok(samples)
+}
+
+/// What a reader of the table must know.
+fn remarks(cli: &Cli, samples: &[Sample]) -> String {
+    let mut text = String::new();
+    if samples.iter().all(|s| s.peer != goal::MOSQUITTO) {
+        text.push_str("\n- mosquitto is absent from this run: --mosquitto PATH, or ");
+        text.push_str(cli::MOSQUITTO_PROGRAM);
+        text.push('\n');
+    }
+    if samples.iter().any(|s| s.peer == goal::TWO_WORKERS) && cli.second_core() == cli.load_core {
+        text.push_str(
+            "\n- workers2: the second worker and the generator share a core here. So does what they cost each other: cold \
+             caches make a delivery dearer, waiting makes batches larger and a delivery cheaper. On three cores or more it is \
+             the broker alone.\n",
+        );
+    }
+    text
 }
 
 impl Bench<'_> {
@@ -73,31 +109,16 @@ impl Bench<'_> {
     fn run(&self, peers: &[Peer], works: &[&'static Work], out: &mut File) -> io::Result<Vec<Sample>> {
         let mut samples = Vec::new();
         for work in works {
-            for round in 0..self.cli.rounds {
+            for round in 0..self.cli.rounds.min(work.rounds_max) {
                 let mut turn: Vec<&Peer> = peers.iter().filter(|p| p.can(work)).collect();
                 if round % 2 == 1 {
                     turn.reverse();
                 }
                 for peer in turn {
-                    let result = self.one(peer, work);
-                    let result = result.unwrap_or_else(|e| json!({"error": e.to_string()}));
-                    let error = result.get("error").map_or("", |e| e.as_str().unwrap_or("?"));
-                    eprintln!(
-                        "{} {} {}/{}: {}",
-                        work.name,
-                        peer.name,
-                        round + 1,
-                        self.cli.rounds,
-                        match error {
-                            "" => "done",
-                            e => e,
-                        }
-                    );
-                    writeln!(
-                        out,
-                        "{}",
-                        json!({"peer": peer.name, "work": work.name, "round": round, "result": result})
-                    )?;
+                    let result = self.watched(peer, work);
+                    let said = result.get("error").map_or("done", |e| e.as_str().unwrap_or("?"));
+                    eprintln!("{} {} {}/{}: {said}", work.name, peer.name, round + 1, self.cli.rounds);
+                    results::write(out, &peer.name, work, round, &result)?;
                     samples.push(Sample::new(&peer.name, work, round, &result));
                 }
             }
@@ -105,12 +126,21 @@ impl Bench<'_> {
         Ok(samples)
     }
 
+    /// One run, and what strangers took of the machine meanwhile: where that is much, the run says little.
+    fn watched(&self, peer: &Peer, work: &Work) -> Value {
+        let (start, machine, family) = (Instant::now(), procfs::machine_cpu_s(), procfs::family_cpu_s());
+        let mut result = self.one(peer, work).unwrap_or_else(|e| json!({"error": e.to_string()}));
+        let others = procfs::machine_cpu_s() - machine - (procfs::family_cpu_s() - family);
+        result["others_load"] = json!(round(others.max(0.0) / start.elapsed().as_secs_f64()));
+        result
+    }
+
     /// Starts the peer, runs the generator against it, stops it.
     fn one(&self, peer: &Peer, work: &Work) -> io::Result<Value> {
         let port = peer.ports.of(work.transport);
         let command = peer.command(work.transport, self)?;
         let log = self.dir.join(format!("{}.log", peer.name));
-        let running = process::start(command, self.cli.peer_core, port, &log)?;
+        let running = process::start(command, &peer.cores(self), port, &log)?;
         let result = generator::run(self, peer, work, port, running.pid());
         let log = running.stop();
         result.map_err(|e| match log.as_str() {

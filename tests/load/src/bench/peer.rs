@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::work::{Transport, Work};
+use super::work::{Transport, Who, Work};
 use super::{Bench, mosquitto};
 
 /// Ports on 127.0.0.1, one for each way to connect.
@@ -13,6 +13,7 @@ pub(super) struct Ports {
     pub(super) mqtt: u16,
     pub(super) mqtts: u16,
     pub(super) mtls: u16,
+    pub(super) ws: u16,
 }
 
 impl Ports {
@@ -21,6 +22,7 @@ impl Ports {
             Transport::Tcp => self.mqtt,
             Transport::Tls => self.mqtts,
             Transport::MutualTls => self.mtls,
+            Transport::Ws => self.ws,
         }
     }
 }
@@ -32,6 +34,7 @@ pub(super) enum Start {
     Gatemq {
         program: PathBuf,
         config: PathBuf,
+        workers: u32,
     },
     Mosquitto {
         program: PathBuf,
@@ -50,7 +53,21 @@ pub(super) struct Peer {
 impl Peer {
     /// Whether it can do this work.
     pub(super) fn can(&self, work: &Work) -> bool {
-        work.relay || !matches!(self.start, Start::Relay)
+        match (&self.start, work.who) {
+            (Start::Gatemq { .. }, Who::Workers) => true,
+            (_, Who::Workers) => false,
+            (Start::Gatemq { workers, .. }, _) => *workers == 1,
+            (Start::Relay, who) => who == Who::All,
+            (Start::Mosquitto { .. } | Start::Words(_), _) => true,
+        }
+    }
+
+    /// The cores that it is given.
+    pub(super) fn cores(&self, b: &Bench<'_>) -> String {
+        match self.start {
+            Start::Gatemq { workers: 2.., .. } => format!("{},{}", b.cli.peer_core, b.cli.second_core()),
+            _ => b.cli.peer_core.to_string(),
+        }
     }
 
     /// Whether it is given the name and password of the command line.
@@ -64,7 +81,10 @@ impl Peer {
             Start::Relay => {
                 let mut c = Command::new(b.bin.join("gatemq-relay"));
                 c.arg("tokio").arg("--addr").arg(format!("127.0.0.1:{}", self.ports.of(t)));
-                if t != Transport::Tcp {
+                if t == Transport::Ws {
+                    c.arg("--ws");
+                }
+                if matches!(t, Transport::Tls | Transport::MutualTls) {
                     c.arg("--cert").arg(b.certs.join("server.crt")).arg("--key").arg(b.certs.join("server.key"));
                 }
                 if t == Transport::MutualTls {
@@ -72,14 +92,14 @@ impl Peer {
                 }
                 c
             }
-            Start::Gatemq { program, config } => {
+            Start::Gatemq { program, config, workers } => {
                 let mut c = Command::new(program);
-                c.arg("run").arg("--config").arg(config);
+                c.arg("run").arg("--config").arg(config).arg("--set").arg(format!("node.workers={workers}"));
                 c
             }
             Start::Mosquitto { program } => {
                 let mut c = Command::new(program);
-                c.arg("-c").arg(mosquitto::write_config(b.dir, b.certs, &self.ports)?);
+                c.arg("-c").arg(mosquitto::write_config(b.dir, b.certs, &self.ports, t)?);
                 c
             }
             Start::Words(words) => {
@@ -93,7 +113,8 @@ impl Peer {
 
     fn fill(&self, word: &str, b: &Bench<'_>) -> String {
         let mut word = word.replace("{certs}", &b.certs.to_string_lossy());
-        for (name, port) in [("{mqtt}", self.ports.mqtt), ("{mqtts}", self.ports.mqtts), ("{mtls}", self.ports.mtls)] {
+        let p = &self.ports;
+        for (name, port) in [("{mqtt}", p.mqtt), ("{mqtts}", p.mqtts), ("{mtls}", p.mtls), ("{ws}", p.ws)] {
             word = word.replace(name, &port.to_string());
         }
         word

@@ -26,11 +26,11 @@ pub(super) struct Running {
     log: PathBuf,
 }
 
-/// `command`, pinned to one core.
-pub(super) fn pinned(command: &Command, core: u32) -> Command {
+/// `command`, pinned to cores, by comma.
+pub(super) fn pinned(command: &Command, cores: &str) -> Command {
     let mut c = Command::new("taskset");
     // taskset becomes the program, so its process id is the program's.
-    c.arg("-c").arg(core.to_string()).arg(command.get_program()).args(command.get_args());
+    c.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
     c.stdin(Stdio::null());
     c
 }
@@ -41,12 +41,12 @@ fn accepts(port: u16) -> bool {
 }
 
 /// Starts `command` and waits until `port` accepts; what it prints goes to `log`.
-pub(super) fn start(command: Command, core: u32, port: u16, log: &Path) -> io::Result<Running> {
+pub(super) fn start(command: Command, cores: &str, port: u16, log: &Path) -> io::Result<Running> {
     if accepts(port) {
         return Err(io::Error::other(format!("port {port} is in use already")));
     }
     let out = File::create(log)?;
-    let mut command = pinned(&command, core);
+    let mut command = pinned(&command, cores);
     command.stdout(out.try_clone()?).stderr(out);
     let child = command.spawn().map_err(|e| io::Error::other(format!("taskset: {e}")))?;
     let mut running = Running { child, port, log: log.into() };
@@ -130,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut c = Command::new("sh");
         c.args(["-c", "echo no such thing; exit 3"]);
-        let e = start(c, 0, free_port(), &dir.path().join("log")).err().unwrap().to_string();
+        let e = start(c, "0", free_port(), &dir.path().join("log")).err().unwrap().to_string();
         assert!(e.contains("exit status: 3") && e.contains("no such thing"), "{e}");
     }
 
@@ -140,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let l = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = l.local_addr().unwrap().port();
-        let e = start(Command::new("true"), 0, port, &dir.path().join("log")).err().unwrap();
+        let e = start(Command::new("true"), "0", port, &dir.path().join("log")).err().unwrap();
         assert!(e.to_string().contains("in use"), "{e}");
     }
 }

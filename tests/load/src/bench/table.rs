@@ -1,13 +1,14 @@
-//! Medians as a markdown table.
+//! Medians of all peers as a markdown table.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::goal::{MOSQUITTO, RELAY};
 use super::work::Work;
 
 /// Peers that the others are compared with, where they take part.
-const BASES: [&str; 2] = ["relay", "mosquitto"];
+const BASES: [&str; 2] = [RELAY, MOSQUITTO];
 
 /// The numbers of one run.
 #[derive(Clone, Debug)]
@@ -22,7 +23,10 @@ pub(super) struct Sample {
     pub(super) p99_us: Option<f64>,
     pub(super) bytes: Option<f64>,
     pub(super) lost: f64,
-    pub(super) failed: bool,
+    /// Cores that others than peer and generator kept busy meanwhile.
+    pub(super) others: f64,
+    /// Why the run failed.
+    pub(super) error: Option<String>,
 }
 
 impl Sample {
@@ -42,7 +46,8 @@ impl Sample {
             p99_us: latency("p99"),
             bytes: work.bytes.and_then(|(name, _)| number(name)),
             lost: number("lost").or(number("errors")).unwrap_or(0.0),
-            failed: result.get("error").is_some(),
+            others: number("others_load").unwrap_or(0.0),
+            error: result.get("error").map(|e| e.as_str().unwrap_or("no words").to_owned()),
         }
     }
 }
@@ -88,7 +93,7 @@ fn ratio(s: &Sample, base: &str, samples: &[Sample]) -> Option<f64> {
 }
 
 fn note(mine: &[&Sample]) -> String {
-    let failed = mine.iter().filter(|s| s.failed).count();
+    let failed = mine.iter().filter(|s| s.error.is_some()).count();
     let lost: f64 = mine.iter().map(|s| s.lost).sum();
     match (failed, lost > 0.0) {
         (0, false) => String::new(),
@@ -98,7 +103,7 @@ fn note(mine: &[&Sample]) -> String {
 }
 
 /// The middle one, or the mean of the two in the middle; NaN is left out.
-fn median(mut all: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut all: Vec<f64>) -> Option<f64> {
     all.retain(|x| x.is_finite());
     all.sort_by(f64::total_cmp);
     let n = all.len();
@@ -106,10 +111,10 @@ fn median(mut all: Vec<f64>) -> Option<f64> {
     Some(middle.iter().sum::<f64>() / middle.len() as f64)
 }
 
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 /// About three digits.
-fn show(x: Option<f64>) -> String {
+pub(super) fn show(x: Option<f64>) -> String {
     match x {
         None => NONE.into(),
         Some(x) if x.abs() >= 100.0 => grouped(x),
@@ -119,7 +124,7 @@ fn show(x: Option<f64>) -> String {
 }
 
 /// A whole number with commas.
-fn grouped(x: f64) -> String {
+pub(super) fn grouped(x: f64) -> String {
     let digits = format!("{:.0}", x.abs());
     let mut s = String::from(if x < 0.0 { "-" } else { "" });
     for (i, c) in digits.chars().enumerate() {

@@ -11,6 +11,7 @@ mod naive;
 mod packet;
 mod shared;
 mod tls;
+mod websocket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -68,6 +69,9 @@ pub struct ListenTls {
     /// CA of client certificates (PEM): demand one
     #[arg(long, requires = "cert")]
     pub ca: Option<PathBuf>,
+    /// MQTT inside a WebSocket, whatever its path
+    #[arg(long)]
+    pub ws: bool,
 }
 
 #[derive(Args)]
@@ -136,7 +140,7 @@ fn run(cli: Cli) -> io::Result<()> {
         Cli::Tokio(l) => {
             let tls = server_config(&l)?;
             let listener = net::listen(l.addr)?;
-            tokio::task::LocalSet::new().block_on(&rt()?, serve_tokio(listener, tls))
+            tokio::task::LocalSet::new().block_on(&rt()?, serve_tokio(listener, tls, l.ws))
         }
         Cli::Naive(l) => rt()?.block_on(serve_naive(net::listen(l.addr)?)),
         Cli::Accept(l) => accept::run(l.addr),

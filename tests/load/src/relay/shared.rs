@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 
 use super::packet::{Routes, forward, packet};
+use super::websocket::WebSocket;
 use crate::wire;
 
 /// A connection's output, filled by anyone; its task is woken to write it.
@@ -34,7 +35,7 @@ struct Shared {
 }
 
 /// Relays until accepting fails. Call it within a `LocalSet`.
-pub async fn serve(listener: std::net::TcpListener, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
+pub async fn serve(listener: std::net::TcpListener, tls: Option<Arc<ServerConfig>>, ws: bool) -> io::Result<()> {
     let tls = tls.map(TlsAcceptor::from);
     let listener = TcpListener::from_std(listener)?;
     let shared = Rc::new(Shared { buf: RefCell::new(vec![0; 64 * 1024]), ..Shared::default() });
@@ -42,15 +43,26 @@ pub async fn serve(listener: std::net::TcpListener, tls: Option<Arc<ServerConfig
         let (s, _) = listener.accept().await?;
         s.set_nodelay(true)?;
         let shared = shared.clone();
-        match tls.clone() {
-            None => drop(spawn_local(connection(s, shared))),
-            Some(tls) => drop(spawn_local(async move {
-                // Boxed, so that the handshake's state does not stay in the idle task.
+        // What is boxed is not part of the task of a connection that has no use for it.
+        match (tls.clone(), ws) {
+            (None, false) => drop(spawn_local(connection(s, shared))),
+            (None, true) => drop(spawn_local(upgraded(s, shared))),
+            (Some(tls), ws) => drop(spawn_local(async move {
                 if let Ok(s) = Box::pin(tls.accept(s)).await {
-                    connection(Box::new(s), shared).await
+                    match ws {
+                        false => connection(Box::new(s), shared).await,
+                        true => Box::pin(upgraded(s, shared)).await,
+                    }
                 }
             })),
         }
+    }
+}
+
+/// A connection inside a WebSocket.
+async fn upgraded<S: AsyncRead + AsyncWrite + Unpin>(stream: S, sh: Rc<Shared>) {
+    if let Ok(stream) = Box::pin(WebSocket::accept(stream)).await {
+        connection(Box::new(stream), sh).await
     }
 }
 

@@ -18,8 +18,11 @@ pub(super) async fn pairs(c: &Common, t: Rc<Target>, o: &Pairs) -> io::Result<Va
     for (i, s) in subs.iter_mut().enumerate() {
         s.subscribe(&[format!("pair/{i}/t")], m.qos).await?;
     }
+    let between = if o.apart { clients(&t, "between", 1).await? } else { Vec::new() };
     let pubs = publishers(&t, o.pairs, m, |i| vec![format!("pair/{i}/t")]).await?;
-    measure(c, "pairs", m, 1, json!({"pairs": o.pairs}), pubs, subs).await
+    let line = measure(c, "pairs", m, 1, json!({"pairs": o.pairs, "apart": o.apart}), pubs, subs).await;
+    drop(between);
+    line
 }
 
 pub(super) async fn fanin(c: &Common, t: Rc<Target>, o: &Fanin) -> io::Result<Value> {

@@ -1,0 +1,218 @@
+//! What must survive a restart, told to the host as it happens: the host brings it to its store, and answers a client that is to
+//! rely on it only when it is there.
+//!
+//! A session that outlives its connection has a number in the store, and each of its messages at QoS 1 and 2 one in the
+//! session. The router, and whoever else is given an [`Out`](crate::Out), appends to its `changes`; nothing here waits.
+
+use std::sync::Arc;
+
+use gatemq_types::QoS;
+use parking_lot::Mutex;
+
+use crate::SessionKey;
+use crate::session::{Message, Session};
+
+/// Number of a session in the store; given out by [`Sessions`](crate::Sessions), never twice.
+pub type SessionNumber = u64;
+
+/// One change.
+#[derive(Debug)]
+pub enum Change {
+    /// A session is new, or something in its record is another.
+    Session(Record),
+    /// A session is no more, with everything that belongs to it.
+    SessionEnded(SessionNumber),
+    /// It subscribes, or subscribes anew.
+    Subscribed {
+        /// Which session.
+        session: SessionNumber,
+        /// The filter as it was subscribed, `$share/…` included.
+        filter: String,
+        /// Subscription options as in MQTT 5 (3.8.3.1), with the QoS that was granted.
+        options: u8,
+        /// Subscription Identifier; 0 is none.
+        identifier: u32,
+    },
+    /// It unsubscribes.
+    Unsubscribed {
+        /// Which session.
+        session: SessionNumber,
+        /// The filter.
+        filter: String,
+    },
+    /// It got a message. Nobody is to rely on that before it is stored; then [`Session::stored`] is to be told.
+    Appended(Appended),
+    /// A message is done with: acknowledged, expired, dropped.
+    Done {
+        /// Which session.
+        session: SessionNumber,
+        /// Which message.
+        seq: u64,
+        /// Its packet identifier, where the store knows of one.
+        packet_id: Option<u16>,
+    },
+    /// PUBREC came for a message: from now on PUBREL is what is sent again.
+    Released {
+        /// Which session.
+        session: SessionNumber,
+        /// Which message.
+        seq: u64,
+        /// Its packet identifier.
+        packet_id: u16,
+        /// What has a lower one is sent again earlier.
+        order: u64,
+    },
+    /// A QoS 2 message with this identifier came from the client.
+    Received {
+        /// Which session.
+        session: SessionNumber,
+        /// Packet identifier.
+        packet_id: u16,
+    },
+    /// The client has released it.
+    ReceivedReleased {
+        /// Which session.
+        session: SessionNumber,
+        /// Packet identifier.
+        packet_id: u16,
+    },
+    /// A topic has a retained message.
+    Retained {
+        /// The tenant's name.
+        tenant: String,
+        /// The message.
+        message: Arc<Message>,
+        /// QoS.
+        qos: QoS,
+        /// Who published it: user.
+        user: Box<str>,
+        /// And client identifier.
+        client_id: Box<str>,
+    },
+    /// A topic has none any more.
+    RetainedCleared {
+        /// The tenant's name.
+        tenant: String,
+        /// The topic.
+        topic: String,
+    },
+}
+
+/// A session's record.
+#[derive(Debug)]
+pub struct Record {
+    /// Its number.
+    pub session: SessionNumber,
+    /// Whose it is.
+    pub key: Arc<SessionKey>,
+    /// Protocol level of its client.
+    pub level: u8,
+    /// Session Expiry Interval in seconds; `u32::MAX` is never.
+    pub expiry_s: u32,
+    /// Since when its client is away, in milliseconds since 1970; 0: it is there.
+    pub away_since_ms: u64,
+}
+
+/// A message that a session got.
+#[derive(Debug)]
+pub struct Appended {
+    /// The session.
+    pub session: Arc<Session>,
+    /// Its place in the session.
+    pub seq: u64,
+    /// First byte of its PUBLISH: QoS and RETAIN.
+    pub first: u8,
+    /// Packet identifier of a QoS 2 message, which it keeps over restarts.
+    pub packet_id: Option<u16>,
+    /// Subscription Identifier; 0 is none.
+    pub identifier: u32,
+    /// The message, shared by all who got it.
+    pub message: Arc<Message>,
+}
+
+/// Changes of retained messages of all workers, in the order in which they were made: a topic's last message is to be its last
+/// in the store too. Whoever submits some holds the lock until the store has them.
+pub type RetainedChanges = Arc<Mutex<Vec<Change>>>;
+
+/// Changes of a worker, in order. Without a store there never are any.
+#[derive(Default, Debug)]
+pub struct Changes {
+    retained: Option<RetainedChanges>,
+    relied_on: bool,
+    of_retained: bool,
+    list: Vec<Change>,
+}
+
+impl Changes {
+    /// For a worker of a node that has a store; all have the same list of what is retained.
+    pub fn kept(retained: RetainedChanges) -> Self {
+        Changes { retained: Some(retained), ..Changes::default() }
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && !self.of_retained
+    }
+
+    /// Whether somebody is to be answered only when they are stored.
+    #[inline]
+    pub fn are_relied_on(&self) -> bool {
+        self.relied_on
+    }
+
+    /// Takes them all, and has `submit` bring them to the store, those of retained messages included that other workers made
+    /// before.
+    pub fn submit(&mut self, submit: impl FnOnce(Vec<Change>)) {
+        let mut list = std::mem::take(&mut self.list);
+        self.relied_on = false;
+        match &self.retained {
+            Some(retained) if std::mem::take(&mut self.of_retained) => {
+                let mut retained = retained.lock();
+                list.append(&mut retained);
+                submit(list);
+            }
+            _ => submit(list),
+        }
+    }
+
+    /// One that an answer waits for.
+    pub(crate) fn rely_on(&mut self, change: impl FnOnce() -> Change) {
+        if self.retained.is_some() {
+            self.relied_on = true;
+            self.list.push(change());
+        }
+    }
+
+    /// One that no answer waits for: should it be lost, something is sent again.
+    pub(crate) fn note(&mut self, change: impl FnOnce() -> Change) {
+        if self.retained.is_some() {
+            self.list.push(change());
+        }
+    }
+
+    /// As [`Self::rely_on`], of something that is perhaps not stored.
+    pub(crate) fn rely_on_some(&mut self, change: impl FnOnce() -> Option<Change>) {
+        if self.retained.is_some()
+            && let Some(change) = change()
+        {
+            self.relied_on = true;
+            self.list.push(change);
+        }
+    }
+
+    /// As [`Self::note`], of something that is perhaps not stored.
+    pub(crate) fn note_some(&mut self, change: impl FnOnce() -> Option<Change>) {
+        if self.retained.is_some() {
+            self.list.extend(change());
+        }
+    }
+
+    /// One of a retained message; called under the lock of the tenant's retained messages. An answer waits for it.
+    pub(crate) fn retain(&mut self, change: impl FnOnce() -> Change) {
+        if let Some(retained) = &self.retained {
+            (self.relied_on, self.of_retained) = (true, true);
+            retained.lock().push(change());
+        }
+    }
+}

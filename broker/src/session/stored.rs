@@ -1,0 +1,149 @@
+//! A session that is in the store: what it got becomes bytes only when the store has it, so that nothing is acknowledged or
+//! sent twice after a restart that the client has seen before.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use gatemq_types::QoS;
+use parking_lot::Mutex;
+
+use super::queue::{Queue, Queued};
+use super::{Home, Message, Output, Session, Spare, qos_of};
+use crate::changes::{Appended, Change, Record, SessionNumber};
+use crate::sessions::Restored;
+use crate::tree::Place;
+
+/// What a session knows of itself in the store.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) number: SessionNumber,
+    /// Number of the last message that it got at QoS 1 or 2.
+    pub(super) last_seq: u64,
+    /// Those that the store does not have yet.
+    under_way: BTreeSet<u64>,
+}
+
+impl Stored {
+    /// Of a session with that number; absent where that is 0.
+    pub(super) fn numbered(number: SessionNumber) -> Option<Box<Self>> {
+        (number != 0).then(|| Box::new(Stored { number, ..Stored::default() }))
+    }
+
+    /// Whether the store has a message; one without number need not be there.
+    pub(super) fn has(&self, seq: u64) -> bool {
+        seq == 0 || !self.under_way.contains(&seq)
+    }
+}
+
+impl Output {
+    /// Numbers a message that is to wait, and has it stored. False: no packet identifier is left for it.
+    pub(super) fn append_stored(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) -> bool {
+        let qos = qos_of(queued.first);
+        let Some(stored) = self.stored.as_mut().filter(|_| qos != QoS::AtMostOnce) else { return true };
+        if qos == QoS::ExactlyOnce {
+            // It keeps its identifier over restarts: the client knows it by that.
+            match self.flights.get_or_insert_default().reserve() {
+                Some(packet_id) => queued.packet_id = packet_id,
+                None => return false,
+            }
+        }
+        stored.last_seq += 1;
+        queued.seq = stored.last_seq;
+        stored.under_way.insert(queued.seq);
+        let Queued { first, identifier, packet_id, seq, ref message, .. } = *queued;
+        spare.changes.rely_on(|| {
+            let packet_id = (packet_id != 0).then_some(packet_id);
+            let (session, message) = (session.clone(), message.clone());
+            Change::Appended(Appended { session, seq, first, packet_id, identifier, message })
+        });
+        true
+    }
+
+    /// A message is done with. One without number was never stored.
+    pub(super) fn done(&mut self, seq: u64, packet_id: u16, spare: &mut Spare) {
+        if let Some(stored) = &mut self.stored
+            && seq != 0
+        {
+            stored.under_way.remove(&seq);
+            let session = stored.number;
+            let packet_id = (packet_id != 0).then_some(packet_id);
+            spare.changes.note(|| Change::Done { session, seq, packet_id });
+        }
+    }
+}
+
+/// A message that the store gives back.
+#[derive(Debug)]
+pub struct RestoredMessage {
+    /// Its number.
+    pub seq: u64,
+    /// First byte of its PUBLISH: QoS and RETAIN.
+    pub first: u8,
+    /// Subscription Identifier; 0 is none.
+    pub identifier: u32,
+    /// Packet identifier of a QoS 2 message; 0: none.
+    pub packet_id: u16,
+    /// The message; shared where the store had shared it.
+    pub message: Arc<Message>,
+}
+
+impl Session {
+    /// A session that the store gives back; its client is away. Its subscriptions come after it.
+    pub(crate) fn restored(restored: Restored) -> Arc<Session> {
+        let Restored { number, key, protocol, expiry_s, limits, last_seq, messages, released, received, .. } = restored;
+        let stored = Some(Box::new(Stored { number, last_seq, under_way: BTreeSet::new() }));
+        let mut output = Output { open: true, expiry_s, limits, stored, ..Output::default() };
+        if !released.is_empty() || !received.is_empty() || messages.iter().any(|message| message.packet_id != 0) {
+            let flights = output.flights.get_or_insert_default();
+            for (packet_id, seq, order) in released.into_iter().filter(|(packet_id, ..)| *packet_id != 0) {
+                flights.restore_released(packet_id, seq, order);
+            }
+            for message in messages.iter().filter(|message| message.packet_id != 0) {
+                flights.restore_reserved(message.packet_id);
+            }
+            received.into_iter().for_each(|packet_id| flights.restore_received(packet_id));
+        }
+        if !messages.is_empty() {
+            let mut queue = Box::new(Queue::new(&key.tenant().usage));
+            for RestoredMessage { seq, first, identifier, packet_id, message } in messages {
+                queue.push_restored(Queued { first, identifier, message, group: None, seq, packet_id });
+            }
+            output.queue = Some(queue);
+        }
+        let (level, armed) = (AtomicU8::new(protocol.level()), AtomicBool::new(false));
+        Arc::new(Session { key, number, level, armed, output: Mutex::new(output) })
+    }
+
+    pub(crate) fn restore_subscription(&self, place: Place) {
+        self.output.lock().subscriptions.insert(place);
+    }
+
+    /// What the store is to know of it now; `None`: nothing. `away_since_ms` is 0 while its client is there.
+    pub(crate) fn record(&self, away_since_ms: u64) -> Option<Change> {
+        (self.number() != 0).then(|| {
+            Change::Session(Record {
+                session: self.number(),
+                key: self.key().clone(),
+                level: self.protocol().level(),
+                expiry_s: self.expiry_s(),
+                away_since_ms,
+            })
+        })
+    }
+
+    /// The store has these messages: they may become bytes. Returns the connection that now has something to write.
+    pub fn stored(&self, seqs: impl Iterator<Item = u64>, now_ms: u64, spare: &mut Spare) -> Option<Home> {
+        let mut output = self.output.lock();
+        let stored = output.stored.as_mut()?;
+        for seq in seqs {
+            stored.under_way.remove(&seq);
+        }
+        let home = output.home?;
+        output.refill(self.is_five(), now_ms, spare);
+        if output.bytes.is_empty() || self.armed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        Some(home)
+    }
+}

@@ -1,0 +1,106 @@
+//! What a store gives back when a node starts: sessions whose clients are away.
+
+use std::sync::Arc;
+
+use gatemq_mqtt::packet::subscribe::SubscribeOptions;
+use gatemq_types::Protocol;
+
+use super::{Away, Entry, Sessions, leave};
+use crate::SessionKey;
+use crate::changes::SessionNumber;
+use crate::session::{Message, RestoredMessage, Session, SessionLimits};
+use crate::tree::Subscription;
+
+/// A session as the store had it.
+#[derive(Debug)]
+pub struct Restored {
+    /// Its number in the store.
+    pub number: SessionNumber,
+    /// Whose it is.
+    pub key: Arc<SessionKey>,
+    /// Version of its client.
+    pub protocol: Protocol,
+    /// Session Expiry Interval in seconds; `u32::MAX` is never.
+    pub expiry_s: u32,
+    /// Since when its client is away, in milliseconds since 1970.
+    pub away_since_ms: u64,
+    /// Bounds until its client is back.
+    pub limits: SessionLimits,
+    /// Number of the last message that it ever got.
+    pub last_seq: u64,
+    /// Its subscriptions: filter as it was subscribed, options as in MQTT 5, Subscription Identifier (0: none).
+    pub subscriptions: Vec<(String, u8, u32)>,
+    /// What waits, in order. What had been sent and was not acknowledged is in it too, and is sent again.
+    pub messages: Vec<RestoredMessage>,
+    /// Packet identifiers for which PUBREL is to be sent again: with number of the message, and order.
+    pub released: Vec<(u16, u64, u64)>,
+    /// Packet identifiers of QoS 2 messages of the client that it has not released.
+    pub received: Vec<u16>,
+}
+
+impl Sessions {
+    /// Takes a session that the store gives back. False: there is one of its key already. To be called before the first
+    /// client comes. Filters that cannot be subscribed any more are left out.
+    pub fn restore(&self, restored: Restored) -> bool {
+        let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
+        let hash = self.hash(&restored.key);
+        let subscriptions = restored.subscriptions.clone();
+        let session = {
+            let mut guard = self.inner.lock();
+            let inner = &mut *guard;
+            if inner.table.find(hash, |known| known.is_of(&restored.key)).is_some() {
+                return false;
+            }
+            let session = Session::restored(restored);
+            let expires = inner.moment(expires_ms);
+            inner.expiring.insert(expires, session.clone());
+            let entry = Entry { session: session.clone(), away: Some(Away { expires, will_due: None }) };
+            inner.table.insert_unique(hash, entry, |known| self.hash(known.session.key()));
+            session
+        };
+        session.key().tenant().usage.sessions.take_anyway(1);
+        for (filter, options, identifier) in subscriptions {
+            subscribe(&session, &filter, options, identifier);
+        }
+        true
+    }
+}
+
+fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32) {
+    let Ok(options) = SubscribeOptions::read(options, Protocol::V5) else { return };
+    let tenant = session.key().tenant();
+    let subscription = Subscription {
+        session: session.clone(),
+        qos: options.qos(),
+        no_local: options.no_local(),
+        retain_as_published: options.retain_as_published(),
+        identifier,
+    };
+    let mut tree = tenant.tree.write();
+    if let Ok((place, true)) = tree.subscribe(filter, subscription) {
+        session.restore_subscription(place);
+        tenant.usage.subscriptions.take_anyway(1);
+        tenant.generations.bump(filter);
+    }
+}
+
+impl crate::Tenant {
+    /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too
+    /// deep.
+    pub fn restore_retained(
+        &self,
+        message: Arc<Message>,
+        qos: gatemq_types::QoS,
+        user: Box<str>,
+        client_id: Box<str>,
+        now_ms: u64,
+    ) -> bool {
+        if now_ms >= message.expires_ms() {
+            return false;
+        }
+        let unbounded = crate::RetainedLimits { messages_max: u32::MAX, bytes_max: u64::MAX };
+        let topic = message.clone();
+        let kept = crate::retained::Kept::restored(message, qos, user, client_id);
+        self.retained.write().store(topic.topic(), kept, unbounded, now_ms).is_ok()
+    }
+}

@@ -1,0 +1,102 @@
+//! Acknowledgements that wait for the store. They leave in the order of what they acknowledge, so those behind one that waits
+//! wait too (section 7 of the design).
+
+use std::collections::VecDeque;
+
+use super::Connection;
+use super::client::Client;
+use crate::worker::Worker;
+use crate::worker::hot::Hot;
+
+/// Bytes of packets whose acknowledgements wait, after which a client is not read.
+const UNSTORED_BYTES_MAX: usize = 1 << 20;
+
+/// What waits for a client. Only a client of something that is to be stored has one.
+#[derive(Default)]
+pub(super) struct Held {
+    /// Acknowledgements, in order.
+    bytes: Vec<u8>,
+    sealed: VecDeque<Sealed>,
+    /// How many bytes at the front wait for nothing any more.
+    ready: usize,
+    /// Those at the end that are not in `sealed` yet.
+    open: Sealed,
+    /// Bytes of all packets whose acknowledgements wait.
+    unstored_bytes: usize,
+}
+
+/// Acknowledgements of a turn.
+#[derive(Default)]
+struct Sealed {
+    /// The batch that they wait for.
+    ticket: u64,
+    bytes: usize,
+    packet_bytes: usize,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+impl Client {
+    /// Sends an acknowledgement (`bytes`) of a packet of `packet_bytes`: at once, or behind what it waits for.
+    #[inline]
+    pub(super) fn acknowledge(&mut self, hot: &mut Hot, packet_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        if !hot.out.spare.changes.are_relied_on() && self.held.as_ref().is_none_or(|held| held.is_empty()) {
+            write(&mut hot.reply);
+            return;
+        }
+        self.hold(packet_bytes, write);
+    }
+
+    #[cold]
+    fn hold(&mut self, packet_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let held = self.held.get_or_insert_default();
+        let before = held.bytes.len();
+        write(&mut held.bytes);
+        held.open.bytes += held.bytes.len() - before;
+        held.open.packet_bytes += packet_bytes;
+        held.unstored_bytes += packet_bytes;
+    }
+
+    /// Whether so much waits that nothing more is read.
+    #[inline]
+    pub(super) fn waits_for_store(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.unstored_bytes >= UNSTORED_BYTES_MAX)
+    }
+}
+
+impl Connection {
+    /// What was held in this turn waits for the batch with its changes, which is submitted now.
+    #[inline]
+    pub(super) fn seal(&mut self, worker: &Worker, hot: &mut Hot) {
+        let ticket = worker.submit(hot);
+        let Some(held) = self.client.held.as_deref_mut().filter(|held| held.open.bytes > 0) else { return };
+        held.sealed.push_back(Sealed { ticket, ..std::mem::take(&mut held.open) });
+        if !worker.tell_stored(ticket, self.id) {
+            self.stored(ticket);
+        }
+    }
+
+    /// Everything up to this batch is stored.
+    pub(crate) fn stored(&mut self, ticket: u64) {
+        let Some(held) = self.client.held.as_deref_mut() else { return };
+        while let Some(sealed) = held.sealed.pop_front_if(|sealed| sealed.ticket <= ticket) {
+            held.ready += sealed.bytes;
+            held.unstored_bytes -= sealed.packet_bytes;
+        }
+    }
+
+    /// Takes what waits for nothing any more, before anything new is answered.
+    #[inline]
+    pub(super) fn take_stored(&mut self, hot: &mut Hot) {
+        if let Some(held) = self.client.held.as_deref_mut().filter(|held| held.ready > 0) {
+            hot.reply.extend(held.bytes.drain(..std::mem::take(&mut held.ready)));
+            if held.bytes.is_empty() {
+                self.client.held = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Sessions, their queues and retained messages come back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gatemq_broker::session::{Message as Kept, RestoredMessage};
+use gatemq_broker::sessions::Restored;
+use gatemq_broker::{SessionKey, SessionLimits};
+use gatemq_store::{Batch, Message, Op, Outgoing, PageLimit, Seq, SessionId, Store, StoreError, StoredSession, wait};
+use gatemq_types::{Protocol, QoS};
+
+use super::translate::EPOCH;
+use crate::node::Node;
+
+/// Entries of a queue that are read at a time.
+const PAGE: PageLimit = PageLimit { entries_max: 4096, bytes_max: 4 << 20 };
+/// Operations that tidy up at a time.
+const TIDY_MAX: usize = 1024;
+
+/// What a start got back.
+#[derive(Default)]
+struct Recovered {
+    sessions: u64,
+    subscriptions: u64,
+    messages: u64,
+    retained: u64,
+}
+
+/// Gives a node what its store has, before the first client comes. `now_ms`: the start.
+///
+/// # Errors
+/// The store cannot be read, or is damaged.
+pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(), StoreError> {
+    let begun = Instant::now();
+    let mut recovered = Recovered::default();
+    let mut tidy = Vec::new();
+    let mut found = Vec::new();
+    store.scan_sessions(&mut |session| {
+        found.push(session);
+        true
+    })?;
+    // The one with the higher number is the later one, should a crash have left two of a client.
+    found.sort_unstable_by_key(|session| std::cmp::Reverse(session.session));
+    for stored in found {
+        let session = stored.session;
+        let (subscriptions, queue) = (stored.subscriptions.len() as u64, queue(store, &stored)?);
+        let messages = queue.len() as u64;
+        match restored(node, stored, queue, now_ms) {
+            Ok(restored) => match node.sessions.restore(restored) {
+                true => {
+                    recovered.sessions += 1;
+                    recovered.subscriptions += subscriptions;
+                    recovered.messages += messages;
+                }
+                false => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
+            },
+            // It stays in the store, for a configuration that allows it again.
+            Err(why) => tracing::warn!(session = session.0, "a stored session is left aside: {why}"),
+        }
+    }
+    recovered.retained = retained(node, store, now_ms, &mut tidy)?;
+    for ops in tidy.chunks(TIDY_MAX) {
+        wait(|answer| store.commit(Batch { ops: ops.to_vec() }, answer))?;
+    }
+    node.sessions.store_from(store.recovery().next_session.max(1));
+    tracing::info!(
+        sessions = recovered.sessions,
+        subscriptions = recovered.subscriptions,
+        messages = recovered.messages,
+        retained = recovered.retained,
+        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "recovered from the store"
+    );
+    Ok(())
+}
+
+/// Everything that waits for a session, in order.
+fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<gatemq_store::Entry>, StoreError> {
+    let mut entries = Vec::with_capacity(stored.messages as usize);
+    let (mut from, mut more) = (Seq(0), stored.messages > 0);
+    while more {
+        let page = wait(|answer| store.page(stored.session, from, PAGE, answer))?;
+        more = page.more;
+        from = page.entries.last().map_or(from, |last| Seq(last.seq.0 + 1));
+        entries.extend(page.entries);
+    }
+    Ok(entries)
+}
+
+/// A session for the broker.
+///
+/// # Errors
+/// Nobody could have such a session now.
+fn restored(
+    node: &Node,
+    stored: StoredSession,
+    queue: Vec<gatemq_store::Entry>,
+    now_ms: u64,
+) -> Result<Restored, String> {
+    let StoredSession { session: SessionId(number), record, last, subscriptions, outgoing, incoming, .. } = stored;
+    let owner = &record.owner;
+    let tenant = node.tenants.get_or_create(&owner.tenant).map_err(|e| e.to_string())?;
+    let key = SessionKey::new(tenant, &owner.user, &owner.client_id).map_err(|e| e.to_string())?;
+    let protocol = Protocol::from_level(record.level).ok_or("its protocol level is unknown")?;
+    let released: Vec<_> = outgoing.iter().filter(|o| o.released).map(|o| (o.packet_id, o.seq.0, o.order)).collect();
+    let flights: HashMap<u64, &Outgoing> = outgoing.iter().map(|outgoing| (outgoing.seq.0, outgoing)).collect();
+    let mut last_message: Option<(Arc<Message>, Arc<Kept>)> = None;
+    let waits = |entry: &gatemq_store::Entry| flights.get(&entry.seq.0).is_none_or(|flight| !flight.released);
+    let messages = queue.into_iter().filter(waits);
+    let messages = messages.map(|entry| {
+        let message = match &last_message {
+            Some((of, kept)) if Arc::ptr_eq(of, &entry.message) => kept.clone(),
+            _ => Arc::new(message(&entry.message)),
+        };
+        last_message = Some((entry.message, message.clone()));
+        let exactly_once = entry.delivery.first >> 1 & 3 == QoS::ExactlyOnce.bits();
+        RestoredMessage {
+            seq: entry.seq.0,
+            first: entry.delivery.first,
+            identifier: entry.delivery.identifiers.first().copied().unwrap_or(0),
+            packet_id: flights.get(&entry.seq.0).filter(|_| exactly_once).map_or(0, |flight| flight.packet_id),
+            message,
+        }
+    });
+    let messages = messages.collect();
+    let limits = &node.limits;
+    Ok(Restored {
+        number,
+        key: Arc::new(key),
+        protocol,
+        expiry_s: record.expiry_s,
+        away_since_ms: if record.away_since_ms == 0 { now_ms } else { record.away_since_ms },
+        limits: SessionLimits {
+            inflight_max: limits.inflight_max,
+            queue_messages_max: limits.queue_messages_max,
+            queue_bytes_max: u32::try_from(limits.queue_bytes_max).unwrap_or(u32::MAX),
+            ..SessionLimits::default()
+        },
+        last_seq: last.0,
+        subscriptions: subscriptions.into_iter().map(|s| (s.filter.into(), s.options, s.identifier)).collect(),
+        messages,
+        released,
+        received: incoming,
+    })
+}
+
+fn message(of: &Message) -> Kept {
+    Kept::restored(of.topic(), of.properties(), of.payload(), of.expires_ms())
+}
+
+/// Retained messages; those whose time is over are taken out of the store.
+fn retained(node: &Node, store: &dyn Store, now_ms: u64, tidy: &mut Vec<Op>) -> Result<u64, StoreError> {
+    let mut count = 0;
+    store.scan_retained(&mut |tenant, retained| {
+        let gatemq_store::Retained { message: of, qos, user, client_id } = retained;
+        let topic: Box<str> = of.topic().into();
+        let qos = QoS::from_bits(qos).unwrap_or_default();
+        if now_ms >= of.expires_ms() {
+            tidy.push(Op::DeleteRetained { tenant: tenant.into(), topic });
+            return true;
+        }
+        let restored = node
+            .tenants
+            .get_or_create(tenant)
+            .is_ok_and(|tenant| tenant.restore_retained(Arc::new(message(&of)), qos, user, client_id, now_ms));
+        match restored {
+            true => count += 1,
+            false => tracing::warn!(tenant, topic = %topic.escape_debug(), "a stored retained message is left aside"),
+        }
+        true
+    })?;
+    Ok(count)
+}

@@ -1,0 +1,133 @@
+//! Changes on their way to the store, and who waits for them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use gatemq_broker::Session;
+use gatemq_broker::changes::Change;
+use gatemq_store::StoreError;
+use tokio::sync::oneshot;
+
+use super::Worker;
+use super::hot::Hot;
+use crate::durable;
+
+/// Batches that a worker has under way at a time. What changes meanwhile goes into the next one, which the more it is grows, the
+/// slower the store is.
+const UNDER_WAY_MAX: usize = 4;
+
+/// What a worker has submitted and not heard of yet. Bounded by the connections, each of which is not read while much of it
+/// waits.
+#[derive(Default)]
+pub(super) struct Commits {
+    /// Batches that were submitted, numbered from 1 on, and those of them that are stored.
+    submitted: u64,
+    stored: u64,
+    /// In the order in which they were submitted, and are answered.
+    under_way: VecDeque<Waiting>,
+    /// Who waits for the next one.
+    next: Waiting,
+}
+
+/// Who waits for a batch.
+#[derive(Default)]
+struct Waiting {
+    appended: Vec<(Arc<Session>, u64)>,
+    /// Connections with acknowledgements.
+    connections: Vec<u32>,
+    tasks: Vec<oneshot::Sender<()>>,
+}
+
+impl Commits {
+    /// Who waits for a batch, if it is not stored yet.
+    fn waiting(&mut self, ticket: u64) -> Option<&mut Waiting> {
+        let at = usize::try_from(ticket.checked_sub(self.stored + 1)?).ok()?;
+        if at == self.under_way.len() { Some(&mut self.next) } else { self.under_way.get_mut(at) }
+    }
+}
+
+impl Worker {
+    /// Submits what has changed, if not too much is under way. Returns the number of the batch that it is in, or of the last
+    /// one where nothing has.
+    pub(crate) fn submit(&self, hot: &mut Hot) -> u64 {
+        let mut commits = self.commits.borrow_mut();
+        if hot.out.spare.changes.is_empty() {
+            return commits.submitted;
+        }
+        let Some(store) = &self.node.store else { return commits.submitted };
+        let ticket = commits.submitted + 1;
+        if commits.under_way.len() >= UNDER_WAY_MAX {
+            return ticket;
+        }
+        let mut waiting = std::mem::take(&mut commits.next);
+        let (node, id) = (self.node.clone(), self.id as usize);
+        // What is refused of it belongs to a session that has ended.
+        let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
+        hot.out.spare.changes.submit(|changes| {
+            store.commit(durable::batch(&changes), Box::new(answer));
+            waiting.appended.extend(changes.into_iter().filter_map(|change| match change {
+                Change::Appended(appended) => Some((appended.session, appended.seq)),
+                _ => None,
+            }));
+        });
+        commits.under_way.push_back(waiting);
+        commits.submitted = ticket;
+        ticket
+    }
+
+    /// Has a connection told when the batch is stored; false: it is already.
+    pub(crate) fn tell_stored(&self, ticket: u64, connection: u32) -> bool {
+        let mut commits = self.commits.borrow_mut();
+        let Some(waiting) = commits.waiting(ticket) else { return false };
+        if waiting.connections.last() != Some(&connection) {
+            waiting.connections.push(connection);
+        }
+        true
+    }
+
+    /// Waits until the batch is stored. Where the store has failed it never is, and the node stops.
+    pub(crate) async fn stored(&self, ticket: u64) {
+        let told = {
+            let mut commits = self.commits.borrow_mut();
+            let Some(waiting) = commits.waiting(ticket) else { return };
+            let (tell, told) = oneshot::channel();
+            waiting.tasks.push(tell);
+            told
+        };
+        if told.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes what the store has answered.
+    pub(super) fn committed(&self, answers: impl Iterator<Item = Result<(), StoreError>>) {
+        for answer in answers {
+            if let Err(e) = answer {
+                self.node.store_failed(&e);
+                return;
+            }
+            let (waiting, ticket) = {
+                let mut commits = self.commits.borrow_mut();
+                let Some(waiting) = commits.under_way.pop_front() else { return };
+                commits.stored += 1;
+                (waiting, commits.stored)
+            };
+            let Waiting { appended, connections, tasks } = waiting;
+            let hot = &mut *self.hot.borrow_mut();
+            for of_one in appended.chunk_by(|a, b| Arc::ptr_eq(&a.0, &b.0)) {
+                let Some((session, _)) = of_one.first() else { continue };
+                let seqs = of_one.iter().map(|(_, seq)| *seq);
+                hot.out.armed.extend(session.stored(seqs, self.now_ms.get(), &mut hot.out.spare));
+            }
+            // Also submits what has changed meanwhile.
+            self.deliver_armed(hot);
+            for connection in connections {
+                self.with(connection, |connection| connection.stored(ticket));
+            }
+            for task in tasks {
+                // Who waited may have gone.
+                let _ = task.send(());
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Bytes of denials.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use gatemq_types::{Denial, Subject};
+
+use super::bytes::{Reader, Writer};
+
+const VERSION: u8 = 1;
+
+/// Bytes that tell subjects apart.
+pub(crate) fn write_subject(subject: &Subject) -> Vec<u8> {
+    let mut writer = Writer::new(VERSION);
+    match subject {
+        Subject::Address { address, bits } => match address {
+            IpAddr::V4(address) => writer.u8(4).raw(&address.octets()).u8(*bits),
+            IpAddr::V6(address) => writer.u8(6).raw(&address.octets()).u8(*bits),
+        },
+        Subject::Certificate(hash) => writer.u8(b'c').raw(hash),
+        Subject::Key(hash) => writer.u8(b'k').raw(hash),
+        Subject::User { tenant, user } => writer.u8(b'u').text(tenant).text(user),
+        Subject::Client { tenant, user, client_id } => writer.u8(b'i').text(tenant).text(user).text(client_id),
+    };
+    writer.into_bytes()
+}
+
+fn read_subject(bytes: &[u8]) -> Option<Subject> {
+    let mut reader = Reader::of_version(VERSION, bytes)?;
+    let subject = match reader.u8()? {
+        4 => {
+            let address: [u8; 4] = reader.raw(4)?.try_into().ok()?;
+            Subject::Address { address: IpAddr::from(address), bits: reader.u8()? }
+        }
+        6 => {
+            let address: [u8; 16] = reader.raw(16)?.try_into().ok()?;
+            Subject::Address { address: Ipv6Addr::from(address).into(), bits: reader.u8()? }
+        }
+        b'c' => Subject::Certificate(reader.raw(32)?.try_into().ok()?),
+        b'k' => Subject::Key(reader.raw(32)?.try_into().ok()?),
+        b'u' => Subject::User { tenant: reader.text()?.into(), user: reader.text()?.into() },
+        b'i' => Subject::Client {
+            tenant: reader.text()?.into(),
+            user: reader.text()?.into(),
+            client_id: reader.text()?.into(),
+        },
+        _ => return None,
+    };
+    reader.end()?;
+    Some(subject)
+}
+
+/// Bytes of a denial.
+pub(crate) fn write(denial: &Denial) -> Vec<u8> {
+    let mut writer = Writer::new(VERSION);
+    writer.bytes(&write_subject(&denial.subject)).u64(denial.until_ms).text(&denial.reason).text(&denial.raised_by);
+    writer.into_bytes()
+}
+
+/// What [`write`] wrote.
+pub(crate) fn read(bytes: &[u8]) -> Option<Denial> {
+    let mut reader = Reader::of_version(VERSION, bytes)?;
+    let subject = read_subject(reader.bytes()?)?;
+    let (until_ms, reason, raised_by) = (reader.u64()?, reader.text()?.into(), reader.text()?.into());
+    reader.end()?;
+    Some(Denial { subject, until_ms, reason, raised_by })
+}

@@ -1,0 +1,22 @@
+//! What is kept, as plain data, and the bytes that it has on disk.
+//!
+//! | module | what it says |
+//! |---|---|
+//! | `message` | a message, and how one receiver gets it |
+//! | `session` | a session's record, subscriptions and flights |
+//! | `retained` | a retained message |
+//! | `denial` | who is kept out |
+//! | `bytes` | writing and reading values |
+
+pub(crate) mod bytes;
+pub(crate) mod denial;
+mod message;
+mod retained;
+mod session;
+
+pub use message::{Delivery, Message};
+pub use retained::Retained;
+pub use session::{Outgoing, Owner, Record, StoredSession, Subscription, Will};
+
+#[cfg(test)]
+mod tests;
