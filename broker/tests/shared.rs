@@ -150,14 +150,14 @@ impl World {
         let home = Home { worker: 0, connection: who as u32 };
         let expiry_s = if persistent { 100 } else { 0 };
         let opening = Opening { key: &key, protocol, limits, home, clean_start, expiry_s, will: None };
-        let opened = self.sessions.open(opening, 0);
+        let opened = self.sessions.open(opening, 0, &mut Default::default());
         assert_eq!(opened.resumed, resumes);
         self.tell(&opened.armed);
         let member = &mut self.members[who];
         (member.lives, member.persistent, member.window) = (true, persistent, window.into());
         let connection = member.connection.insert(opened.session);
         if resumes {
-            assert_eq!(router::recheck(&member.identity, connection).revoked, []);
+            assert_eq!(router::recheck(&member.identity, connection, &mut Default::default()).revoked, []);
             router::begin(connection, 0, &mut self.out.spare);
         }
     }
@@ -178,7 +178,7 @@ impl World {
         if !self.members[who].persistent {
             self.model_end(who);
         }
-        let left = self.sessions.leave(&connection, Leave::default(), 0);
+        let left = self.sessions.leave(&connection, Leave::default(), 0, &mut Default::default());
         self.tell(&left.armed);
     }
 
@@ -189,7 +189,8 @@ impl World {
         self.read(who);
         let Some(connection) = self.members[who].connection.take() else { return };
         self.model_end(who);
-        let left = self.sessions.leave(&connection, Leave { end: true, ..Leave::default() }, 0);
+        let left =
+            self.sessions.leave(&connection, Leave { end: true, ..Leave::default() }, 0, &mut Default::default());
         assert!(left.ended);
         self.tell(&left.armed);
     }
@@ -231,8 +232,11 @@ impl World {
         let member = &mut self.members[who];
         let Some(connection) = &member.connection else { return };
         let Decision::Permit(permit) = member.identity.may_unsubscribe(Filter::trusted(FILTER)) else { panic!() };
-        let had = router::unsubscribe(&permit, connection) == ReasonCode::SUCCESS;
-        assert_eq!(router::unsubscribe(&permit, connection), ReasonCode::NO_SUBSCRIPTION_EXISTED);
+        let had = router::unsubscribe(&permit, connection, &mut Default::default()) == ReasonCode::SUCCESS;
+        assert_eq!(
+            router::unsubscribe(&permit, connection, &mut Default::default()),
+            ReasonCode::NO_SUBSCRIPTION_EXISTED
+        );
         assert_eq!(had, std::mem::take(&mut member.subscribed));
         self.read(who);
         self.nobody_left();
