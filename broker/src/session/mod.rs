@@ -284,6 +284,8 @@ impl Session {
         let mut shared = old.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
         if let Some(queue) = old.queue.take() {
             shared.extend(queue.into_shared());
+            // Those of each together, what was sent before what was not.
+            shared.sort_by_key(|(group, ..)| Arc::as_ptr(group) as usize);
         }
         Closed { home: old.home, subscriptions: old.subscriptions, shared }
     }
