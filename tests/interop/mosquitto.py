@@ -125,6 +125,10 @@ def denied_publish(cell):
 
 
 def denied_subscribe(cell):
+    if cell.version == "3.1":
+        # It has no words for a refusal: the SUBACK grants, and nothing comes.
+        with Subscriber(cell, ["secret/#"], 1, 1):
+            return
     with Subscriber(cell, ["secret/#"], 1, 1, ready=False) as subscriber:
         subscriber.end()
         said = "\n".join(subscriber.lines)
@@ -154,7 +158,7 @@ def will(cell):
     with Subscriber(cell, [topic], 1, len(wanted)) as watch:
         for name in ("polite", "terminated", "killed"):
             options = ["--will-topic", topic, "--will-payload", name, "--will-qos", "1"]
-            with Subscriber(cell, [f"{topic}/x"], 1, 1, f"{cell.name}-{name}", options=options) as subscriber:
+            with Subscriber(cell, [f"{topic}/x"], 1, 1, f"{cell.name}-{name[:4]}", options=options) as subscriber:
                 if name == "polite":
                     publish(cell, f"{topic}/x", "-q", "1", "-m", "x")
                 elif name == "terminated":
@@ -167,7 +171,7 @@ def will(cell):
 
 
 def resume(cell):
-    topic, name = f"{cell.topic}/resume", f"{cell.name}-resume"
+    topic, name = f"{cell.topic}/resume", f"{cell.name}-back"
     stays = ["-c", "-x", "1000"] if cell.version == "5" else ["-c"]
     line = command(cell, "mosquitto_sub", name, *stays, "-q", "1", "-t", topic, "-E")
     subprocess.run(line, timeout=PATIENCE_S, check=True)

@@ -28,6 +28,7 @@ pub struct Setup {
     text: String,
     log_level: String,
     arguments: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
     tape: bool,
 }
 
@@ -38,6 +39,7 @@ impl Default for Setup {
             text: String::new(),
             log_level: "info".into(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             tape: false,
         }
     }
@@ -169,6 +171,18 @@ impl Setup {
         self
     }
 
+    /// With this variable in its environment.
+    pub fn environment(mut self, name: &str, value: &Path) -> Setup {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Where the broker keeps what outlives it.
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory().join("data")
+    }
+
     fn tape_file(&self) -> PathBuf {
         self.directory().join("events.json")
     }
@@ -201,6 +215,8 @@ impl Setup {
     /// When it does neither within `patience`.
     pub fn try_start_within(self, patience: Duration) -> Result<Broker, Ended> {
         let ready_file = self.directory().join("ready.json");
+        // That of a broker that was killed.
+        let _ = std::fs::remove_file(&ready_file);
         let mut process = self.spawn("run", &ready_file);
         let mut ready = None;
         let ended = wait_for("the broker is ready, or ends", patience, || {
@@ -229,12 +245,13 @@ impl Setup {
         let head = format!(
             "[node]\nname = \"node-1\"\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
              [log]\nlevel = {:?}\n[plugin_host]\ndrop_in_dir = {nothing:?}\nbundled_dir = {nothing:?}\n",
-            self.directory().join("data"),
+            self.data_directory(),
             self.log_level,
         );
         std::fs::write(&config, head + &self.text).expect("the configuration is written");
         let mut broker = Command::new(Artifacts::get().broker());
         broker.arg(command).arg("--config").arg(&config).args(&self.arguments);
+        broker.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::spawn(&mut broker)
     }
 }
@@ -267,7 +284,7 @@ pub struct Broker {
     process: Process,
     listeners: Value,
     tape: Option<Tape>,
-    directory: TempDir,
+    setup: Setup,
 }
 
 impl Broker {
@@ -275,7 +292,7 @@ impl Broker {
         let ready: Value = serde_json::from_slice(ready).expect("the ready file is JSON");
         assert_eq!(ready["pid"], process.child.id(), "the ready file is of another process");
         let tape = setup.tape.then(|| Tape::new(setup.tape_file()));
-        Broker { listeners: ready["listeners"].clone(), tape, process, directory: setup.directory }
+        Broker { listeners: ready["listeners"].clone(), tape, process, setup }
     }
 
     /// The address of a listener.
@@ -341,7 +358,7 @@ impl Broker {
 
     /// Its directory.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.setup.directory()
     }
 
     /// Its process.
@@ -382,10 +399,29 @@ impl Broker {
     ///
     /// # Panics
     /// When it does not end within [`PATIENCE`].
-    pub fn stop(mut self) -> Ended {
+    pub fn stop(self) -> Ended {
+        self.stop_to_start_again().0
+    }
+
+    /// As [`Broker::stop`], and what is needed to start it again where it was.
+    ///
+    /// # Panics
+    /// When it does not end within [`PATIENCE`].
+    pub fn stop_to_start_again(mut self) -> (Ended, Setup) {
         self.process.signal(Signal::TERM);
         let status = self.process.wait(PATIENCE);
-        self.process.ended(status)
+        (self.process.ended(status), self.setup)
+    }
+
+    /// Kills it with SIGKILL, at once: what is needed to start it again where it was.
+    ///
+    /// # Panics
+    /// When it had ended before.
+    pub fn kill(mut self) -> Setup {
+        assert!(self.is_running(), "it has ended by itself; its log is:\n{}", self.log());
+        self.process.signal(Signal::KILL);
+        self.process.wait(PATIENCE);
+        self.setup
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`pki`] | authorities, chains of three certificates, and wrong ones |
 //! | [`broker`] | a configuration, a process, its addresses, its log |
 //! | [`client`] | a raw MQTT client that may break every rule |
+//! | [`power`] | what a power cut leaves of a directory |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
@@ -20,6 +21,7 @@ pub mod broker;
 pub mod client;
 pub mod outside;
 pub mod pki;
+pub mod power;
 pub mod properties;
 pub mod session;
 pub mod tape;

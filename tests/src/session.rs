@@ -160,7 +160,7 @@ pub struct ConnAck {
 impl ConnAck {
     /// # Panics
     /// When it is none.
-    fn read(packet: &Packet, version: Version) -> ConnAck {
+    pub fn read(packet: &Packet, version: Version) -> ConnAck {
         assert!(packet.first == 0x20 && packet.body.len() >= 2, "wanted a CONNACK, got {packet:?}");
         let (flags, code) = (packet.body[0], packet.body[1]);
         assert!(flags & !1 == 0, "reserved flags of {packet:?}");
@@ -233,7 +233,7 @@ pub struct Message {
 impl Message {
     /// # Panics
     /// When it is none.
-    fn read(packet: &Packet, version: Version) -> Message {
+    pub fn read(packet: &Packet, version: Version) -> Message {
         assert!(packet.kind() == 3, "wanted a PUBLISH, got {packet:?}");
         let (flags, body) = (packet.first, &packet.body);
         let qos = flags >> 1 & 3;

@@ -198,18 +198,3 @@ fn a_maximum_packet_size_without_room_for_a_connack_is_refused() {
     assert_eq!(event["fields"]["code"], 0x95);
     first.ping();
 }
-
-/// What CONNACK says is not available is not silently left out: a subscription with an identifier is refused (3.2.2.3.12).
-#[test]
-fn a_subscription_identifier_is_refused() {
-    let pki = Pki::new("Acme");
-    let broker = start(&pki);
-    let tls = Tls::new(&pki, Some(&pki.client("sensor-1")));
-    let mut client = Client::admitted(broker.address("secure"), &tls, Version::V5, "sensor-1");
-    let mut body = b"\0\x01\x02\x0B\x01".to_vec();
-    client::text(&mut body, "devices/sensor-1/a");
-    body.push(0);
-    client.send_packet(0x82, &body).unwrap();
-    assert_eq!(client.packet().body, b"\0\x01\0\xA1");
-    assert_eq!(client.subscribe("devices/sensor-1/a", 0), 0, "its twin without");
-}

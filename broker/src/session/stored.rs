@@ -106,7 +106,11 @@ impl Session {
         }
         if !messages.is_empty() {
             let mut queue = Box::new(Queue::new(&key.tenant().usage));
-            for RestoredMessage { seq, first, identifier, packet_id, message } in messages {
+            // Nobody knows which of them were sent; later ones were not. Those that may have been are sent again (MQTT-3.3.1-1).
+            let sent_max = usize::from(limits.inflight_max);
+            for (n, restored) in messages.into_iter().enumerate() {
+                let RestoredMessage { seq, first, identifier, packet_id, message } = restored;
+                let first = if n < sent_max { first | 0b1000 } else { first };
                 queue.push_restored(Queued { first, identifier, message, group: None, seq, packet_id });
             }
             output.queue = Some(queue);

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: never a timed test, always a table to read.
 
+mod store;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -16,6 +18,8 @@ pub(crate) enum What {
     Border,
     /// Whole brokers side by side under load, see tests/load/README.md
     Load,
+    /// How long a start takes with a long queue, and with many sessions, in the store
+    Store,
 }
 
 pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
@@ -39,6 +43,11 @@ pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
             let packages = ["gatemq", "gatemq-load", "gatemq-events-json"].map(|name| ["--package", name]);
             if steps.run("build", &mut at_root("build", &[&["--release"], packages.as_flattened()].concat())) {
                 load(&mut steps, more);
+            }
+        }
+        What::Store => {
+            if steps.run("build", &mut at_root("build", &["--release", "--package", "gatemq"])) {
+                store::run(&target_directory().join("release"), &target_directory().join("bench"));
             }
         }
     }

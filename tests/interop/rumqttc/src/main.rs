@@ -38,7 +38,7 @@ impl Cell {
     }
 
     fn name(&self, what: &str) -> String {
-        format!("rumqttc-{}-{}{what}", self.version, self.transport)
+        format!("rumq{}{}{what}", self.version, self.transport)
     }
 
     fn topic(&self, what: &str) -> String {

@@ -1,0 +1,186 @@
+//! Many publish and many subscribe; the broker is killed at random moments; then everybody counts.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gatemq_tests::broker::Setup;
+use gatemq_tests::client::{Client, Version};
+use gatemq_tests::power::Disk;
+use gatemq_tests::session::Level;
+use gatemq_tests::{PATIENCE, wait_for};
+
+use super::publisher::Publisher;
+use super::subscriber::Subscriber;
+
+/// Where the last message goes.
+pub(super) const END: &str = "load/end";
+/// Acknowledged messages of a round, at most.
+const ROUND_MAX: u64 = 1_500;
+
+/// What all clients see.
+#[derive(Default)]
+pub(super) struct Field {
+    /// How often the broker has been started, and where it is now.
+    broker: Mutex<(u64, Option<SocketAddr>)>,
+    changed: Condvar,
+    ending: AtomicBool,
+    acknowledged: AtomicU64,
+    subscribed: AtomicU64,
+}
+
+impl Field {
+    /// Waits for a start of the broker later than `generation`. `None`: there will be none.
+    pub(super) fn next_address(&self, generation: &mut u64) -> Option<SocketAddr> {
+        let broker = self.broker.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(broker, PATIENCE * 2, |broker| broker.0 == *generation);
+        let (broker, waited) = waited.unwrap();
+        assert!(!waited.timed_out(), "the connection has ended, and not by a crash");
+        *generation = broker.0;
+        broker.1
+    }
+
+    fn started(&self, at: Option<SocketAddr>) {
+        let mut broker = self.broker.lock().unwrap();
+        *broker = (broker.0 + 1, at);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn acknowledged(&self) {
+        self.acknowledged.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn subscribed(&self) {
+        self.subscribed.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// A test that fails ends its clients.
+struct EndsAll<'a>(&'a Field);
+
+impl Drop for EndsAll<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.ending.store(true, Ordering::Release);
+            self.0.started(None);
+        }
+    }
+}
+
+fn publishers() -> Vec<Publisher> {
+    vec![
+        Publisher::new("once-5", Level::V5, 2, true),
+        Publisher::new("once-3", Level::V311, 2, true),
+        Publisher::new("gives-up", Level::V5, 2, false),
+        Publisher::new("least-5", Level::V5, 1, true),
+        Publisher::new("least-3", Level::V311, 1, false),
+    ]
+}
+
+fn subscribers() -> Vec<Subscriber> {
+    vec![
+        Subscriber::new("all-5", Level::V5, 2),
+        Subscriber::new("all-3", Level::V311, 1),
+        Subscriber { breaks_after: Some(40), stays_away: true, ..Subscriber::new("away", Level::V311, 2) },
+        Subscriber { breaks_after: Some(150), receive_max: Some(5), ..Subscriber::new("breaks", Level::V5, 2) },
+    ]
+}
+
+/// `SEED` in the environment, or another one each time.
+fn seed() -> u64 {
+    let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into());
+    eprintln!("SEED={seed}");
+    seed
+}
+
+/// `cargo xtask test --long` asks for many cases of each property, and for many rounds of this.
+fn rounds(short: usize, long: usize) -> usize {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok());
+    if cases.is_some_and(|cases| cases >= 10_000) { long } else { short }
+}
+
+/// Everything, with so many ends of the broker. `crash`: what an end leaves.
+fn run(setup: Setup, rounds: usize, mut crash: impl FnMut(Setup) -> Setup) {
+    let setup = setup.toml("[limits]\nqueue_messages_max = 1000000\nqueue_bytes_max = 1000000000");
+    let (field, mut random) = (Field::default(), seed());
+    let (mut publishers, mut subscribers) = (publishers(), subscribers());
+    let mut broker = setup.start();
+    std::thread::scope(|all| {
+        let _ends = EndsAll(&field);
+        let wanted = subscribers.len() as u64;
+        subscribers.iter_mut().for_each(|one| drop(all.spawn(|| one.run(&field))));
+        field.started(Some(broker.address("mqtt")));
+        wait_for("all subscribe", PATIENCE, || (field.subscribed.load(Ordering::Acquire) == wanted).then_some(()));
+        let sending: Vec<_> = publishers.iter_mut().map(|one| all.spawn(|| one.run(&field))).collect();
+        for round in 0..=rounds {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let enough = field.acknowledged.load(Ordering::Acquire) + 1 + (random >> 33) % ROUND_MAX;
+            let what = format!("{enough} messages are acknowledged, in round {round}");
+            wait_for(&what, PATIENCE, || (field.acknowledged.load(Ordering::Acquire) >= enough).then_some(()));
+            if round < rounds {
+                broker = crash(broker.kill()).start();
+                field.started(Some(broker.address("mqtt")));
+            }
+        }
+        field.ending.store(true, Ordering::Release);
+        sending.into_iter().for_each(|one| one.join().expect("a publisher"));
+        // Who is away comes back.
+        field.started(Some(broker.address("mqtt")));
+        let mut last = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
+        assert_eq!(last.connect("last").unwrap(), 0);
+        assert_eq!(last.published(END, 2, false, b"0"), 0);
+    });
+    for subscriber in &subscribers {
+        count(subscriber, &publishers);
+    }
+}
+
+/// Nothing acknowledged is lost, nothing at QoS 2 comes twice, first deliveries are in order.
+fn count(subscriber: &Subscriber, publishers: &[Publisher]) {
+    let mut of_topic: HashMap<&str, Vec<u64>> = HashMap::new();
+    for (topic, number) in &subscriber.taken {
+        of_topic.entry(topic).or_default().push(*number);
+    }
+    for publisher in publishers {
+        let who = format!("{} from {}", subscriber.name, publisher.name);
+        let mut seen = BTreeSet::new();
+        for number in 0..2 {
+            let taken = of_topic.remove(&*publisher.topic(number)).unwrap_or_default();
+            let before = seen.len();
+            let first: Vec<u64> = taken.iter().copied().filter(|number| seen.insert(*number)).collect();
+            assert!(first.is_sorted(), "{who}: not in order: {first:?}");
+            let exactly = subscriber.qos == 2 && publisher.qos == 2;
+            assert!(!exactly || taken.len() == seen.len() - before, "{who}: twice: {taken:?}");
+        }
+        let lost: Vec<_> = publisher.acknowledged.difference(&seen).collect();
+        assert!(lost.is_empty(), "{who}: acknowledged and lost: {lost:?}");
+        let (acknowledged, sent) = (publisher.acknowledged.len() as u64, publisher.sent);
+        assert!(acknowledged == sent || !publisher.stays, "{who}: {acknowledged} of {sent}");
+        eprintln!("{who}: {acknowledged} acknowledged, {} came", seen.len());
+    }
+    assert!(of_topic.is_empty(), "from nobody: {:?}", of_topic.keys());
+}
+
+/// Nothing that was acknowledged is lost by `kill -9` under load, nothing at QoS 2 is delivered twice from end to end, and
+/// each publisher's messages of a topic come in their order.
+#[test]
+#[ignore = "finds that a QoS 2 packet identifier is used again before the store has the end of the message before it"]
+fn promise_5_a_kill_under_load_loses_and_doubles_nothing() {
+    run(super::setup(), rounds(5, 50), |killed| killed);
+}
+
+/// The same where the power is cut: what was not synced is gone, and that is nothing that was acknowledged.
+#[test]
+#[ignore = "finds that a QoS 2 packet identifier is used again before the store has the end of the message before it"]
+fn promise_5_a_power_cut_under_load_loses_and_doubles_nothing() {
+    let mut disk = Disk::new();
+    let setup = disk.under(super::setup());
+    run(setup, rounds(3, 20), |killed| disk.cut(killed));
+}

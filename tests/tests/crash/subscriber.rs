@@ -1,0 +1,107 @@
+//! Somebody who subscribes and keeps, across connections, what a correct client keeps: the identifiers of QoS 2 messages
+//! that were not released.
+
+use std::collections::HashMap;
+
+use gatemq_tests::client::Client;
+use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
+
+use super::load::{END, Field};
+use super::publisher::packet;
+
+pub(super) struct Subscriber {
+    pub(super) name: &'static str,
+    pub(super) level: Level,
+    pub(super) qos: u8,
+    pub(super) receive_max: Option<u16>,
+    /// Messages after which it breaks its connection.
+    pub(super) breaks_after: Option<usize>,
+    /// It then stays away until the broker is another, or is to end.
+    pub(super) stays_away: bool,
+    /// Topic and number of everything that was new to it, in order.
+    pub(super) taken: Vec<(String, u64)>,
+    pub(super) unreleased: HashMap<u16, (String, Vec<u8>)>,
+    pub(super) has_session: bool,
+}
+
+impl Subscriber {
+    pub(super) fn new(name: &'static str, level: Level, qos: u8) -> Subscriber {
+        let (receive_max, breaks_after, taken, unreleased) = (None, None, Vec::new(), HashMap::new());
+        let (stays_away, has_session) = (false, false);
+        Subscriber { name, level, qos, receive_max, breaks_after, stays_away, taken, unreleased, has_session }
+    }
+
+    /// Takes messages, through every crash, until the last one.
+    pub(super) fn run(&mut self, field: &Field) {
+        let mut generation = 0;
+        let mut at = field.next_address(&mut generation);
+        while let Some(address) = at {
+            let broken = match Client::tcp(address, self.level.version()) {
+                Ok(mut client) => match self.serve(&mut client, field) {
+                    Some(true) => return,
+                    Some(false) => true,
+                    None => false,
+                },
+                Err(_) => false,
+            };
+            at = match broken && (!self.stays_away || field.is_ending()) {
+                true => Some(address),
+                false => field.next_address(&mut generation),
+            };
+        }
+    }
+
+    /// One connection: whether that was the last message; `None` when it breaks.
+    fn serve(&mut self, client: &mut Client, field: &Field) -> Option<bool> {
+        let connect = Connect { receive_max: self.receive_max, ..Connect::stays(self.level, self.name) };
+        client.send(&connect.bytes()).ok()?;
+        let answer = ConnAck::read(&packet(client)?, client.version());
+        assert_eq!((answer.code, answer.session_present), (0, self.has_session), "{}: its session", self.name);
+        if !self.has_session {
+            // Nobody publishes yet and nobody is killed.
+            assert_eq!(client.subscribe("load/#", self.qos), self.qos);
+            self.has_session = true;
+            field.subscribed();
+        }
+        let mut count = 0;
+        while self.breaks_after.is_none_or(|after| count < after || (self.stays_away && field.is_ending())) {
+            let packet = packet(client)?;
+            match packet.first {
+                ack::PUBREL => {
+                    let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
+                    self.unreleased.remove(&id);
+                    client.send_ack(ack::PUBCOMP, id).ok()?;
+                }
+                _ => {
+                    count += 1;
+                    if self.take(client, Message::read(&packet, client.version()))? {
+                        return Some(true);
+                    }
+                }
+            }
+        }
+        Some(false)
+    }
+
+    /// Whether it is the last one.
+    fn take(&mut self, client: &mut Client, message: Message) -> Option<bool> {
+        assert!(message.qos > 0 && message.qos <= self.qos && !message.retain, "{}: {message:?}", self.name);
+        let Message { topic, payload, id, dup, .. } = message;
+        let known = message.qos == 2 && self.unreleased.contains_key(&id);
+        if known {
+            assert!(self.unreleased[&id] == (topic, payload), "{}: {id} is not free", self.name);
+            assert!(dup, "{}: {id} comes again without DUP", self.name);
+        } else {
+            let number = std::str::from_utf8(&payload).unwrap().parse().unwrap();
+            if topic == END {
+                return Some(true);
+            }
+            self.taken.push((topic.clone(), number));
+            if message.qos == 2 {
+                self.unreleased.insert(id, (topic, payload));
+            }
+        }
+        client.send_ack(if message.qos == 1 { ack::PUBACK } else { ack::PUBREC }, id).ok()?;
+        Some(false)
+    }
+}
