@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gatemq_broker::tree::{Target, Tree};
+use gatemq_broker::tree::{Subscription, Target, Tree};
 use gatemq_broker::{Attached, Home, Session, SessionKey, SessionLimits, Tenants};
 use gatemq_mqtt::topic::{self, Filter};
 use gatemq_types::{Protocol, QoS};
@@ -52,9 +52,14 @@ fuzz_target!(|data: &[u8]| {
     let mut subscribed = Vec::new();
     for filter in filters {
         let session = session();
-        let target =
-            Target { session: session.clone(), qos: QoS::AtMostOnce, no_local: false, retain_as_published: false };
-        let (place, new) = tree.subscribe(filter, target).expect("few levels");
+        let subscription = Subscription {
+            session: session.clone(),
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifier: 0,
+        };
+        let (place, new) = tree.subscribe(filter, subscription).expect("few levels");
         assert!(new);
         subscribed.push((filter, session, place));
     }
@@ -64,7 +69,8 @@ fuzz_target!(|data: &[u8]| {
         for (filter, session, _) in &subscribed {
             let wanted = model(filter, name);
             assert_eq!(topic::matches(filter, name), wanted, "{filter} {name}");
-            let hits = found.iter().filter(|target| Arc::ptr_eq(&target.session, session)).count();
+            let is_its = |target: &&Target| matches!(target, Target::Session(of) if Arc::ptr_eq(&of.session, session));
+            let hits = found.iter().filter(is_its).count();
             assert_eq!(hits, usize::from(wanted), "tree: {filter} {name}");
         }
     }
