@@ -18,6 +18,8 @@ mod refused;
 mod retained;
 mod road;
 mod sessions;
+mod store_command;
+mod sys;
 mod tidy;
 mod websocket;
 mod wills;
