@@ -34,7 +34,8 @@ impl Sys {
         for tenant in worker.node.tenants.filter(Tenant::wants_sys) {
             for (topic, value) in values(&tenant, uptime_s) {
                 let topic = format!("$SYS/broker/{topic}");
-                router::publish_own(&tenant, &topic, value.as_bytes(), worker.now_ms.get(), &mut hot.out);
+                let message = (&*topic, value.as_bytes());
+                router::publish_own(&tenant, message, &worker.node.hasher, worker.now_ms.get(), &mut hot.out);
             }
         }
         worker.deliver_armed(hot);

@@ -21,7 +21,7 @@ fn gatemq(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String)
 #[test]
 fn a_store_can_be_looked_into() {
     let broker = Setup::new().mqtt("mqtt").faults("config.grants = [{ allow = [\"all\"], filter = \"#\" }]").start();
-    let mut client = Client::tcp(broker.address("mqtt"), Version::V311).unwrap();
+    let mut client = Client::tcp(broker.address("mqtt"), Version::V3).unwrap();
     assert_eq!(client.connect("c").unwrap(), 0);
     // A retained message, acknowledged.
     let _ = client.send_packet(0x33, b"\0\x01t\0\x01value");

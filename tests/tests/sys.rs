@@ -46,7 +46,7 @@ fn values_go_to_those_who_were_granted_them_and_are_of_their_tenant() {
     assert_eq!(plain.subscribe("#", 0), 0);
     assert_eq!(plain.subscribe("$SYS/#", 0), 0x87);
     assert_eq!(plain.subscribe("$SYS/broker/version", 0), 0x87);
-    let mut one = client(&broker, "one", "watch", Version::V311);
+    let mut one = client(&broker, "one", "watch", Version::V3);
     let mut two = client(&broker, "two", "watch", Version::V5);
     for watch in [&mut one, &mut two] {
         assert_eq!(watch.subscribe("$SYS/#", 1), 1);

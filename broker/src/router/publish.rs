@@ -89,7 +89,14 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
 
 /// Publishes a message of the node itself, without a client and its permit, to a topic below `$SYS/`, where no client may:
 /// at QoS 0, not retained, to MQTT 3 and 5 alike. `topic` is valid. What does not begin with `$SYS/` goes to nobody.
-pub fn publish_own(tenant: &Arc<Tenant>, topic: &str, payload: &[u8], now_ms: u64, out: &mut Out) -> Routed {
+/// `hasher` is the node's: with another one each time the cache would not know the topic again.
+pub fn publish_own(
+    tenant: &Arc<Tenant>,
+    (topic, payload): (&str, &[u8]),
+    hasher: &Hasher,
+    now_ms: u64,
+    out: &mut Out,
+) -> Routed {
     if !topic.starts_with(SYS) {
         return Routed::default();
     }
@@ -100,7 +107,7 @@ pub fn publish_own(tenant: &Arc<Tenant>, topic: &str, payload: &[u8], now_ms: u6
         return Routed::default();
     };
     let action = PublishAction::new(&message, message.topic);
-    let permit = PublishPermit::new(tenant, action, Hasher::default().hash_one(topic));
+    let permit = PublishPermit::new(tenant, action, hasher.hash_one(topic));
     route(&permit, Origin { session: None, five: false }, &message, now_ms, out)
 }
 
@@ -388,6 +395,38 @@ mod tests {
             assert_eq!(publish(&id_b, &b, "t", &mut out).delivered, 3);
             assert_eq!((drain(&a, &mut out).len(), drain(&b, &mut out).len()), (0, 3 * 6));
         }
+    }
+
+    /// Guards that the node's own messages go below `$SYS/` only, in one tenant, to whom subscribed to them by that name, are
+    /// not retained, and are known again by the cache.
+    #[test]
+    fn own_messages_stay_below_sys() {
+        let tenants = Tenants::new(2);
+        let mut out = out();
+        let grants = [Grant::allow(Actions::ALL, "#"), Grant::allow(Actions::ALL, "$SYS/#")];
+        let client = |tenant: &str, id: u32| {
+            let key = SessionKey::new(tenants.get_or_create(tenant).unwrap(), "u", &id.to_string()).unwrap();
+            let key = Arc::new(key);
+            (with(&key, &grants, NoMatch::Deny, &Limits::default()), session(&key, Protocol::V5, id))
+        };
+        let [(_, all), (id, sys), (other_id, other)] = [client("a", 1), client("a", 2), client("b", 3)];
+        let [tenant, other_tenant] = [&id, &other_id].map(|id| id.tenant().clone());
+        subscribe(&id, &all, "#", 0);
+        assert!(!tenant.wants_sys());
+        subscribe(&id, &sys, "$SYS/#", 1);
+        subscribe(&other_id, &other, "$SYS/#", 1);
+        assert!(tenant.wants_sys() && other_tenant.wants_sys());
+        let hasher = crate::Hasher::default();
+        for hits in 0..2 {
+            let routed = publish_own(&tenant, ("$SYS/a", b"x"), &hasher, 0, &mut out);
+            assert_eq!((routed, out.cache.hits_and_misses().0), (sent_to_one(), hits));
+            assert_eq!(drain(&sys, &mut out), frame(Protocol::V5, 0x30, "$SYS/a", &[], b"x"));
+        }
+        for topic in ["t", "$SYS", "$other/a", "a/$SYS/a"] {
+            assert_eq!(publish_own(&tenant, (topic, b"x"), &hasher, 0, &mut out), Routed::default(), "{topic}");
+        }
+        assert_eq!((drain(&all, &mut out), drain(&other, &mut out)), (vec![], vec![]));
+        assert_eq!(tenant.retained(), (0, 0));
     }
 
     /// Guards the bound on a worker's buffers: a large message does not stay in them.
