@@ -129,7 +129,7 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(problems) => return plugin_problems(&problems),
     };
     let PluginSet { auth, running } = plugins;
-    let node = Node::new(config.node.workers, config.limits.clone(), events.clone(), store);
+    let node = Node::new(&config.node, config.limits.clone(), events.clone(), store);
     if let Err(e) = node.recover() {
         return unavailable(&format!("{}: {e}", durable::directory(config).display()));
     }

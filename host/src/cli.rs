@@ -37,6 +37,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look into the store of a broker that does not run; run it as the broker's user.
+    ///
+    /// Exit codes: 65 it is damaged or of a later version, 66 there is none, 75 another process has it, 69 the system refused,
+    /// 78 the configuration is wrong.
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -65,6 +74,29 @@ pub(crate) enum ConfigCommand {
         /// Say of each value where it came from.
         #[arg(long)]
         origin: bool,
+    },
+}
+
+/// What to do with the store.
+#[derive(Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Look at every file and every value in it: damage is named, with exit code 65.
+    Check {
+        /// Where the configuration is.
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// One JSON object, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print counts of what is in it.
+    Stats {
+        /// Where the configuration is.
+        #[command(flatten)]
+        sources: SourceArgs,
+        /// One JSON object, for programs.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -14,13 +14,15 @@ mod node;
 mod passwd;
 mod plugins;
 mod ready;
+mod store_command;
+mod sys;
 mod worker;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, ConfigCommand, SourceArgs};
+use cli::{Cli, Command, ConfigCommand, SourceArgs, StoreCommand};
 use config::Sources;
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
@@ -54,6 +56,16 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
+        Command::Store { command } => {
+            let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
+                StoreCommand::Check { sources, json } => (sources, json, store_command::check),
+                StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
+            };
+            match app::load(&sources(args), false) {
+                Ok(config) => run(&config, json),
+                Err(code) => code,
+            }
+        }
         Command::Check { sources: args } => match app::load(&sources(args), false) {
             Ok(config) => app::check(&config),
             Err(code) => code,

@@ -11,7 +11,7 @@ use gatemq_types::event::{Fact, Peer};
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::config::Limits;
+use crate::config::{self, Limits};
 use crate::durable;
 use crate::events::Events;
 use crate::worker::inbox::{Inbox, Mail};
@@ -25,6 +25,8 @@ const GRANT_LISTS_MAX: usize = 100_000;
 pub(crate) struct Node {
     /// What clients may have.
     pub(crate) limits: Limits,
+    /// Seconds between two publications below `$SYS/`; 0: never.
+    pub(crate) sys_interval_s: u32,
     /// Namespaces.
     pub(crate) tenants: Tenants,
     /// What each of them may have.
@@ -50,11 +52,18 @@ pub(crate) struct Node {
 
 impl Node {
     /// With that many workers.
-    pub(crate) fn new(workers: usize, limits: Limits, events: Arc<Events>, store: Option<Box<dyn Store>>) -> Arc<Self> {
+    pub(crate) fn new(
+        settings: &config::Node,
+        limits: Limits,
+        events: Arc<Events>,
+        store: Option<Box<dyn Store>>,
+    ) -> Arc<Self> {
+        let workers = settings.workers;
         let tenant_limits = limits.of_tenant();
         Arc::new(Node {
             tenants: Tenants::with_limits(TENANTS_MAX, tenant_limits),
             tenant_limits,
+            sys_interval_s: settings.sys_interval_s,
             sessions: Sessions::new(limits.sessions_detached_max as usize),
             store,
             failed: Notify::new(),

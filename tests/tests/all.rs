@@ -20,6 +20,8 @@ mod retained;
 mod road;
 mod sessions;
 mod slow;
+mod store_command;
+mod sys;
 mod tidy;
 mod websocket;
 mod wills;

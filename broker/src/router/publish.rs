@@ -1,6 +1,9 @@
 //! A message to everyone whose filter matches.
 
-use gatemq_mqtt::Publish;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use gatemq_mqtt::{PacketLimits, Publish, kind, write};
 use gatemq_types::{Protocol, ReasonCode};
 
 use super::layouts::{Buffers, Layouts};
@@ -10,7 +13,10 @@ use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
 use crate::tenant::TenantLimit;
 use crate::tree::{Subscription, Target};
 use crate::will::LeftWill;
-use crate::{PublishPermit, TopicCache};
+use crate::{Hasher, PublishAction, PublishPermit, Tenant, TopicCache};
+
+/// Where the node publishes, and no client does.
+const SYS: &str = "$SYS/";
 
 /// What a worker lends to routing and gets back from it. Reused for every message: the usual one allocates nothing.
 pub struct Out {
@@ -67,7 +73,7 @@ pub fn publish(
     now_ms: u64,
     out: &mut Out,
 ) -> Routed {
-    route(permit, Origin { session: from, five: from.protocol() == Protocol::V5 }, message, now_ms, out)
+    route(permit, Origin { session: Some(from), five: from.protocol() == Protocol::V5 }, message, now_ms, out)
 }
 
 /// Publishes a will, if its client may still publish it.
@@ -78,13 +84,38 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
     let permit = left.will.permit()?;
     let mut frame = Vec::new();
     let message = left.will.publish(&mut frame);
-    Ok(route(&permit, Origin { session: &left.session, five: true }, &message, now_ms, out))
+    Ok(route(&permit, Origin { session: Some(&left.session), five: true }, &message, now_ms, out))
+}
+
+/// Publishes a message of the node itself, without a client and its permit, to a topic below `$SYS/`, where no client may:
+/// at QoS 0, not retained, to MQTT 3 and 5 alike. `topic` is valid. What does not begin with `$SYS/` goes to nobody.
+/// `hasher` is the node's: with another one each time the cache would not know the topic again.
+pub fn publish_own(
+    tenant: &Arc<Tenant>,
+    (topic, payload): (&str, &[u8]),
+    hasher: &Hasher,
+    now_ms: u64,
+    out: &mut Out,
+) -> Routed {
+    if !topic.starts_with(SYS) {
+        return Routed::default();
+    }
+    let mut frame = Vec::new();
+    write::publish(&mut frame, Protocol::V311, kind::PUBLISH << 4, topic, &[], payload);
+    let head = 2 + frame.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+    let Ok(message) = Publish::read(&frame, head, Protocol::V311, &PacketLimits::default()) else {
+        return Routed::default();
+    };
+    let action = PublishAction::new(&message, message.topic);
+    let permit = PublishPermit::new(tenant, action, hasher.hash_one(topic));
+    route(&permit, Origin { session: None, five: false }, &message, now_ms, out)
 }
 
 /// Where a message comes from.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
-    pub(super) session: &'a Session,
+    /// `None`: from the node itself.
+    pub(super) session: Option<&'a Session>,
     /// Its packet is in the layout of MQTT 5.
     pub(super) five: bool,
 }
@@ -105,7 +136,9 @@ fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, no
     let mut layouts = Layouts::new(permit, from, message, buffers);
     for target in targets.iter() {
         let became = match target {
-            Target::Session(to) if to.no_local && std::ptr::eq(&*to.session, from.session) => continue,
+            Target::Session(to) if to.no_local && from.session.is_some_and(|from| std::ptr::eq(&*to.session, from)) => {
+                continue;
+            }
             Target::Session(to) => deliver(to, &mut layouts, &mut source, spare),
             Target::Group(group) => group.deliver(&mut layouts, &mut source, spare),
         };
@@ -153,6 +186,7 @@ fn retain(
     source: &mut Source<'_>,
     spare: &mut Spare,
 ) -> (Retention, Option<TenantLimit>) {
+    let Some(session) = from.session else { return (Retention::None, None) };
     let tenant = permit.tenant();
     if message.payload.is_empty() {
         let mut retained = tenant.retained.write();
@@ -163,7 +197,7 @@ fn retain(
             .retain(|| Change::RetainedCleared { tenant: tenant.name().to_owned(), topic: permit.topic().to_owned() });
         return (Retention::Cleared, None);
     }
-    let key = from.session.key();
+    let key = session.key();
     let kept = Kept::new(source.message(), permit.qos(), key);
     let mut retained = tenant.retained.write();
     match retained.store(permit.topic(), kept, tenant.limits().retained, now_ms) {
@@ -361,6 +395,38 @@ mod tests {
             assert_eq!(publish(&id_b, &b, "t", &mut out).delivered, 3);
             assert_eq!((drain(&a, &mut out).len(), drain(&b, &mut out).len()), (0, 3 * 6));
         }
+    }
+
+    /// Guards that the node's own messages go below `$SYS/` only, in one tenant, to whom subscribed to them by that name, are
+    /// not retained, and are known again by the cache.
+    #[test]
+    fn own_messages_stay_below_sys() {
+        let tenants = Tenants::new(2);
+        let mut out = out();
+        let grants = [Grant::allow(Actions::ALL, "#"), Grant::allow(Actions::ALL, "$SYS/#")];
+        let client = |tenant: &str, id: u32| {
+            let key = SessionKey::new(tenants.get_or_create(tenant).unwrap(), "u", &id.to_string()).unwrap();
+            let key = Arc::new(key);
+            (with(&key, &grants, NoMatch::Deny, &Limits::default()), session(&key, Protocol::V5, id))
+        };
+        let [(_, all), (id, sys), (other_id, other)] = [client("a", 1), client("a", 2), client("b", 3)];
+        let [tenant, other_tenant] = [&id, &other_id].map(|id| id.tenant().clone());
+        subscribe(&id, &all, "#", 0);
+        assert!(!tenant.wants_sys());
+        subscribe(&id, &sys, "$SYS/#", 1);
+        subscribe(&other_id, &other, "$SYS/#", 1);
+        assert!(tenant.wants_sys() && other_tenant.wants_sys());
+        let hasher = crate::Hasher::default();
+        for hits in 0..2 {
+            let routed = publish_own(&tenant, ("$SYS/a", b"x"), &hasher, 0, &mut out);
+            assert_eq!((routed, out.cache.hits_and_misses().0), (sent_to_one(), hits));
+            assert_eq!(drain(&sys, &mut out), frame(Protocol::V5, 0x30, "$SYS/a", &[], b"x"));
+        }
+        for topic in ["t", "$SYS", "$other/a", "a/$SYS/a"] {
+            assert_eq!(publish_own(&tenant, (topic, b"x"), &hasher, 0, &mut out), Routed::default(), "{topic}");
+        }
+        assert_eq!((drain(&all, &mut out), drain(&other, &mut out)), (vec![], vec![]));
+        assert_eq!(tenant.retained(), (0, 0));
     }
 
     /// Guards the bound on a worker's buffers: a large message does not stay in them.

@@ -77,6 +77,11 @@ impl Tenant {
         }
     }
 
+    /// Whether anyone subscribed to something below `$SYS/`.
+    pub fn wants_sys(&self) -> bool {
+        self.tree.read().find("$SYS").is_some()
+    }
+
     /// One connection more, for as long as the result is kept.
     ///
     /// # Errors
@@ -186,6 +191,11 @@ impl Tenants {
         tenant.set_limits(self.limits);
         inner.by_name.insert(name.into(), tenant.clone());
         Ok(tenant)
+    }
+
+    /// All of them that are wanted, in no order.
+    pub fn filter(&self, wanted: impl Fn(&Tenant) -> bool) -> Vec<Arc<Tenant>> {
+        self.inner.lock().by_name.values().filter(|tenant| wanted(tenant)).cloned().collect()
     }
 
     /// The tenant of that name, if there is one.

@@ -82,7 +82,9 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     };
     let data_dir = values.path(&["node", "data_dir"]);
     let ready_file = values.path(&["node", "ready_file"]);
-    Some(Node { name: name?, data_dir: data_dir?, workers: workers?, ready_file })
+    let sys_interval_s = values.number(&["node", "sys_interval_s"]);
+    let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s })
 }
 
 /// The host name, or `gatemq` where it cannot be known.

@@ -64,6 +64,12 @@ pub(crate) const KEYS: &[Key] = &[
         "After the start the bound addresses are written here as JSON, for scripts that bind port 0. Default: none.",
     ),
     key(
+        "node.sys_interval_s",
+        Kind::Number(0, 86_400),
+        "10",
+        "Seconds between two publications of the node's values below $SYS/broker/, in each tenant where somebody subscribed to them. 0: never.",
+    ),
+    key(
         "log.level",
         Kind::Text,
         r#""info""#,

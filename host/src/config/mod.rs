@@ -80,6 +80,8 @@ pub(crate) struct Node {
     pub(crate) workers: usize,
     /// Where the bound addresses are written after the start.
     pub(crate) ready_file: Option<PathBuf>,
+    /// Seconds between two publications below `$SYS/`; 0: never.
+    pub(crate) sys_interval_s: u32,
 }
 
 /// `[log]`

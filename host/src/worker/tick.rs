@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Worker;
 use crate::clock;
 use crate::connection;
+use crate::sys::Sys;
 
 /// Resolution of the worker's clock.
 const TICK: Duration = Duration::from_millis(100);
@@ -18,6 +19,7 @@ pub(super) async fn run(worker: Rc<Worker>) {
     let mut every = tokio::time::interval(TICK);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
+    let mut sys = Sys::new(worker.node.sys_interval_s);
     loop {
         every.tick().await;
         let now_ms = clock::now_ms();
@@ -33,6 +35,7 @@ pub(super) async fn run(worker: Rc<Worker>) {
         }
         worker.hot.borrow_mut().out.cache.sweep(SWEEP_ENTRIES);
         if worker.id == 0 {
+            sys.look(&worker);
             while connection::sweep(&worker) {
                 tokio::task::yield_now().await;
             }
