@@ -42,7 +42,8 @@ def wrong_password(cell):
 def empty_client_id(cell):
     topic = f"{cell.topic}/nameless"
     with Subscriber(cell, [topic], 1, 1, name="") as nameless:
-        check("Client (null) sending CONNECT" in nameless.lines, f"a name in {nameless.lines}")
+        # The library has no name to show then, in one way or another.
+        check("null" in nameless.lines[0] and cell.name not in nameless.lines[0], f"a name in {nameless.lines}")
         publish_well(cell, topic, "x")
         equal([m.payload for m in nameless.end_well()], ["x"], "what arrived")
 

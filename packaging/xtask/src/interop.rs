@@ -10,6 +10,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -117,8 +118,13 @@ fn run_scripts(scripts: Vec<Command>, environment: &Path, table: &mut Table) {
         match script.env("GATEMQ_INTEROP", environment).stdout(Stdio::piped()).spawn() {
             Ok(mut child) => {
                 let (said, out) = (said.clone(), BufReader::new(child.stdout.take().expect("piped")));
+                let (script, began) = (name.clone(), Instant::now());
                 // It ends with its script's standard output.
-                thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| said.send((at, line))));
+                thread::spawn(move || {
+                    let ended = || format!("── {script}: {} s", began.elapsed().as_secs());
+                    let lines = out.lines().map_while(Result::ok);
+                    lines.chain(iter::once_with(ended)).try_for_each(|line| said.send((at, line)))
+                });
                 children.push((name, child, false));
             }
             Err(e) => return table.problem(format!("{name}: {e}")),
