@@ -38,7 +38,7 @@ pub mod will;
 
 pub use cache::TopicCache;
 pub use grants::{GrantError, GrantTable, Grants, Values};
-pub use identity::{Identity, IdentityError, SessionKey};
+pub use identity::{Because, Explanation, Identity, IdentityError, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
     SubscribePermit, UnsubscribeDecision, UnsubscribePermit, WillDecision,

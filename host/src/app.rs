@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::{self, Admin, Socket};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
@@ -139,9 +140,15 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         (Arc::new(listener.guarded_by(chain)), at)
     };
     let listeners = listeners.into_iter().map(guarded).collect();
+    let admin = match admin_socket(config).await {
+        Ok(admin) => admin,
+        Err(e) => return unavailable(&e),
+    };
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
+            // It ends with the runtime, and its file with it.
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Admin { node: node.clone() })));
             let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
             let listeners = listeners.join(", ");
             if dev {
@@ -169,6 +176,19 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     }
     running.stop(&events, deadline).await;
     code
+}
+
+/// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
+async fn admin_socket(config: &Config) -> Result<Option<Socket>, String> {
+    let path = config.node.admin_socket();
+    match admin::bind(&path).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(e) if config.node.admin_socket.is_none() && !config.node.data_dir.exists() => {
+            tracing::warn!(path = %path.display(), "no admin socket: {e}; commands that talk to the broker will not find it");
+            Ok(None)
+        }
+        Err(e) => Err(format!("admin.socket: {}: {e}", path.display())),
+    }
 }
 
 /// The node stops.

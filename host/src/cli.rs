@@ -46,6 +46,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: StoreCommand,
     },
+    /// Say why a client that is connected may publish or subscribe to something, or may not.
+    Explain {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// What is asked.
+        #[command(flatten)]
+        args: ExplainArgs,
+    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -109,4 +118,70 @@ pub(crate) struct SourceArgs {
     /// Sets one key, above files and environment.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// Which running broker is asked, and how its answer is shown.
+///
+/// Exit codes: 65 the broker does not do it, 66 it has nothing like that, 69 it does not run or does not answer, 77 this user may
+/// not talk to it, 78 the configuration is wrong.
+#[derive(Args)]
+pub(crate) struct AskArgs {
+    /// The broker's socket; without it the configuration's admin.socket.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+/// An action of a client.
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// Its tenant.
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// Its user.
+    #[arg(long)]
+    pub(crate) user: String,
+    /// Its client identifier.
+    #[arg(long)]
+    pub(crate) client_id: String,
+    /// QoS of the message or subscription.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Whether the message has the RETAIN flag.
+    #[arg(long)]
+    pub(crate) retain: bool,
+    /// Size of the message's payload.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) payload_bytes: u32,
+    /// What it would do.
+    pub(crate) action: ExplainedAction,
+    /// Topic to publish to, or filter to subscribe to.
+    pub(crate) topic: String,
+}
+
+/// What a client would do.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ExplainedAction {
+    /// PUBLISH.
+    Publish,
+    /// SUBSCRIBE.
+    Subscribe,
+    /// UNSUBSCRIBE.
+    Unsubscribe,
+}
+
+impl ExplainedAction {
+    /// As the API names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ExplainedAction::Publish => "publish",
+            ExplainedAction::Subscribe => "subscribe",
+            ExplainedAction::Unsubscribe => "unsubscribe",
+        }
+    }
 }

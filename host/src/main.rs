@@ -1,9 +1,11 @@
 //! The GateMQ broker.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod app;
 mod cli;
 mod clock;
+mod command;
 mod config;
 mod connection;
 mod durable;
@@ -22,11 +24,24 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, ConfigCommand, SourceArgs, StoreCommand};
+use cli::{AskArgs, Cli, Command, ConfigCommand, SourceArgs, StoreCommand};
 use config::Sources;
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 const EXIT_USAGE: u8 = 64;
+
+/// Finds the broker's socket, and runs a command that talks to it.
+fn with_socket(args: AskArgs, run: impl FnOnce(command::Ask) -> ExitCode) -> ExitCode {
+    let AskArgs { socket, json, sources } = args;
+    let socket = match socket {
+        Some(socket) => socket,
+        None => match app::load(&Sources::of_process(sources.config, sources.set), false) {
+            Ok(config) => config.node.admin_socket(),
+            Err(code) => return code,
+        },
+    };
+    run(command::Ask { socket, json })
+}
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,6 +66,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Config { command: ConfigCommand::Show { sources: args, origin } } => app::show(&sources(args), origin),
+        Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::{self, Limits};
 use crate::durable;
 use crate::events::Events;
+use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
 
 /// Tenants of a node.
@@ -127,6 +128,19 @@ impl Node {
         if let Some(inbox) = self.inboxes.get(worker).and_then(OnceLock::get) {
             inbox.send(put);
         }
+    }
+
+    /// Has a worker do something between two turns; `None`: it has ended.
+    pub(crate) async fn on_worker<T: Send + 'static>(
+        &self,
+        worker: u32,
+        f: impl FnOnce(&Worker) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Whoever asked may have gone.
+        let ask = Box::new(move |worker: &Worker| drop(tell.send(f(worker))));
+        self.send(worker as usize, |mail| mail.asks.push(ask));
+        told.await.ok()
     }
 
     /// Takes a worker's mail.

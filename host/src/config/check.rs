@@ -84,7 +84,8 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     let ready_file = values.path(&["node", "ready_file"]);
     let sys_interval_s = values.number(&["node", "sys_interval_s"]);
     let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
-    Some(Node { name, data_dir, workers, ready_file, sys_interval_s })
+    let admin_socket = values.path(&["admin", "socket"]);
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, admin_socket })
 }
 
 /// The host name, or `gatemq` where it cannot be known.

@@ -69,6 +69,12 @@ pub(crate) const KEYS: &[Key] = &[
         "10",
         "Seconds between two publications of the node's values below $SYS/broker/, in each tenant where somebody subscribed to them. 0: never.",
     ),
+    open(
+        "admin.socket",
+        Kind::Path,
+        r#""/run/gatemq/admin.sock""#,
+        "Unix socket for commands such as `gatemq clients`; its owner and group may connect. Default: admin.sock in node.data_dir.",
+    ),
     key(
         "log.level",
         Kind::Text,

@@ -82,6 +82,15 @@ pub(crate) struct Node {
     pub(crate) ready_file: Option<PathBuf>,
     /// Seconds between two publications below `$SYS/`; 0: never.
     pub(crate) sys_interval_s: u32,
+    /// `[admin] socket`, where it is written.
+    pub(crate) admin_socket: Option<PathBuf>,
+}
+
+impl Node {
+    /// Where the broker answers commands.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
+    }
 }
 
 /// `[log]`

@@ -240,6 +240,7 @@ pub(super) fn bind(
         session,
         verdicts: Verdicts::new(VERDICTS_MAX),
         asked,
+        provider: provider.map_or_else(|| "".into(), |p| p.shared_name().clone()),
         answer: None,
         codes_so_far: Vec::new(),
         rate: Rate::new(limits.messages_per_s_max, limits.bytes_per_s_max, now_ms),

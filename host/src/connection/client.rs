@@ -37,6 +37,8 @@ pub(crate) struct Client {
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
     pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
+    /// Name of who admitted it; empty with `--dev`.
+    pub(super) provider: Arc<str>,
     /// The answer to the question that the packet at the front has asked.
     pub(super) answer: Option<(Question, Verdict)>,
     /// Codes of the filters of the packet at the front that are decided.
@@ -103,6 +105,16 @@ pub(super) struct Lane<'a> {
 }
 
 impl Client {
+    /// Who it is, and what it may do.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Name of the plugin instance that admitted it; empty with `--dev`.
+    pub(crate) fn provider(&self) -> &str {
+        &self.provider
+    }
+
     /// Handles the whole packets of `data`, as far as they can be handled now.
     ///
     /// # Errors

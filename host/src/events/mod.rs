@@ -59,6 +59,11 @@ impl Events {
         let _ = self.collectors.set(collectors);
     }
 
+    /// Name of the node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// The collectors.
     pub(crate) fn collectors(&self) -> &[Arc<Collector>] {
         self.collectors.get().map_or(&[], Vec::as_slice)

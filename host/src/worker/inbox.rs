@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
 
+use super::Worker;
 use crate::listen::Seat;
 
 /// A socket that was accepted.
@@ -29,6 +30,8 @@ pub(crate) struct Mail {
     pub(crate) sockets: Vec<Accepted>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
+    /// What operators and plugins ask of it. Bounded by those who ask: each waits for its answer.
+    pub(crate) asks: Vec<Box<dyn FnOnce(&Worker) + Send>>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
@@ -39,6 +42,7 @@ impl Mail {
             && self.ended.is_empty()
             && self.sockets.is_empty()
             && self.commits.is_empty()
+            && self.asks.is_empty()
             && !self.stop
     }
 }
