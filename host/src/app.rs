@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::{self, Admin, Socket};
+use crate::api::{self, Api, Socket};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
@@ -20,6 +20,8 @@ use crate::node::Node;
 use crate::plugins::{self, PluginSet, Problem};
 use crate::{log, ready, worker};
 
+/// Exit code: the command line is wrong (sysexits: EX_USAGE).
+pub(crate) const EXIT_USAGE: u8 = 64;
 /// Exit code: a plugin, a listener or the system does not do what it should (sysexits: EX_UNAVAILABLE).
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong (EX_CONFIG).
@@ -148,7 +150,7 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     let code = match &started {
         Ok((_, bound)) => {
             // It ends with the runtime, and its file with it.
-            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Admin { node: node.clone() })));
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk))));
             let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
             let listeners = listeners.join(", ");
             if dev {
@@ -181,7 +183,7 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
 /// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
 async fn admin_socket(config: &Config) -> Result<Option<Socket>, String> {
     let path = config.node.admin_socket();
-    match admin::bind(&path).await {
+    match api::bind(&path).await {
         Ok(socket) => Ok(Some(socket)),
         Err(e) if config.node.admin_socket.is_none() && !config.node.data_dir.exists() => {
             tracing::warn!(path = %path.display(), "no admin socket: {e}; commands that talk to the broker will not find it");

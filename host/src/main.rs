@@ -1,7 +1,7 @@
 //! The GateMQ broker.
 #![forbid(unsafe_code)]
 
-mod admin;
+mod api;
 mod app;
 mod cli;
 mod clock;
@@ -24,11 +24,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{AskArgs, Cli, Command, ConfigCommand, SourceArgs, StoreCommand};
+use cli::{AskArgs, Cli, Command, ConfigCommand, DenyCommand, SourceArgs, StoreCommand};
 use config::Sources;
-
-/// Exit code: the command line is wrong (sysexits: EX_USAGE).
-const EXIT_USAGE: u8 = 64;
 
 /// Finds the broker's socket, and runs a command that talks to it.
 fn with_socket(args: AskArgs, run: impl FnOnce(command::Ask) -> ExitCode) -> ExitCode {
@@ -43,6 +40,16 @@ fn with_socket(args: AskArgs, run: impl FnOnce(command::Ask) -> ExitCode) -> Exi
     run(command::Ask { socket, json })
 }
 
+fn deny(command: DenyCommand) -> ExitCode {
+    match command {
+        DenyCommand::List { ask } => with_socket(ask, |ask| command::deny::list(&ask)),
+        DenyCommand::Add { ask, ttl_ms, reason, subject } => {
+            with_socket(ask, |ask| command::deny::add(&ask, &subject, ttl_ms.unwrap_or(0), &reason))
+        }
+        DenyCommand::Lift { ask, subject } => with_socket(ask, |ask| command::deny::lift(&ask, &subject)),
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -51,7 +58,7 @@ fn main() -> ExitCode {
             let _ = e.print();
             return match e.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(EXIT_USAGE),
+                _ => ExitCode::from(app::EXIT_USAGE),
             };
         }
     };
@@ -66,6 +73,9 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Config { command: ConfigCommand::Show { sources: args, origin } } => app::show(&sources(args), origin),
+        Command::Clients { ask, which, rows } => with_socket(ask, |ask| command::clients::list(&ask, &which, rows)),
+        Command::Kick { ask, which, reason } => with_socket(ask, |ask| command::clients::kick(&ask, &which, &reason)),
+        Command::Deny { command } => deny(command),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
         Command::Keys => {
             config::print_keys();

@@ -84,11 +84,6 @@ impl Call {
         Call { method: Method::POST, path: path.to_owned(), body: Some(body) }
     }
 
-    /// Takes something away.
-    pub(crate) fn delete(path: &str, parameters: &[(&str, Option<String>)]) -> Self {
-        Call { method: Method::DELETE, path: with(path, parameters), body: None }
-    }
-
     /// Makes the call.
     ///
     /// # Errors

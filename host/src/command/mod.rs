@@ -4,11 +4,16 @@
 //! |---|---|
 //! | [`call`] | one request, one answer, or why there is none |
 //! | [`table`] | tables for people |
+//! | [`time`] | times for people, lengths of time from them |
+//! | [`clients`], [`deny`] | who is there, and who is kept out |
 //! | [`explain`] | why a client may do something, or may not |
 
 mod call;
+pub(crate) mod clients;
+pub(crate) mod deny;
 mod explain;
 mod table;
+pub(crate) mod time;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +41,40 @@ impl Ask {
                 ExitCode::from(failed.exit_code())
             }
         }
+    }
+
+    /// Fetches a listing page by page, until there are no more or so many rows were seen, and prints it. `parameters` ends with the
+    /// page.
+    pub(crate) fn run_pages(
+        &self,
+        path: &str,
+        parameters: &[(&'static str, Option<String>)],
+        rows_max: usize,
+        people: impl FnOnce(&[Value]) -> String,
+    ) -> ExitCode {
+        let (mut rows, mut parameters) = (Vec::new(), parameters.to_vec());
+        loop {
+            let mut answer = match Call::get(path, &parameters).make(&self.socket) {
+                Ok(answer) => answer,
+                Err(failed) => {
+                    eprintln!("gatemq: {failed}");
+                    return ExitCode::from(failed.exit_code());
+                }
+            };
+            if let Some(page) = answer["rows"].as_array_mut() {
+                rows.append(page);
+            }
+            let next = answer["next_page"].as_u64().filter(|next| *next != 0 && rows.len() < rows_max);
+            match (next, parameters.last_mut()) {
+                (Some(next), Some((_, page))) => *page = Some(next.to_string()),
+                _ => break,
+            }
+        }
+        if rows.len() > rows_max {
+            rows.truncate(rows_max);
+            eprintln!("gatemq: there are more; --rows shows more of them");
+        }
+        self.print(&Value::from(rows), |rows| people(rows.as_array().map_or(&[], Vec::as_slice)))
     }
 
     fn print(&self, answer: &Value, people: impl FnOnce(&Value) -> String) -> ExitCode {

@@ -426,6 +426,13 @@ events! {
         /// What happened, and to which file.
         error: Text,
     }
+    /// An operator had something done.
+    1211 AdminActed System Broker {
+        /// Who: user and process at the other end of the admin socket.
+        by: Text,
+        /// What.
+        action: Text,
+    }
     /// The node stops.
     1202 NodeStopping System Broker {
         /// Why.

@@ -4,11 +4,11 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Admin, explain};
+use super::{Api, desk, explain};
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -29,6 +29,11 @@ impl Refusal {
     /// The request makes no sense.
     pub(crate) fn invalid(why: impl Into<String>) -> Self {
         Refusal { status: StatusCode::BAD_REQUEST, why: why.into() }
+    }
+
+    /// Not now.
+    pub(crate) fn unavailable(why: impl Into<String>) -> Self {
+        Refusal { status: StatusCode::SERVICE_UNAVAILABLE, why: why.into() }
     }
 
     /// It makes sense, and cannot be done as things are.
@@ -59,21 +64,25 @@ impl From<JsonRejection> for Refusal {
 pub(crate) type Answer = Result<Json<Value>, Refusal>;
 
 /// The whole API.
-pub(super) fn router(admin: Admin) -> Router {
+pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/node", get(node))
         .route("/v1/explain", get(explain::explain))
+        .route("/v1/clients", get(desk::clients))
+        .route("/v1/clients/kick", post(desk::kick))
+        .route("/v1/denials", get(desk::denials).post(desk::deny))
+        .route("/v1/denials/lift", post(desk::lift))
         .fallback(|| async { Refusal::not_found("there is no such path; is the command older or newer than the broker?") })
         .method_not_allowed_fallback(|| async {
             Refusal { status: StatusCode::METHOD_NOT_ALLOWED, why: "not with this method".into() }
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(admin)
+        .with_state(api)
 }
 
 /// The node in numbers.
-async fn node(State(admin): State<Admin>) -> Answer {
-    let node = &admin.node;
+async fn node(State(api): State<Api>) -> Answer {
+    let node = &api.node;
     Ok(Json(json!({
         "name": node.events.node(),
         "version": env!("CARGO_PKG_VERSION"),

@@ -9,7 +9,7 @@ use gatemq_types::{Actions, Effect, Grant, QoS};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Admin;
+use super::Api;
 use super::routes::{Answer, Refusal};
 
 /// A question.
@@ -57,15 +57,15 @@ impl Question {
 }
 
 /// Answers it. Only a client that is connected has an identity.
-pub(super) async fn explain(State(admin): State<Admin>, question: Result<Query<Question>, QueryRejection>) -> Answer {
+pub(super) async fn explain(State(api): State<Api>, question: Result<Query<Question>, QueryRejection>) -> Answer {
     let Query(question) = question?;
     let unknown = || Refusal::not_found("there is no session of that tenant, user and client id");
-    let tenant = admin.node.tenants.get(&question.tenant).ok_or_else(unknown)?;
+    let tenant = api.node.tenants.get(&question.tenant).ok_or_else(unknown)?;
     let key = SessionKey::new(tenant, &*question.user, &*question.client_id).map_err(|e| Refusal::invalid(e.to_string()))?;
-    let session = admin.node.sessions.get(&key).ok_or_else(unknown)?;
+    let session = api.node.sessions.get(&key).ok_or_else(unknown)?;
     let away = || Refusal::conflict("the client is away: what it may do is decided when it connects");
     let home = session.home().ok_or_else(away)?;
-    let explained = admin.node.on_worker(home.worker, move |worker| {
+    let explained = api.node.on_worker(home.worker, move |worker| {
         worker.look_at(home.connection, |connection| {
             let client = connection.client();
             // Its number may be another's by now.

@@ -10,7 +10,7 @@ use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Admin, routes};
+use super::{Api, routes};
 
 /// Owner and group may read and write: connecting needs both.
 const MODE: u32 = 0o660;
@@ -67,8 +67,8 @@ pub(crate) async fn bind(path: &Path) -> Result<Socket, SocketError> {
 
 impl Socket {
     /// Serves until it is dropped.
-    pub(crate) async fn serve(self, admin: Admin) {
-        let service = routes::router(admin).into_make_service_with_connect_info::<Caller>();
+    pub(crate) async fn serve(self, api: Api) {
+        let service = routes::router(api).into_make_service_with_connect_info::<Caller>();
         if let Err(e) = axum::serve(self.listener, service).await {
             tracing::error!("the admin socket ends: {e}");
         }
