@@ -1,11 +1,13 @@
 //! The GateMQ broker.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod app;
 mod cli;
 mod clock;
 mod config;
 mod connection;
+mod denials;
 mod durable;
 mod events;
 mod listen;

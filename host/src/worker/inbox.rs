@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
 
+use super::scan::Scan;
+use crate::admin::Publication;
 use crate::listen::Seat;
 
 /// A socket that was accepted.
@@ -29,6 +31,10 @@ pub(crate) struct Mail {
     pub(crate) sockets: Vec<Accepted>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
+    /// Looks at all connections: one at a time, the desk waits for it.
+    pub(crate) scans: Vec<Scan>,
+    /// Messages of plugins: within what the desk allows.
+    pub(crate) publications: Vec<Publication>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
@@ -39,6 +45,8 @@ impl Mail {
             && self.ended.is_empty()
             && self.sockets.is_empty()
             && self.commits.is_empty()
+            && self.scans.is_empty()
+            && self.publications.is_empty()
             && !self.stop
     }
 }

@@ -3,6 +3,7 @@
 mod commits;
 pub(crate) mod hot;
 pub(crate) mod inbox;
+pub(crate) mod scan;
 mod tick;
 
 use std::cell::{Cell, RefCell};
@@ -95,6 +96,12 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         }
         for accepted in mail.sockets.drain(..) {
             worker.adopt(accepted);
+        }
+        for scan in mail.scans.drain(..) {
+            spawn_local(worker.clone().scan(scan));
+        }
+        for publication in mail.publications.drain(..) {
+            publication.route(&worker);
         }
         if std::mem::take(&mut mail.stop) {
             worker.stop();
