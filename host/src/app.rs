@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::Desk;
 use crate::api::{self, Api, Socket};
 use crate::config::{self, Config, Sources};
 use crate::durable;
@@ -119,8 +120,9 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Ok(store) => store,
         Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
     };
+    let desk = Desk::new();
     let plugins = tokio::select! {
-        plugins = plugins::start(config, &events, dev) => plugins,
+        plugins = plugins::start(config, &events, &desk, dev) => plugins,
         () = told_to_stop(&mut term, &mut int) => {
             // Whatever a plugin is doing, it may take half a minute; nothing has been served.
             tracing::info!("told to stop while plugins start: they are left behind");
@@ -132,9 +134,13 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(problems) => return plugin_problems(&problems),
     };
     let PluginSet { auth, running } = plugins;
-    let node = Node::new(&config.node, config.limits.clone(), events.clone(), store);
+    let node = Node::new(&config.node, config.limits.clone(), config.denials.per_raiser_max, events.clone(), store);
+    node.denials.spare_proxies(config.listeners.values().flat_map(|listener| listener.proxies.clone()).collect());
     if let Err(e) = node.recover() {
         return unavailable(&format!("{}: {e}", durable::directory(config).display()));
+    }
+    if let Err(e) = desk.begin(&node) {
+        return unavailable(&e);
     }
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
@@ -172,6 +178,7 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
+    desk.stop();
     let code = close(&node, code);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);

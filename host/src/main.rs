@@ -1,6 +1,7 @@
 //! The GateMQ broker.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod api;
 mod app;
 mod cli;
@@ -8,6 +9,7 @@ mod clock;
 mod command;
 mod config;
 mod connection;
+mod denials;
 mod durable;
 mod events;
 mod listen;

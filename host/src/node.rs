@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::config::{self, Limits};
+use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
 use crate::worker::Worker;
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) grants: GrantTable,
     /// The node's hasher.
     pub(crate) hasher: Hasher,
+    /// Who is kept out.
+    pub(crate) denials: NodeDenials,
     /// Events.
     pub(crate) events: Arc<Events>,
     inboxes: Vec<OnceLock<Inbox>>,
@@ -56,6 +59,7 @@ impl Node {
     pub(crate) fn new(
         settings: &config::Node,
         limits: Limits,
+        denials_max: usize,
         events: Arc<Events>,
         store: Option<Box<dyn Store>>,
     ) -> Arc<Self> {
@@ -72,6 +76,7 @@ impl Node {
             limits,
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
+            denials: NodeDenials::new(denials_max),
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),

@@ -47,9 +47,11 @@ impl Whom {
 fn hash(text: &str) -> Result<[u8; 32], Refusal> {
     let digits: Option<Vec<u8>> =
         text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let bytes = digits.map(|digits| digits.chunks(2).filter(|pair| pair.len() == 2).map(|pair| pair[0] << 4 | pair[1]).collect());
+    let bytes = digits
+        .map(|digits| digits.chunks(2).filter(|pair| pair.len() == 2).map(|pair| pair[0] << 4 | pair[1]).collect());
     let bytes: Option<Vec<u8>> = bytes;
-    let whole = bytes.filter(|_| text.chars().filter(|c| *c != ':').count() == 64).and_then(|bytes| bytes.try_into().ok());
+    let whole =
+        bytes.filter(|_| text.chars().filter(|c| *c != ':').count() == 64).and_then(|bytes| bytes.try_into().ok());
     whole.ok_or_else(|| Refusal::invalid("a SHA-256 is 64 hexadecimal digits"))
 }
 
@@ -202,7 +204,8 @@ mod tests {
     #[test]
     fn a_fingerprint_is_read_as_tools_print_it() {
         let plain = "00ff".repeat(16);
-        let colons: Vec<_> = plain.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect();
+        let colons: Vec<_> =
+            plain.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect();
         let wanted: Vec<u8> = [0x00, 0xFF].repeat(16);
         assert_eq!(hash(&plain).unwrap()[..], wanted);
         assert_eq!(hash(&colons.join(":")).unwrap()[..], wanted);

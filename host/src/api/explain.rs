@@ -43,10 +43,12 @@ impl Question {
     fn of(&self, identity: &Identity) -> Result<Explanation, Refusal> {
         let (text, levels_max) = (&*self.topic, gatemq_broker::TOPIC_LEVELS_MAX as u16);
         let qos = QoS::from_bits(self.qos).ok_or_else(|| Refusal::invalid("qos must be 0, 1 or 2"))?;
-        let filter = || Filter::read(text, levels_max).map_err(|breach| Refusal::invalid(format!("the filter: {breach}")));
+        let filter =
+            || Filter::read(text, levels_max).map_err(|breach| Refusal::invalid(format!("the filter: {breach}")));
         Ok(match self.action {
             Kind::Publish => {
-                topic::name(text.as_bytes(), levels_max).map_err(|breach| Refusal::invalid(format!("the topic: {breach}")))?;
+                topic::name(text.as_bytes(), levels_max)
+                    .map_err(|breach| Refusal::invalid(format!("the topic: {breach}")))?;
                 let (retain, payload_bytes) = (self.retain, self.payload_bytes);
                 identity.explain_publish(PublishAction { topic: text, qos, retain, payload_bytes })
             }
@@ -61,7 +63,8 @@ pub(super) async fn explain(State(api): State<Api>, question: Result<Query<Quest
     let Query(question) = question?;
     let unknown = || Refusal::not_found("there is no session of that tenant, user and client id");
     let tenant = api.node.tenants.get(&question.tenant).ok_or_else(unknown)?;
-    let key = SessionKey::new(tenant, &*question.user, &*question.client_id).map_err(|e| Refusal::invalid(e.to_string()))?;
+    let key =
+        SessionKey::new(tenant, &*question.user, &*question.client_id).map_err(|e| Refusal::invalid(e.to_string()))?;
     let session = api.node.sessions.get(&key).ok_or_else(unknown)?;
     let away = || Refusal::conflict("the client is away: what it may do is decided when it connects");
     let home = session.home().ok_or_else(away)?;
@@ -79,7 +82,9 @@ pub(super) async fn explain(State(api): State<Api>, question: Result<Query<Quest
 fn told(explanation: &Explanation, provider: &str) -> Value {
     let verdict = effect(explanation.effect);
     let (because, grant) = match &explanation.because {
-        Because::Grant(place, rule) => (format!("grant {} is the first that matches", place + 1), Some(grant(*place, rule))),
+        Because::Grant(place, rule) => {
+            (format!("grant {} is the first that matches", place + 1), Some(grant(*place, rule)))
+        }
         Because::NoMatch => (format!("no grant matches, and the identity then says {verdict}"), None),
         Because::Limit(name) => (format!("the limit {name} of the identity rules it out"), None),
         Because::NodesTopic => ("clients never publish to topics that begin with $".to_owned(), None),
@@ -111,7 +116,8 @@ fn grant(place: usize, grant: &Grant) -> Value {
         (Actions::RECEIVE, "receive"),
         (Actions::WILL, "will"),
     ];
-    let actions: Vec<_> = actions.iter().filter(|(set, _)| grant.actions.contains(*set)).map(|(_, name)| *name).collect();
+    let actions: Vec<_> =
+        actions.iter().filter(|(set, _)| grant.actions.contains(*set)).map(|(_, name)| *name).collect();
     let constraints = &grant.constraints;
     json!({
         "number": place + 1,

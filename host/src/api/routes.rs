@@ -72,7 +72,9 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/clients/kick", post(desk::kick))
         .route("/v1/denials", get(desk::denials).post(desk::deny))
         .route("/v1/denials/lift", post(desk::lift))
-        .fallback(|| async { Refusal::not_found("there is no such path; is the command older or newer than the broker?") })
+        .fallback(|| async {
+            Refusal::not_found("there is no such path; is the command older or newer than the broker?")
+        })
         .method_not_allowed_fallback(|| async {
             Refusal { status: StatusCode::METHOD_NOT_ALLOWED, why: "not with this method".into() }
         })

@@ -50,7 +50,9 @@ impl Drop for File {
 /// See [`SocketError`].
 pub(crate) async fn bind(path: &Path) -> Result<Socket, SocketError> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => return Err(SocketError::NotASocket),
+        Ok(found) if !std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
+            return Err(SocketError::NotASocket);
+        }
         Ok(_) => match UnixStream::connect(path).await {
             Ok(_) => return Err(SocketError::InUse),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,

@@ -46,8 +46,12 @@ fn read(subject: &SubjectArgs) -> Result<Value, String> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     Ok(match (kind, &names[..]) {
         (SubjectKind::Address, [network]) => {
-            let (address, bits) = network.split_once('/').map_or((*network, None), |(address, bits)| (address, Some(bits)));
-            let bits = bits.map(str::parse::<u8>).transpose().map_err(|_| format!("{network}: its prefix is no number of bits"))?;
+            let (address, bits) =
+                network.split_once('/').map_or((*network, None), |(address, bits)| (address, Some(bits)));
+            let bits = bits
+                .map(str::parse::<u8>)
+                .transpose()
+                .map_err(|_| format!("{network}: its prefix is no number of bits"))?;
             json!({ "kind": "address", "address": address, "bits": bits })
         }
         (SubjectKind::Certificate, [sha256]) => json!({ "kind": "certificate", "sha256": sha256 }),

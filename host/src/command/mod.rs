@@ -103,9 +103,10 @@ pub(crate) fn shown(value: &Value) -> String {
 
 /// Characters that a terminal acts on, or that hide where a text ends, are escaped.
 fn escaped(c: char) -> impl Iterator<Item = char> {
-    let (escape, plain) = match c.is_control() || ('\u{200e}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) {
-        true => (Some(c.escape_default()), None),
-        false => (None, Some(c)),
-    };
+    let (escape, plain) =
+        match c.is_control() || ('\u{200e}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) {
+            true => (Some(c.escape_default()), None),
+            false => (None, Some(c)),
+        };
     escape.into_iter().flatten().chain(plain)
 }

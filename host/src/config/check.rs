@@ -10,8 +10,8 @@ use super::listener::{proxies, sni};
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost, Store,
-    StoreKind, TlsVersion,
+    Auth, ClientAuth, Config, Denials, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin,
+    PluginHost, Store, StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
 use gatemq_store::SyncMode;
@@ -55,6 +55,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (node, log, listeners) = (node(values), log(values), listeners(values));
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), limits(values), store(values));
+    let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
     Some(Config {
         node: node?,
         log: log?,
@@ -64,6 +65,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugin_host: plugin_host?,
         plugins: plugins?,
         limits: limits?,
+        denials: Denials { per_raiser_max: per_raiser_max? },
     })
 }
 

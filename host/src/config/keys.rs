@@ -374,6 +374,12 @@ pub(crate) const KEYS: &[Key] = &[
         "8",
         "AUTH packets that a client is sent in one enhanced authentication (MQTT 5); one that needs more is refused.",
     ),
+    key(
+        "denials.per_raiser_max",
+        Kind::Number(1, 1_000_000),
+        "10000",
+        "Denials that each plugin, and that operators, may have raised at a time; further ones are refused.",
+    ),
 ];
 
 /// Default of a key that has one, as TOML.

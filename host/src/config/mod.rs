@@ -67,6 +67,15 @@ pub(crate) struct Config {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// `[limits]`
     pub(crate) limits: Limits,
+    /// `[denials]`
+    pub(crate) denials: Denials,
+}
+
+/// `[denials]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denials {
+    /// Denials of each plugin, and as many of operators.
+    pub(crate) per_raiser_max: usize,
 }
 
 /// `[node]`

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gatemq_broker::denials::Proven;
 use gatemq_broker::session::Ack;
 use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
@@ -17,6 +18,7 @@ use super::bind::Announced;
 use super::held::Held;
 use super::rate::Rate;
 use super::reauthenticate::Again;
+use crate::denials::Known;
 use crate::node::Node;
 use crate::worker::hot::Hot;
 
@@ -70,6 +72,8 @@ pub(crate) struct Client {
     pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
+    /// What it is found by besides its names.
+    pub(super) known: Option<Box<Known>>,
 }
 
 /// What a DISCONNECT says besides the code.
@@ -113,6 +117,21 @@ impl Client {
     /// Name of the plugin instance that admitted it; empty with `--dev`.
     pub(crate) fn provider(&self) -> &str {
         &self.provider
+    }
+
+    /// Its certificate, if it has proven one.
+    pub(crate) fn proven(&self) -> Option<&Proven> {
+        self.known.as_ref()?.proven.as_ref()
+    }
+
+    /// Tags of its identity.
+    pub(crate) fn tags(&self) -> &[String] {
+        self.known.as_ref().map_or(&[], |known| &known.tags)
+    }
+
+    /// When it was admitted, in milliseconds since 1970.
+    pub(crate) fn connected_ms(&self) -> u64 {
+        self.connected_ms
     }
 
     /// Handles the whole packets of `data`, as far as they can be handled now.

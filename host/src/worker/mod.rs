@@ -3,6 +3,7 @@
 mod commits;
 pub(crate) mod hot;
 pub(crate) mod inbox;
+pub(crate) mod scan;
 mod tick;
 
 use std::cell::{Cell, RefCell};
@@ -98,6 +99,12 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         }
         for ask in mail.asks.drain(..) {
             ask(&worker);
+        }
+        for scan in mail.scans.drain(..) {
+            spawn_local(worker.clone().scan(scan));
+        }
+        for publication in mail.publications.drain(..) {
+            publication.route(&worker);
         }
         if std::mem::take(&mut mail.stop) {
             worker.stop();
