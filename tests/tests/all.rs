@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chains;
+mod commands;
 mod configuration;
 mod conformance;
 mod connack;

@@ -64,7 +64,7 @@ pub(super) async fn explain(State(api): State<Api>, question: Result<Query<Quest
     let unknown = || Refusal::not_found("there is no session of that tenant, user and client id");
     let tenant = api.node.tenants.get(&question.tenant).ok_or_else(unknown)?;
     let key =
-        SessionKey::new(tenant, &*question.user, &*question.client_id).map_err(|e| Refusal::invalid(e.to_string()))?;
+        SessionKey::new(tenant, &question.user, &question.client_id).map_err(|e| Refusal::invalid(e.to_string()))?;
     let session = api.node.sessions.get(&key).ok_or_else(unknown)?;
     let away = || Refusal::conflict("the client is away: what it may do is decided when it connects");
     let home = session.home().ok_or_else(away)?;

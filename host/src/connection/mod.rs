@@ -201,11 +201,6 @@ impl Drop for Lent<'_> {
 }
 
 impl Connection {
-    /// Whose it is.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
     /// Reads and handles what there is, then writes once. Ready when the connection is over.
     fn turn(&mut self, cx: &mut Context, worker: &Worker) -> Poll<()> {
         let hot = &mut *worker.hot.borrow_mut();
