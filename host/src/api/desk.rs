@@ -170,6 +170,21 @@ pub(super) async fn clients(State(api): State<Api>, which: Result<Query<Which>, 
     carry_out(&api, Request::Sessions { selector, page }).await.map(told)
 }
 
+/// What a selector gives, for an event.
+fn shown(selector: &Selector) -> String {
+    let Selector { tenant, user, client_id, connection, tag, leaf_sha256 } = selector;
+    let text = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("{name}={value:?}"));
+    let given = [
+        text("tenant", tenant),
+        text("user", user),
+        text("client_id", client_id),
+        connection.map(|number| format!("connection={number}")),
+        text("tag", tag),
+        leaf_sha256.map(|hash| Subject::Certificate(hash).to_string()),
+    ];
+    given.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
 /// Whom to disconnect, and why.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -190,7 +205,7 @@ pub(super) async fn kick(
     if selector == Selector::default() {
         return Err(Refusal::invalid("say who: tenant, user, client_id, connection, tag or leaf_sha256"));
     }
-    let action = format!("kick {selector:?}");
+    let action = format!("kick {}", shown(&selector));
     let reply = carry_out(&api, Request::Disconnect { selector, reason }).await?;
     tell(&api, caller, action);
     Ok(told(reply))
