@@ -14,6 +14,7 @@ mod promise_1;
 mod promise_2;
 mod promise_3;
 mod promise_6;
+mod promise_7;
 mod promise_8;
 mod reauthenticate;
 mod refused;

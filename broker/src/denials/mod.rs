@@ -224,9 +224,12 @@ impl Denials {
         numbers.into_iter().filter_map(|number| self.remove(&mut inner, number)).collect()
     }
 
-    /// Whether anybody has raised one for exactly this subject.
-    pub fn has(&self, subject: &Subject) -> bool {
-        normal(subject).is_ok_and(|subject| self.inner.read().by_subject.contains_key(&subject))
+    /// Whether `raised_by`, or `None`: anybody, has raised one for exactly this subject.
+    pub fn has(&self, subject: &Subject, raised_by: Option<&str>) -> bool {
+        let Ok(subject) = normal(subject) else { return false };
+        let inner = self.inner.read();
+        let mut of_it = inner.by_subject.get(&subject).into_iter().flatten();
+        of_it.any(|(_, held)| raised_by.is_none_or(|by| held.denial.raised_by == by))
     }
 
     /// Takes away at most `max` of those whose time is over.

@@ -48,7 +48,9 @@ pub fn normal(subject: &Subject) -> Result<Subject, &'static str> {
         Subject::Address { address, bits } => {
             let (mut address, mut bits) = (*address, *bits);
             if let (IpAddr::V6(_), IpAddr::V4(v4)) = (address, address.to_canonical()) {
-                let Some(of_v4) = bits.checked_sub(96) else { return Err("it is IPv4 within IPv6; name the IPv4 network") };
+                let Some(of_v4) = bits.checked_sub(96) else {
+                    return Err("it is IPv4 within IPv6; name the IPv4 network");
+                };
                 (address, bits) = (v4.into(), of_v4);
             }
             let bits_max = if address.is_ipv4() { 32 } else { 128 };

@@ -175,7 +175,7 @@ mod tests {
         let expiry = expiry_s.map(|s| [2, 0, 0, 0, s]);
         let properties = Properties::trusted(expiry.as_ref().map_or(&[], |e| &e[..]));
         let message = Arc::new(Message::new(topic, properties, payload, now_ms));
-        Kept::new(message, QoS::AtMostOnce, &key("p"))
+        Kept::new(message, QoS::AtMostOnce, "user", "p")
     }
 
     fn count(retained: &Retained, now_ms: u64) -> usize {

@@ -8,6 +8,8 @@
 //! - an address is one subscriber's, no trusted proxy's, and failed here lately before it authenticated. Nobody who is there is
 //!   kicked, and where [`IDENTITIES_SHARED`] clients or more are connected from it, it is slowed down instead;
 //! - an authority is an operator's business.
+//!
+//! What a plugin was allowed to deny it may deny for longer, though its subject, kept out, has not been here since.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -53,7 +55,7 @@ pub(super) fn deny(
     let subject = normal(&subject).map_err(|_| ServiceError::Invalid)?;
     let effect = match by {
         By::Operator => Effect::Refuse,
-        By::Plugin(_) => check(node, &subject, now_ms)?,
+        By::Plugin(_) => check(node, by, &subject, now_ms)?,
     };
     let until_ms = if ttl_ms == 0 { 0 } else { now_ms.saturating_add(ttl_ms) };
     let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
@@ -92,10 +94,12 @@ fn delete(denial: &Denial) -> Op {
 }
 
 /// Whether a plugin may deny it, and what that does.
-fn check(node: &Arc<Node>, subject: &Subject, now_ms: u64) -> Result<Effect, ServiceError> {
+fn check(node: &Arc<Node>, by: &By, subject: &Subject, now_ms: u64) -> Result<Effect, ServiceError> {
+    let again = node.denials.set.has(subject, Some(&by.to_string()));
     match subject {
         Subject::Issuer(_) => Err(ServiceError::NotAllowed),
-        Subject::Address { address, .. } => check_address(node, *address, subject, now_ms),
+        Subject::Address { address, .. } => check_address(node, *address, subject, again, now_ms),
+        _ if again => Ok(Effect::Refuse),
         subject => {
             let was_here = || node.denials.was_here(&seen(subject)?, now_ms).then_some(());
             // Looked for once more: whoever left while the connections were looked at was noted then.
@@ -142,11 +146,17 @@ fn is_here(node: &Arc<Node>, subject: &Subject) -> Result<bool, ServiceError> {
     Ok(found.load(Ordering::Relaxed))
 }
 
-fn check_address(node: &Arc<Node>, ip: IpAddr, subject: &Subject, now_ms: u64) -> Result<Effect, ServiceError> {
+fn check_address(
+    node: &Arc<Node>,
+    ip: IpAddr,
+    subject: &Subject,
+    again: bool,
+    now_ms: u64,
+) -> Result<Effect, ServiceError> {
     if *subject != of_address(ip) || node.denials.is_proxy(ip) {
         return Err(ServiceError::NotAllowed);
     }
-    if !node.events.failed_lately(ip, now_ms) {
+    if !again && !node.events.failed_lately(ip, now_ms) {
         return Err(ServiceError::NotFound);
     }
     let clients: Arc<Mutex<HashSet<(Arc<str>, Arc<str>, Arc<str>)>>> = Arc::default();
@@ -173,7 +183,7 @@ pub(super) fn lift(node: &Node, by: &By, subject: &Subject, changes: &mut Change
     let own = by.to_string();
     let lifted = node.denials.set.lift(subject, matches!(by, By::Plugin(_)).then_some(&own));
     if lifted.is_empty() {
-        return Err(match node.denials.set.has(subject) {
+        return Err(match node.denials.set.has(subject, None) {
             true => ServiceError::NotAllowed,
             false => ServiceError::NotFound,
         });
