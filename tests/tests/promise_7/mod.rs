@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`stopped`] | each kind of denial: kicked, refused at the earliest point, also after a restart, and let in when it is lifted |
 //! | [`attacks`] | what must not be possible |
+//! | [`guard`] | the whole story, with the plugin that finds bad clients |
 //! | [`services`] | what else plugins may ask of the broker |
 
 mod attacks;
+mod guard;
 mod services;
 mod stopped;
 
