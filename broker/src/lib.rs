@@ -16,12 +16,14 @@
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
 //! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
+//! | [`denials`] | who is kept out |
 //! | [`will`] | what is published when a client goes without goodbye |
 //! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
 
 mod addressed;
 pub mod cache;
 pub mod changes;
+pub mod denials;
 pub mod grants;
 pub mod identity;
 pub mod permit;
@@ -37,8 +39,9 @@ pub mod verdicts;
 pub mod will;
 
 pub use cache::TopicCache;
+pub use denials::Denials;
 pub use grants::{GrantError, GrantTable, Grants, Values};
-pub use identity::{Identity, IdentityError, SessionKey};
+pub use identity::{Because, Explanation, Identity, IdentityError, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
     SubscribePermit, UnsubscribeDecision, UnsubscribePermit, WillDecision,

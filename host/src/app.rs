@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::Desk;
+use crate::api::{self, Api, Socket};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
@@ -19,6 +21,8 @@ use crate::node::Node;
 use crate::plugins::{self, PluginSet, Problem};
 use crate::{log, ready, worker};
 
+/// Exit code: the command line is wrong (sysexits: EX_USAGE).
+pub(crate) const EXIT_USAGE: u8 = 64;
 /// Exit code: a plugin, a listener or the system does not do what it should (sysexits: EX_UNAVAILABLE).
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong (EX_CONFIG).
@@ -116,8 +120,9 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Ok(store) => store,
         Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
     };
+    let desk = Desk::new();
     let plugins = tokio::select! {
-        plugins = plugins::start(config, &events, dev) => plugins,
+        plugins = plugins::start(config, &events, &desk, dev) => plugins,
         () = told_to_stop(&mut term, &mut int) => {
             // Whatever a plugin is doing, it may take half a minute; nothing has been served.
             tracing::info!("told to stop while plugins start: they are left behind");
@@ -129,9 +134,13 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(problems) => return plugin_problems(&problems),
     };
     let PluginSet { auth, running } = plugins;
-    let node = Node::new(&config.node, config.limits.clone(), events.clone(), store);
+    let node = Node::new(&config.node, config.limits.clone(), config.denials.per_raiser_max, events.clone(), store);
+    node.denials.spare_proxies(config.listeners.values().flat_map(|listener| listener.proxies.clone()).collect());
     if let Err(e) = node.recover() {
         return unavailable(&format!("{}: {e}", durable::directory(config).display()));
+    }
+    if let Err(e) = desk.begin(&node) {
+        return unavailable(&e);
     }
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
@@ -139,9 +148,15 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         (Arc::new(listener.guarded_by(chain)), at)
     };
     let listeners = listeners.into_iter().map(guarded).collect();
+    let admin = match admin_socket(config).await {
+        Ok(admin) => admin,
+        Err(e) => return unavailable(&e),
+    };
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
+            // It ends with the runtime, and its file with it.
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk))));
             let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
             let listeners = listeners.join(", ");
             if dev {
@@ -163,12 +178,26 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
+    desk.stop();
     let code = close(&node, code);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
     running.stop(&events, deadline).await;
     code
+}
+
+/// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
+async fn admin_socket(config: &Config) -> Result<Option<Socket>, String> {
+    let path = config.node.admin_socket();
+    match api::bind(&path).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(e) if config.node.admin_socket.is_none() && !config.node.data_dir.exists() => {
+            tracing::warn!(path = %path.display(), "no admin socket: {e}; commands that talk to the broker will not find it");
+            Ok(None)
+        }
+        Err(e) => Err(format!("admin.socket: {}: {e}", path.display())),
+    }
 }
 
 /// The node stops.

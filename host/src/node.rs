@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::config::{self, Limits};
+use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
 
 /// Tenants of a node.
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) grants: GrantTable,
     /// The node's hasher.
     pub(crate) hasher: Hasher,
+    /// Who is kept out.
+    pub(crate) denials: NodeDenials,
     /// Events.
     pub(crate) events: Arc<Events>,
     inboxes: Vec<OnceLock<Inbox>>,
@@ -55,6 +59,7 @@ impl Node {
     pub(crate) fn new(
         settings: &config::Node,
         limits: Limits,
+        denials_max: usize,
         events: Arc<Events>,
         store: Option<Box<dyn Store>>,
     ) -> Arc<Self> {
@@ -71,6 +76,7 @@ impl Node {
             limits,
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
+            denials: NodeDenials::new(denials_max),
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
@@ -127,6 +133,19 @@ impl Node {
         if let Some(inbox) = self.inboxes.get(worker).and_then(OnceLock::get) {
             inbox.send(put);
         }
+    }
+
+    /// Has a worker do something between two turns; `None`: it has ended.
+    pub(crate) async fn on_worker<T: Send + 'static>(
+        &self,
+        worker: u32,
+        f: impl FnOnce(&Worker) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Whoever asked may have gone.
+        let ask = Box::new(move |worker: &Worker| drop(tell.send(f(worker))));
+        self.send(worker as usize, |mail| mail.asks.push(ask));
+        told.await.ok()
     }
 
     /// Takes a worker's mail.

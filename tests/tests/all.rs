@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chains;
+mod commands;
 mod configuration;
 mod conformance;
 mod connack;
@@ -13,6 +14,7 @@ mod promise_1;
 mod promise_2;
 mod promise_3;
 mod promise_6;
+mod promise_7;
 mod promise_8;
 mod reauthenticate;
 mod refused;

@@ -203,6 +203,11 @@ impl Session {
         self.output.lock().dropped
     }
 
+    /// Who writes for it; `None`: its client is away, or it has ended. By the time that it is used its number may be another's.
+    pub fn home(&self) -> Option<Home> {
+        self.output.lock().home
+    }
+
     /// How many subscriptions it has.
     pub fn subscriptions(&self) -> usize {
         self.output.lock().subscriptions.len()

@@ -19,6 +19,7 @@ use super::reauthenticate::Again;
 use super::stream::Stream;
 use super::will::may_leave;
 use super::{Ending, open};
+use crate::denials;
 use crate::listen::Listener;
 use crate::plugins::{Admission, failure_event};
 use crate::worker::Worker;
@@ -127,6 +128,9 @@ async fn admit(
     let exchange = Exchange::new(worker, &next, connect, deadline);
     let (given, provider) = ask(asked, stranger, connect, exchange).await?;
     let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
+    if let Some(reason) = denials::refuses_name(&worker.node, &client.peer, worker.now_ms.get()) {
+        return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
+    }
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
         Some(will) => Some(may_leave(worker, stranger, &client, &will).await?),

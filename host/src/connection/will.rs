@@ -12,6 +12,7 @@ use super::admit::Stranger;
 use super::authenticate::{NotAdmitted, Refusal, answer};
 use super::client::Client;
 use super::retained::tell_retention;
+use crate::denials;
 use crate::plugins::failure_event;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
@@ -87,6 +88,9 @@ pub(super) async fn ask(
 
 /// Publishes a will that is due, if its client may still publish it. The caller has who is armed told.
 pub(crate) fn publish_will(worker: &Worker, hot: &mut Hot, peer: &Arc<Peer>, left: &LeftWill) {
+    if denials::withholds_will(&worker.node, peer, worker.now_ms.get()) {
+        return;
+    }
     let (will, events) = (&left.will, &worker.node.events);
     let topic = will.topic().to_owned();
     match router::publish_will(left, worker.now_ms.get(), &mut hot.out) {

@@ -10,6 +10,7 @@ use gatemq_types::event::{Fact, Peer};
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 
 use super::Listener;
+use crate::denials;
 use crate::node::Node;
 use crate::worker::inbox::Accepted;
 
@@ -64,6 +65,11 @@ fn accept_failed(listener: &Listener, e: &std::io::Error) {
 
 fn hand_over(node: &Node, listener: &Arc<Listener>, socket: TcpStream, remote: Option<SocketAddrAny>) {
     let Some(remote) = remote.and_then(|r| SocketAddr::try_from(r).ok()) else { return };
+    let refused = denials::refuses_address(node, listener, remote.ip(), "accept", || peer(listener, 0, remote));
+    if let Some(fact) = refused {
+        node.events.emit(Some(&Arc::new(peer(listener, 0, remote))), fact);
+        return;
+    }
     let seat = match listener.enter(remote) {
         Ok(seat) => seat,
         Err(limit) => {

@@ -10,6 +10,7 @@ use super::auth::{self, AuthChains, Orders};
 use super::failure_event;
 use super::find::{Found, find};
 use super::services::InstanceServices;
+use crate::admin::Desk;
 use crate::config::Config;
 use crate::events::{Collector, Events};
 
@@ -43,13 +44,18 @@ pub(crate) struct Instances(Vec<Arc<Instance>>);
 ///
 /// # Errors
 /// A required plugin was refused or failed, or the chain of auth providers cannot be made.
-pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> Result<PluginSet, Vec<Problem>> {
+pub(crate) async fn start(
+    config: &Config,
+    events: &Arc<Events>,
+    desk: &Arc<Desk>,
+    dev: bool,
+) -> Result<PluginSet, Vec<Problem>> {
     let found = find(config).map_err(|e| vec![Problem::Configuration(e)])?;
     let (mut started, mut problems) = (Vec::new(), Vec::new());
     // Where a plugin was meant to guard the node and does not, `--dev` opens nothing either.
     let mut complete = true;
     for plugin in found {
-        match start_one(&plugin, events).await {
+        match start_one(&plugin, events, desk).await {
             Ok(instance) => started.push((instance, plugin)),
             Err(why) if plugin.settings.required => problems.push(Problem::Plugin(why)),
             Err(why) => {
@@ -90,7 +96,7 @@ pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> R
     }
 }
 
-async fn start_one(plugin: &Found, events: &Arc<Events>) -> Result<Arc<Instance>, String> {
+async fn start_one(plugin: &Found, events: &Arc<Events>, desk: &Arc<Desk>) -> Result<Arc<Instance>, String> {
     let refused = |why: String| {
         let (plugin, file) = (plugin.name.clone().into(), plugin.file.display().to_string().into());
         events.emit(None, Fact::PluginRefused { plugin, file, why: why.into() });
@@ -105,7 +111,7 @@ async fn start_one(plugin: &Found, events: &Arc<Events>) -> Result<Arc<Instance>
         calls_max: plugin.settings.calls_max,
         ..Options::default()
     };
-    let services = Arc::new(InstanceServices::new(&plugin.name));
+    let services = Arc::new(InstanceServices::new(&plugin.name, desk));
     let config = plugin.settings.config_json.clone();
     let instance = Instance::start(library, &plugin.name, config, services, options).await.map_err(|failure| {
         refused(failure.to_string());

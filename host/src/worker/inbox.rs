@@ -5,6 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
 
+use super::Worker;
+use super::scan::Scan;
+use crate::admin::Publication;
 use crate::listen::Seat;
 
 /// A socket that was accepted.
@@ -29,6 +32,12 @@ pub(crate) struct Mail {
     pub(crate) sockets: Vec<Accepted>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
+    /// What operators and plugins ask of it. Bounded by those who ask: each waits for its answer.
+    pub(crate) asks: Vec<Box<dyn FnOnce(&Worker) + Send>>,
+    /// Looks at all connections: one at a time, the desk waits for it.
+    pub(crate) scans: Vec<Scan>,
+    /// Messages of plugins: within what the desk allows.
+    pub(crate) publications: Vec<Publication>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
@@ -39,6 +48,9 @@ impl Mail {
             && self.ended.is_empty()
             && self.sockets.is_empty()
             && self.commits.is_empty()
+            && self.asks.is_empty()
+            && self.scans.is_empty()
+            && self.publications.is_empty()
             && !self.stop
     }
 }

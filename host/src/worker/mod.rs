@@ -3,6 +3,7 @@
 mod commits;
 pub(crate) mod hot;
 pub(crate) mod inbox;
+pub(crate) mod scan;
 mod tick;
 
 use std::cell::{Cell, RefCell};
@@ -95,6 +96,15 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         }
         for accepted in mail.sockets.drain(..) {
             worker.adopt(accepted);
+        }
+        for ask in mail.asks.drain(..) {
+            ask(&worker);
+        }
+        for scan in mail.scans.drain(..) {
+            spawn_local(worker.clone().scan(scan));
+        }
+        for publication in mail.publications.drain(..) {
+            publication.route(&worker);
         }
         if std::mem::take(&mut mail.stop) {
             worker.stop();
@@ -208,6 +218,13 @@ impl Worker {
             f(&mut slot.connection.borrow_mut());
             slot.waker.wake_by_ref();
         }
+    }
+
+    /// Reads from a connection, between two turns; `None`: there is none of that number.
+    pub(crate) fn look_at<T>(&self, connection: u32, f: impl FnOnce(&Connection) -> T) -> Option<T> {
+        let slots = self.slots.borrow();
+        let slot = slots.get(connection as usize)?.as_ref()?;
+        Some(f(&slot.connection.borrow()))
     }
 
     /// After a turn: what changed is submitted, and everyone who has something to write is told.

@@ -70,7 +70,7 @@ impl Session {
 
 /// A started plugin.
 pub struct Instance {
-    name: String,
+    name: Arc<str>,
     info: Info,
     options: Options,
     root: PluginRoot_Ref,
@@ -108,7 +108,7 @@ impl Instance {
         let started = started.await.and_then(|answer| answer).inspect_err(|_| host_table::unregister(host))?;
         let raw = started.keep()?;
         Ok(Arc::new(Instance {
-            name: name.to_owned(),
+            name: name.into(),
             info,
             options,
             root,
@@ -123,6 +123,11 @@ impl Instance {
 
     /// Name of the instance.
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name, for whoever keeps it.
+    pub fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
