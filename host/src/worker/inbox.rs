@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
 
-use crate::listen::Seat;
+use crate::listen::{Accept, Seat};
 
-/// A socket that was accepted.
+/// A socket that another worker has accepted.
 pub(crate) struct Accepted {
     /// The socket, non-blocking.
     pub(crate) socket: TcpStream,
@@ -17,8 +17,8 @@ pub(crate) struct Accepted {
     pub(crate) seat: Seat,
 }
 
-/// What a worker has to do. Bounded by what it is about: connections of the worker, and sockets within
-/// `connections_max`.
+/// What a worker has to do. Bounded by what it is about: connections of the worker, sockets within `connections_max`, and
+/// listeners.
 #[derive(Default)]
 pub(crate) struct Mail {
     /// Connections with something to write.
@@ -27,6 +27,8 @@ pub(crate) struct Mail {
     pub(crate) ended: Vec<u32>,
     /// New sockets.
     pub(crate) sockets: Vec<Accepted>,
+    /// Listeners to accept for.
+    pub(crate) listeners: Vec<Accept>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
     /// Whether the node stops.
@@ -38,6 +40,7 @@ impl Mail {
         self.armed.is_empty()
             && self.ended.is_empty()
             && self.sockets.is_empty()
+            && self.listeners.is_empty()
             && self.commits.is_empty()
             && !self.stop
     }
