@@ -275,9 +275,10 @@ fn start(
     for id in 0..config.node.workers {
         running.workers.push(start_worker(id, node)?);
     }
-    for (listener, socket) in sockets {
-        let accepting = Accepting::start(node.clone(), listener, socket);
-        running.accepting.push(accepting.map_err(|e| format!("an accept thread cannot be started: {e}"))?);
+    for (n, (listener, socket)) in sockets.into_iter().enumerate() {
+        let cannot = format!("listener {}: its socket cannot be waited for", listener.name);
+        let accepting = Accepting::start(node, n % config.node.workers, listener, socket);
+        running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
     }
     if let Some(file) = &config.node.ready_file {
         ready::write(file, &bound).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
@@ -308,7 +309,7 @@ impl Running {
     /// Accepts no more, says goodbye to every client, ends the workers.
     async fn stop(self, node: &Node, deadline: Instant) {
         for accepting in self.accepting {
-            accepting.stop();
+            accepting.stop(deadline).await;
         }
         for worker in 0..node.workers() {
             node.send(worker, |mail| mail.stop = true);

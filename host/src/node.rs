@@ -165,11 +165,13 @@ impl Node {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The worker with the fewest connections gets one more.
-    pub(crate) fn least_loaded(&self) -> usize {
-        let loads = self.loads.iter().map(|l| l.load(Ordering::Relaxed));
-        let worker = loads.enumerate().min_by_key(|(_, n)| *n).map_or(0, |(worker, _)| worker);
-        self.loads[worker].fetch_add(1, Ordering::Relaxed);
+    /// The worker with the fewest connections gets one more: of several, `own` if it is among them.
+    pub(crate) fn least_loaded(&self, own: u32) -> u32 {
+        let loads = (0..).zip(&self.loads).map(|(worker, load)| (load.load(Ordering::Relaxed), worker != own, worker));
+        let worker = loads.min().map_or(own, |(.., worker)| worker);
+        if let Some(load) = self.loads.get(worker as usize) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
         worker
     }
 

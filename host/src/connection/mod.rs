@@ -158,6 +158,10 @@ async fn begin(
     // Whoever took over the session meanwhile has told nobody: this number was not known yet.
     connection.look_at_session();
     connection.look_at_denials(&worker.node, now_ms);
+    // So has a worker that stops: it tells those that are registered.
+    if worker.is_stopping() {
+        connection.stop(Ending::of(CloseReason::ServerStopping));
+    }
     Some(Rc::new(RefCell::new(connection)))
 }
 

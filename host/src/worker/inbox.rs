@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 use super::Worker;
 use super::scan::Scan;
 use crate::admin::Publication;
-use crate::listen::Seat;
+use crate::listen::{Accept, Seat};
 
-/// A socket that was accepted.
+/// A socket that another worker has accepted.
 pub(crate) struct Accepted {
     /// The socket, non-blocking.
     pub(crate) socket: TcpStream,
@@ -20,8 +20,8 @@ pub(crate) struct Accepted {
     pub(crate) seat: Seat,
 }
 
-/// What a worker has to do. Bounded by what it is about: connections of the worker, and sockets within
-/// `connections_max`.
+/// What a worker has to do. Bounded by what it is about: connections of the worker, sockets within `connections_max`, and
+/// listeners.
 #[derive(Default)]
 pub(crate) struct Mail {
     /// Connections with something to write.
@@ -30,6 +30,8 @@ pub(crate) struct Mail {
     pub(crate) ended: Vec<u32>,
     /// New sockets.
     pub(crate) sockets: Vec<Accepted>,
+    /// Listeners to accept for.
+    pub(crate) listeners: Vec<Accept>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
     /// What operators and plugins ask of it. Bounded by those who ask: each waits for its answer.
@@ -47,6 +49,7 @@ impl Mail {
         self.armed.is_empty()
             && self.ended.is_empty()
             && self.sockets.is_empty()
+            && self.listeners.is_empty()
             && self.commits.is_empty()
             && self.asks.is_empty()
             && self.scans.is_empty()

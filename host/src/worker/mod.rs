@@ -9,6 +9,7 @@ mod tick;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -20,6 +21,7 @@ use tokio::task::spawn_local;
 
 use crate::clock;
 use crate::connection::{self, Connection};
+use crate::listen::Seat;
 use crate::node::Node;
 use commits::Commits;
 use hot::Hot;
@@ -106,6 +108,9 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         for publication in mail.publications.drain(..) {
             publication.route(&worker);
         }
+        for accept in mail.listeners.drain(..) {
+            accept.begin(&worker);
+        }
         if std::mem::take(&mut mail.stop) {
             worker.stop();
             while worker.tasks.get() > 0 {
@@ -133,22 +138,37 @@ impl Worker {
         Home { worker: self.id, connection }
     }
 
-    /// Serves a socket; it stays on this worker.
+    /// Gives a socket that was accepted here to the worker with the fewest connections, which may be this one.
+    pub(crate) fn place(self: &Rc<Self>, socket: TcpStream, remote: SocketAddr, seat: Seat) {
+        let worker = self.node.least_loaded(self.id);
+        if worker == self.id {
+            return self.serve(socket, remote, seat);
+        }
+        match socket.into_std() {
+            Ok(socket) => self.node.send(worker as usize, |mail| mail.sockets.push(Accepted { socket, remote, seat })),
+            Err(_) => self.node.unload(worker),
+        }
+    }
+
+    /// Serves a socket that another worker has placed here.
     fn adopt(self: &Rc<Self>, accepted: Accepted) {
         let Accepted { socket, remote, seat } = accepted;
-        let worker = self.clone();
-        self.tasks.set(self.tasks.get() + 1);
         match TcpStream::from_std(socket) {
-            Ok(socket) if !self.stopping.get() => {
-                spawn_local(async move {
-                    // Counted out also by a panic, which ends this connection and no other.
-                    let ended = Ended { worker: &worker };
-                    connection::run(&worker, &seat, socket, remote).await;
-                    drop((seat, ended));
-                });
-            }
-            _ => self.ended(),
+            Ok(socket) => self.serve(socket, remote, seat),
+            Err(_) => self.node.unload(self.id),
         }
+    }
+
+    /// Serves a socket; it stays on this worker.
+    fn serve(self: &Rc<Self>, socket: TcpStream, remote: SocketAddr, seat: Seat) {
+        self.tasks.set(self.tasks.get() + 1);
+        let worker = self.clone();
+        spawn_local(async move {
+            // Counted out also by a panic, which ends this connection and no other.
+            let ended = Ended { worker: &worker };
+            connection::run(&worker, &seat, socket, remote).await;
+            drop((seat, ended));
+        });
     }
 
     fn ended(&self) {
