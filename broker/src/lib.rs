@@ -12,6 +12,7 @@
 //! | [`identity`] | who a client is here, and what it may do |
 //! | [`permit`] | leave to act, which the router demands |
 //! | [`verdicts`] | a connection's decisions, remembered |
+//! | [`rate`] | what may be published per second, by a client or by all of a tenant |
 //! | [`shared`] | shared subscriptions: which member gets a message |
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
@@ -27,6 +28,7 @@ pub mod denials;
 pub mod grants;
 pub mod identity;
 pub mod permit;
+pub mod rate;
 mod retained;
 pub mod router;
 pub mod session;
@@ -50,7 +52,10 @@ pub use retained::{RetainedLimits, Retention};
 pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;
-pub use tenant::{Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantUsage, Tenants};
+pub use tenant::{
+    EPISODE_MS, Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantRates, TenantUsage, Tenants,
+    Traffic,
+};
 pub use verdicts::Verdicts;
 pub use will::{LeftWill, Will};
 
