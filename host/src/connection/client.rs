@@ -7,7 +7,7 @@ use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit,
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
-use gatemq_plugin_loader::{Instance, Session as AskedSession};
+use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::Peer;
 use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
@@ -36,7 +36,7 @@ pub(crate) struct Client {
     pub(crate) session: Attached,
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
-    pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
+    pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     /// The answer to the question that the packet at the front has asked.
     pub(super) answer: Option<(Question, Verdict)>,
     /// Codes of the filters of the packet at the front that are decided.
