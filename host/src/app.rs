@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::Node;
 use crate::plugins::{self, PluginSet, Problem};
+use crate::reload::Reload;
 use crate::{log, ready, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
@@ -68,30 +69,50 @@ pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
     }
 }
 
-/// Checks what the configuration names: the log's filter and the listeners' TLS files. Plugins are not loaded: their code would
-/// run.
-pub(crate) fn check(config: &Config) -> ExitCode {
+/// Checks what the configuration names: the log's filter, the listeners' TLS files, and the plugins, which are loaded and not
+/// started.
+pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> ExitCode {
     let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
-    match (filter, listeners(config)) {
-        (Ok(_), Ok(_)) => {
-            println!("the configuration is good; plugins look at theirs when the broker starts");
+    let listeners = listeners(config);
+    let problems = match runtime() {
+        Ok(runtime) if with_plugins => runtime.block_on(plugins::check(config, |plugin, told| {
+            config::plugin_problems(sources, plugin, told).iter().map(config::Problem::to_string).collect()
+        })),
+        Ok(_) => Vec::new(),
+        Err(e) => vec![Problem::Plugin(e)],
+    };
+    match (filter, listeners) {
+        (Ok(_), Ok(_)) if problems.is_empty() => {
+            println!(
+                "the configuration is good{}",
+                if with_plugins { "" } else { "; no plugin has looked at its own" }
+            );
             ExitCode::SUCCESS
         }
-        _ => ExitCode::from(EXIT_CONFIG),
+        (filter, listeners) => {
+            problems.iter().for_each(|problem| eprintln!("{}", problem.why().escape_debug()));
+            let of_plugins = problems.iter().all(|problem| matches!(problem, Problem::Plugin(_)));
+            let is_good = filter.is_ok() && listeners.is_ok();
+            ExitCode::from(if is_good && of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
+        }
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| format!("the runtime cannot be started: {e}"))
+}
+
 /// Runs the node until it is told to stop.
-pub(crate) fn run(config: &Config, dev: bool) -> ExitCode {
+pub(crate) fn run(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     if let Err(e) = log::init(&config.log) {
         eprintln!("{e}");
         return ExitCode::from(EXIT_CONFIG);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return unavailable(&format!("the runtime cannot be started: {e}")),
-    };
-    runtime.block_on(serve(config, dev))
+    match runtime() {
+        Ok(runtime) => runtime.block_on(serve(config, sources, dev)),
+        Err(e) => unavailable(&e),
+    }
 }
 
 /// Says why the node does not run: in the log, which is stderr, or there without it where the log leaves errors out.
@@ -107,11 +128,13 @@ fn unavailable(why: &str) -> ExitCode {
     ExitCode::from(EXIT_UNAVAILABLE)
 }
 
-async fn serve(config: &Config, dev: bool) -> ExitCode {
+async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let events = Events::new(&config.node.name);
     // Before anything that takes time: a stop while starting must not be lost.
-    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut term), Ok(mut int)) = (term, int) else { return unavailable("signals cannot be received") };
+    let [term, int, hup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let (Ok(mut term), Ok(mut int), Ok(hup)) = (term, int, hup) else {
+        return unavailable("signals cannot be received");
+    };
     let listeners = match listeners(config) {
         Ok(listeners) => listeners,
         Err(e) => return e,
@@ -121,19 +144,11 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
     };
     let desk = Desk::new();
-    let plugins = tokio::select! {
-        plugins = plugins::start(config, &events, &desk, dev) => plugins,
-        () = told_to_stop(&mut term, &mut int) => {
-            // Whatever a plugin is doing, it may take half a minute; nothing has been served.
-            tracing::info!("told to stop while plugins start: they are left behind");
-            return ExitCode::SUCCESS;
-        }
-    };
-    let plugins = match plugins {
+    let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
         Ok(plugins) => plugins,
-        Err(problems) => return plugin_problems(&problems),
+        Err(code) => return code,
     };
-    let PluginSet { auth, running } = plugins;
+    let PluginSet { auth, plugins } = plugins;
     let node = Node::new(&config.node, config.limits.clone(), config.denials.per_raiser_max, events.clone(), store);
     node.denials.spare_proxies(config.listeners.values().flat_map(|listener| listener.proxies.clone()).collect());
     if let Err(e) = node.recover() {
@@ -164,6 +179,9 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
             }
             let version = env!("CARGO_PKG_VERSION").into();
             events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
+            plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
+            let (started, plugins, of) = (config.clone(), plugins.clone(), events.clone());
+            tokio::spawn(Reload { sources, started, dev, plugins, events: of }.at_each(hup));
             tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
@@ -183,7 +201,7 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
-    running.stop(&events, deadline).await;
+    plugins.stop(deadline).await;
     code
 }
 
@@ -197,6 +215,25 @@ async fn admin_socket(config: &Config) -> Result<Option<Socket>, String> {
             Ok(None)
         }
         Err(e) => Err(format!("admin.socket: {}: {e}", path.display())),
+    }
+}
+
+/// Starts the plugins, unless it is told to stop or one of them does not work.
+async fn start_plugins(
+    config: &Config,
+    events: &Arc<Events>,
+    desk: &Arc<Desk>,
+    dev: bool,
+    term: &mut Signal,
+    int: &mut Signal,
+) -> Result<PluginSet, ExitCode> {
+    tokio::select! {
+        plugins = plugins::start(config, events, desk, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
+        () = told_to_stop(term, int) => {
+            // Whatever a plugin is doing, it may take half a minute; nothing has been served.
+            tracing::info!("told to stop while plugins start: they are left behind");
+            Err(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -219,18 +256,9 @@ async fn told_to_stop(term: &mut Signal, int: &mut Signal) {
 }
 
 fn plugin_problems(problems: &[Problem]) -> ExitCode {
-    let mut code = EXIT_CONFIG;
-    for problem in problems {
-        let why = match problem {
-            Problem::Configuration(why) => why,
-            Problem::Plugin(why) => {
-                code = EXIT_UNAVAILABLE;
-                why
-            }
-        };
-        fatal(why);
-    }
-    ExitCode::from(code)
+    problems.iter().for_each(|problem| fatal(problem.why()));
+    let of_plugins = problems.iter().any(|problem| matches!(problem, Problem::Plugin(_)));
+    ExitCode::from(if of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
 }
 
 /// The listeners with their TLS files read: a wrong one is found before anything starts.

@@ -25,11 +25,17 @@ pub(crate) enum Command {
         #[arg(long)]
         dev: bool,
     },
-    /// Check the configuration and the TLS files that it names: every problem at once, exit code 78 if there is one.
+    /// Check the configuration, the TLS files that it names, and the plugins: every problem at once.
+    ///
+    /// Plugins are loaded, which may run code of theirs, and look at their configuration; none is started. Exit codes: 78 the
+    /// configuration is wrong, 69 a plugin is refused.
     Check {
         /// Where the configuration is.
         #[command(flatten)]
         sources: SourceArgs,
+        /// Look at no plugin: as on a machine where they are not installed.
+        #[arg(long)]
+        without_plugins: bool,
     },
     /// Look at the configuration.
     Config {

@@ -18,6 +18,7 @@ mod node;
 mod passwd;
 mod plugins;
 mod ready;
+mod reload;
 mod store_command;
 mod sys;
 mod worker;
@@ -94,13 +95,19 @@ fn main() -> ExitCode {
                 Err(code) => code,
             }
         }
-        Command::Check { sources: args } => match app::load(&sources(args), false) {
-            Ok(config) => app::check(&config),
-            Err(code) => code,
-        },
-        Command::Run { sources: args, dev } => match app::load(&sources(args), dev) {
-            Ok(config) => app::run(&config, dev),
-            Err(code) => code,
-        },
+        Command::Check { sources: args, without_plugins } => {
+            let sources = sources(args);
+            match app::load(&sources, false) {
+                Ok(config) => app::check(&config, &sources, !without_plugins),
+                Err(code) => code,
+            }
+        }
+        Command::Run { sources: args, dev } => {
+            let sources = sources(args);
+            match app::load(&sources, dev) {
+                Ok(config) => app::run(&config, sources, dev),
+                Err(code) => code,
+            }
+        }
     }
 }

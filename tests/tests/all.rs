@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chains;
+mod check;
 mod commands;
 mod configuration;
 mod conformance;
@@ -10,6 +11,7 @@ mod crash;
 mod door;
 mod exchange;
 mod listeners;
+mod policy;
 mod promise_1;
 mod promise_2;
 mod promise_3;
@@ -18,6 +20,7 @@ mod promise_7;
 mod promise_8;
 mod reauthenticate;
 mod refused;
+mod reload;
 mod retained;
 mod road;
 mod sessions;

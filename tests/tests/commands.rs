@@ -64,9 +64,9 @@ fn clients_are_listed_and_kicked() {
     assert_eq!(one.expect_goodbye(), Some(0x98), "administrative action");
     two.ping();
     broker.tape().wait_for("ClientKicked", |e| e["event"] == "ClientKicked" && e["fields"]["why"] == "too loud");
-    broker
-        .tape()
-        .wait_for("AdminActed", |e| e["event"] == "AdminActed" && e["fields"]["by"].as_str().unwrap().starts_with("uid "));
+    broker.tape().wait_for("AdminActed", |e| {
+        e["event"] == "AdminActed" && e["fields"]["by"].as_str().unwrap().starts_with("uid ")
+    });
     let _back = client(&broker, "one", "alice");
 }
 

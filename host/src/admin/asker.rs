@@ -18,7 +18,6 @@ const BYTES_PER_S_MAX: u64 = 8 << 20;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum By {
     /// Whoever may open the control socket: may deny everything, and lift what anybody raised.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the control socket, which comes next, asks as this"))]
     Operator,
     /// A plugin instance, by its name: may deny what a peer has done or proven, and lift what it raised itself.
     Plugin(Arc<str>),

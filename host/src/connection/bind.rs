@@ -9,7 +9,7 @@ use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
 use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
-use gatemq_plugin_loader::{Instance, Session as AskedSession};
+use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
 
@@ -43,7 +43,7 @@ pub(super) struct Granted {
     pub(super) identity: Identity,
     pub(super) limits: Limits,
     /// Who answers its questions, where its grants ask any.
-    pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
+    pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     pub(super) valid_until_ms: u64,
     pub(super) tags: Vec<String>,
 }
@@ -164,7 +164,7 @@ pub(super) fn grant(
     connect: &Connect,
     given: &Given,
     key: &Arc<SessionKey>,
-    provider: Option<&Arc<Instance>>,
+    provider: Option<&Arc<Plugin>>,
     now_ms: u64,
 ) -> Result<Granted, String> {
     check(given, now_ms)?;
@@ -208,7 +208,7 @@ pub(super) fn bind(
     connect: &Connect,
     wants: Wants,
     mut given: Given,
-    provider: Option<&Arc<Instance>>,
+    provider: Option<&Arc<Plugin>>,
     next: ExpectDecision,
 ) -> Result<(Client, Greeting), Refusal> {
     let (node, now_ms) = (&worker.node, worker.now_ms.get());

@@ -8,7 +8,7 @@ use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit,
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
-use gatemq_plugin_loader::{Instance, Session as AskedSession};
+use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::Peer;
 use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
@@ -38,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) session: Attached,
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
-    pub(super) asked: Option<(Arc<Instance>, Arc<AskedSession>)>,
+    pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     /// Name of who admitted it; empty with `--dev`.
     pub(super) provider: Arc<str>,
     /// The answer to the question that the packet at the front has asked.

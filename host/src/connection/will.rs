@@ -13,7 +13,7 @@ use super::authenticate::{NotAdmitted, Refusal, answer};
 use super::client::Client;
 use super::retained::tell_retention;
 use crate::denials;
-use crate::plugins::failure_event;
+use crate::plugins::tell_failure;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
@@ -81,7 +81,7 @@ pub(super) async fn ask(
     };
     let verdict: Result<Verdict, CallFailure> = answer(worker, stranger, instance.authorize(&session, action)).await?;
     verdict.map_err(|failure| {
-        events.emit(None, failure_event(instance.name(), "authorize", &failure));
+        tell_failure(events, instance.name(), "authorize", &failure);
         failed(instance.name(), failure.to_string()).into()
     })
 }

@@ -30,7 +30,7 @@ pub(crate) struct Events {
     collectors: OnceLock<Vec<Arc<Collector>>>,
     /// What happened before there were collectors (plugins loaded, and refused): they get it when they come.
     early: Mutex<Vec<Arc<Event>>>,
-    /// Bits of classes that some collector wants. Read for each message, written once.
+    /// Bits of classes that some collector wants. Read for each message, hardly ever written.
     classes: AtomicU32,
     log: LogLines,
     /// Addresses that failed before they authenticated.
@@ -54,14 +54,20 @@ impl Events {
 
     /// Sets the collectors, once, before clients come.
     pub(crate) fn set_collectors(&self, collectors: Vec<Arc<Collector>>) {
-        let classes = collectors.iter().fold(0, |bits, c| bits | c.classes());
-        self.classes.store(classes, Ordering::Relaxed);
         let mut early = self.early.lock();
         for event in early.drain(..) {
             collectors.iter().filter(|c| c.wants(event.kind(), "")).for_each(|c| c.push(event.clone()));
         }
         // A second set would be a mistake of the start sequence: the first stays.
         let _ = self.collectors.set(collectors);
+        drop(early);
+        self.interests_changed();
+    }
+
+    /// Looks again what the collectors want.
+    pub(crate) fn interests_changed(&self) {
+        let classes = self.collectors().iter().fold(0, |bits, c| bits | c.classes());
+        self.classes.store(classes, Ordering::Relaxed);
     }
 
     /// Name of the node.

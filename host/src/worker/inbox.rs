@@ -20,6 +20,9 @@ pub(crate) struct Accepted {
     pub(crate) seat: Seat,
 }
 
+/// What somebody wants to know of a worker or its connections.
+pub(crate) type Ask = Box<dyn FnOnce(&Worker) + Send>;
+
 /// What a worker has to do. Bounded by what it is about: connections of the worker, sockets within `connections_max`, and
 /// listeners.
 #[derive(Default)]
@@ -35,7 +38,7 @@ pub(crate) struct Mail {
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
     /// What operators and plugins ask of it. Bounded by those who ask: each waits for its answer.
-    pub(crate) asks: Vec<Box<dyn FnOnce(&Worker) + Send>>,
+    pub(crate) asks: Vec<Ask>,
     /// Looks at all connections: one at a time, the desk waits for it.
     pub(crate) scans: Vec<Scan>,
     /// Messages of plugins: within what the desk allows.

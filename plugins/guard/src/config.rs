@@ -70,7 +70,13 @@ pub(crate) struct Points {
 
 impl Default for Points {
     fn default() -> Self {
-        Points { failed_authentication: 10, protocol_violation: 25, denied_action: 5, limit_exceeded: 5, connect_storm: 2 }
+        Points {
+            failed_authentication: 10,
+            protocol_violation: 25,
+            denied_action: 5,
+            limit_exceeded: 5,
+            connect_storm: 2,
+        }
     }
 }
 
@@ -223,7 +229,10 @@ mod tests {
         for (config, key) in [
             (Config { half_life_s: 0, ..Config::default() }, "half_life_s"),
             (Config { subjects_max: 0, ..Config::default() }, "subjects_max"),
-            (Config { allow: Allow { certificates: vec!["x".into()], ..Allow::default() }, ..Config::default() }, "allow"),
+            (
+                Config { allow: Allow { certificates: vec!["x".into()], ..Allow::default() }, ..Config::default() },
+                "allow",
+            ),
         ] {
             assert!(config.check().unwrap_err().starts_with(key));
         }

@@ -99,7 +99,8 @@ impl State {
     /// Whoever is let in again by somebody starts anew: it is not denied again for what it was denied for.
     fn forgive(&mut self, event: &Event<'_>) -> Option<Subject> {
         let Some(Value::Text(lifted)) = event.field("subject") else { return None };
-        let subject = self.scores.iter().map(|(subject, _)| subject).find(|subject| subject.to_string() == lifted)?.clone();
+        let subject =
+            self.scores.iter().map(|(subject, _)| subject).find(|subject| subject.to_string() == lifted)?.clone();
         self.scores.remove(&subject);
         Some(subject)
     }

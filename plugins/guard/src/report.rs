@@ -70,10 +70,16 @@ mod tests {
         scores.add(&worse, Breach::ProtocolViolation, 60, limits, 1000);
         scores.add(&worse, Breach::ProtocolViolation, 60, limits, 1000).ban = Ban::Until(9000);
         let report = render(&scores, &config, 1000);
-        assert_eq!((report["denied"][0]["until_ms"].as_u64(), report["denied"][0]["score"].as_f64()), (Some(9000), Some(120.0)));
+        assert_eq!(
+            (report["denied"][0]["until_ms"].as_u64(), report["denied"][0]["score"].as_f64()),
+            (Some(9000), Some(120.0))
+        );
         assert_eq!(report["denied"][0]["breaches"]["protocol_violation"], 2);
         assert_eq!(report["denied"][0]["subject"], r#"user "t"/"u\n""#);
-        assert_eq!((&report["offenders"][0]["breaches"]["denied_action"], &report["offenders"][1]), (&1.into(), &Value::Null));
+        assert_eq!(
+            (&report["offenders"][0]["breaches"]["denied_action"], &report["offenders"][1]),
+            (&1.into(), &Value::Null)
+        );
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("report.json");
         write(&file, &report).unwrap();

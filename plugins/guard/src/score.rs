@@ -56,7 +56,14 @@ pub(crate) struct Scores {
 
 impl Scores {
     /// Adds points; the score then is. When there are as many subjects as may be, the lowest of some is forgotten.
-    pub(crate) fn add(&mut self, subject: &Subject, breach: Breach, points: u32, limits: Limits, now_ms: u64) -> &mut Entry {
+    pub(crate) fn add(
+        &mut self,
+        subject: &Subject,
+        breach: Breach,
+        points: u32,
+        limits: Limits,
+        now_ms: u64,
+    ) -> &mut Entry {
         if !self.entries.contains_key(subject) {
             self.make_room(limits, now_ms);
         }
@@ -71,9 +78,12 @@ impl Scores {
     fn make_room(&mut self, limits: Limits, now_ms: u64) {
         while self.entries.len() >= limits.subjects_max {
             // Whoever is kept out is not forgotten for a newcomer, as long as there is anybody else.
-            let weight = |entry: &Entry| entry.score(limits.half_life_s, now_ms) + if entry.is_banned(now_ms) { 1e9 } else { 0.0 };
+            let weight = |entry: &Entry| {
+                entry.score(limits.half_life_s, now_ms) + if entry.is_banned(now_ms) { 1e9 } else { 0.0 }
+            };
             let sample = self.entries.iter().take(SAMPLE);
-            let lowest = sample.min_by(|(_, a), (_, b)| weight(a).total_cmp(&weight(b))).map(|(subject, _)| subject.clone());
+            let lowest =
+                sample.min_by(|(_, a), (_, b)| weight(a).total_cmp(&weight(b))).map(|(subject, _)| subject.clone());
             let Some(lowest) = lowest else { return };
             self.entries.remove(&lowest);
         }

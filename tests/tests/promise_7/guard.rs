@@ -18,7 +18,9 @@ fn setup(pki: &Pki) -> Setup {
                  config.thresholds.certificate = 35\nconfig.thresholds.client = 35\nconfig.thresholds.address = 35\n\
                  config.thresholds.user = 35\nconfig.half_life_s = 600\nconfig.ban_s = 3600";
     let plain = "[listeners.plain]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\"\nauth.chain = [\"guard\", \"faults\"]";
-    let setup = Setup::new().mqtts("secure", pki, "required", "[listeners.secure.auth]\nchain = [\"guard\", \"fleet\"]").toml(plain);
+    let setup = Setup::new()
+        .mqtts("secure", pki, "required", "[listeners.secure.auth]\nchain = [\"guard\", \"fleet\"]")
+        .toml(plain);
     let grants = "config.grants = [{ allow = [\"all\"], filter = \"own/#\" }]";
     setup.fleet(pki).faults(grants).plugin("guard", &Artifacts::get().plugin("guard"), guard).tape()
 }
@@ -49,7 +51,8 @@ fn publishes_what_it_may_not(client: &mut Client) -> Duration {
 
 fn gatemq(broker: &Broker, arguments: &[&str]) -> Value {
     let mut gatemq = Command::new(Artifacts::get().broker());
-    let output = gatemq.args(arguments).arg("--json").arg("--config").arg(broker.directory().join("gatemq.toml")).output();
+    let output =
+        gatemq.args(arguments).arg("--json").arg("--config").arg(broker.directory().join("gatemq.toml")).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -175,8 +178,14 @@ fn promise_7_a_dry_run_only_reports() {
         assert_eq!(client.answer().kind(), 4, "PUBACK");
     }
     let read = || serde_json::from_slice::<Value>(&std::fs::read(&report).ok()?).ok();
-    let said = wait_for("it would deny", PATIENCE, || read().filter(|said| said["denied"].as_array().is_some_and(|d| d.len() == 3)));
-    assert_eq!((&said["dry_run"], &said["denied"][0]["breaches"]["denied_action"]), (&true.into(), &8.into()), "{said}");
+    let said = wait_for("it would deny", PATIENCE, || {
+        read().filter(|said| said["denied"].as_array().is_some_and(|d| d.len() == 3))
+    });
+    assert_eq!(
+        (&said["dry_run"], &said["denied"][0]["breaches"]["denied_action"]),
+        (&true.into(), &8.into()),
+        "{said}"
+    );
     client.ping();
     assert_eq!(gatemq(&broker, &["deny", "list"]), Value::from(Vec::<Value>::new()));
 }

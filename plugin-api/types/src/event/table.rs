@@ -375,6 +375,19 @@ events! {
         /// What was wanted and what was found.
         why: Text,
     }
+    /// A plugin was replaced while running: its calls go to another instance of it from now on.
+    903 PluginReplaced System Broker {
+        /// Instance name.
+        plugin: Text,
+        /// Library file.
+        file: Text,
+        /// The plugin's own version.
+        version: Text,
+        /// How many instances of this name there were, this one included.
+        generation: u64,
+        /// SHA-256 of the library, in hexadecimal.
+        sha256: Text,
+    }
     /// A call into a plugin failed.
     904 PluginCallFailed System Plugin {
         /// Instance name.
@@ -408,6 +421,43 @@ events! {
         plugin: Text,
         /// Why.
         why: Text,
+    }
+    /// A plugin's calls kept failing: it is not called for a while, and what it would be asked is refused.
+    908 BreakerOpened System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Which calls: `strangers` (for clients that are not admitted yet) or `sessions` (for those that are).
+        calls: Text,
+        /// How many failed.
+        failed: u64,
+        /// Of how many.
+        of: u64,
+        /// For how long, in milliseconds; then one call is tried.
+        open_ms: u64,
+    }
+    /// A plugin's calls are made again.
+    910 BreakerClosed System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Which calls, as in `BreakerOpened`.
+        calls: Text,
+    }
+    /// A plugin took a new configuration while running.
+    911 PluginReconfigured System Broker {
+        /// Instance name.
+        plugin: Text,
+    }
+    /// A plugin says that it does not work, or does not say how it is. As an auth provider it admits nobody meanwhile.
+    912 PluginFailed System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Why.
+        why: Text,
+    }
+    /// A plugin that had failed works again.
+    913 PluginRecovered System Plugin {
+        /// Instance name.
+        plugin: Text,
     }
     /// A collector's ring was full and its oldest events were dropped. Delivered in band, to that collector only.
     909 EventsLost System Plugin {
@@ -469,6 +519,16 @@ events! {
         version: Text,
         /// Listeners, as `name=kind address`.
         listeners: Text,
+    }
+    /// The configuration was read again, and what may change while running was changed.
+    1203 ConfigReloaded System Broker {
+        /// What changed but takes effect at the next start only; empty: nothing.
+        restart: Text,
+    }
+    /// The configuration was read again and is wrong: nothing was changed.
+    1204 ConfigRefused System Broker {
+        /// What is wrong, with file and line.
+        why: Text,
     }
     /// The store failed: nothing that had to be kept is acknowledged any more, and the node ends.
     1212 StoreFailed System Broker {
