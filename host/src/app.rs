@@ -170,8 +170,15 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
+            let reload = Arc::new(Reload {
+                sources,
+                started: config.clone(),
+                dev,
+                plugins: plugins.clone(),
+                events: events.clone(),
+            });
             // It ends with the runtime, and its file with it.
-            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk))));
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
             let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
             let listeners = listeners.join(", ");
             if dev {
@@ -180,8 +187,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             let version = env!("CARGO_PKG_VERSION").into();
             events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            let (started, plugins, of) = (config.clone(), plugins.clone(), events.clone());
-            tokio::spawn(Reload { sources, started, dev, plugins, events: of }.at_each(hup));
+            tokio::spawn(reload.at_each(hup));
             tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
