@@ -79,7 +79,10 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
     };
     match (filter, listeners) {
         (Ok(_), Ok(_)) if problems.is_empty() => {
-            println!("the configuration is good{}", if with_plugins { "" } else { "; no plugin has looked at its own" });
+            println!(
+                "the configuration is good{}",
+                if with_plugins { "" } else { "; no plugin has looked at its own" }
+            );
             ExitCode::SUCCESS
         }
         (filter, listeners) => {
@@ -162,15 +165,18 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             let version = env!("CARGO_PKG_VERSION").into();
             events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            let (started, plugins, of) = (config.clone(), plugins.clone(), events.clone());
-            tokio::spawn(Reload { sources, started, dev, plugins, events: of }.at_each(hup));
-            tokio::select! {
+            let (started, of) = (config.clone(), plugins.clone());
+            let reload = Reload { sources, started, dev, plugins: of, events: events.clone() };
+            let reloading = tokio::spawn(reload.at_each(hup));
+            let code = tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
                     let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
                     stopping(&events, "the store failed", code)
                 }
-            }
+            };
+            reloading.abort();
+            code
         }
         Err(e) => unavailable(e),
     };

@@ -86,7 +86,8 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     let changed = sections.iter().filter(|(_, is_same)| !is_same).map(|(section, _)| (*section).to_owned());
     let settings = now.plugins.iter().filter_map(|(name, now)| Some((name, before.plugins.get(name)?, now)));
     let of_plugins = settings.flat_map(|(name, before, now)| {
-        let keys = [("required", before.required == now.required), ("ring_events", before.ring_events == now.ring_events)];
+        let keys =
+            [("required", before.required == now.required), ("ring_events", before.ring_events == now.ring_events)];
         keys.into_iter().filter(|(_, is_same)| !is_same).map(move |(key, _)| format!("plugins.{name}.{key}"))
     });
     changed.chain(of_plugins).collect()

@@ -53,11 +53,7 @@ fn policy(values: &mut Values<'_>, name: &str) -> Option<Policy> {
     let failed_percent = values.number(&path("breaker_failed_percent"));
     let veto = values.flag(&path("veto"));
     Some(Policy {
-        options: Options {
-            timeout: Duration::from_millis(timeout_ms?),
-            calls_max: calls_max?,
-            ..Options::default()
-        },
+        options: Options { timeout: Duration::from_millis(timeout_ms?), calls_max: calls_max?, ..Options::default() },
         calls_kept_percent: calls_kept_percent?,
         address_calls_max: address_calls_max?,
         breaker: BreakerOptions {

@@ -314,7 +314,10 @@ fn text_layers_mean_what_the_key_means() {
     assert_eq!(config.auth.chain.unwrap(), ["guard", "fleet"]);
     assert_eq!(config.log.format, LogFormat::Json);
     let fleet = &config.plugins["fleet"];
-    assert_eq!((fleet.required, fleet.policy.options.timeout.as_millis(), &fleet.library), (false, 10, &Library::DropIn));
+    assert_eq!(
+        (fleet.required, fleet.policy.options.timeout.as_millis(), &fleet.library),
+        (false, 10, &Library::DropIn)
+    );
     assert_eq!(fleet.config_json, r#"{"limit":7,"region":"0042"}"#);
     assert_eq!(config.listeners["b"].connections_max, 100_000);
 }

@@ -46,7 +46,9 @@ impl Plugins {
             let name = managed.plugin.name();
             let reloaded = match found.iter().find(|found| found.name == name) {
                 Some(found) => self.reload(managed, found, &config.plugin_host).await,
-                None => Err(format!("plugin {name} is gone from configuration and directory: it stays until the next start")),
+                None => Err(format!(
+                    "plugin {name} is gone from configuration and directory: it stays until the next start"
+                )),
             };
             all.push((name.to_owned(), reloaded));
         }
@@ -57,12 +59,7 @@ impl Plugins {
         Ok(all)
     }
 
-    async fn reload(
-        self: &Arc<Self>,
-        managed: &Managed,
-        found: &Found,
-        host: &PluginHost,
-    ) -> Result<Reloaded, String> {
+    async fn reload(self: &Arc<Self>, managed: &Managed, found: &Found, host: &PluginHost) -> Result<Reloaded, String> {
         let (events, before) = (&self.events, managed.in_force.lock().clone());
         let file = load::read(found, host, events)?;
         let current = managed.plugin.current().map(|generation| generation.instance().clone());
@@ -179,7 +176,9 @@ impl Plugins {
         let (plugins, name) = (self.clone(), found.name.clone());
         tokio::spawn(async move {
             if !retired.drained(until).await {
-                tracing::warn!("plugin {name}: a call into the instance before does not end; it is stopped all the same");
+                tracing::warn!(
+                    "plugin {name}: a call into the instance before does not end; it is stopped all the same"
+                );
                 leave_behind(collector, retired.generation().number(), &plugins.events);
             }
             tell_stop(&name, retired.stop(GIVE_UP_WAIT).await);
@@ -211,7 +210,11 @@ fn other_roles(before: Option<&Info>, is_in_chain: bool, now: &Info) -> Option<S
             Some(format!("wanted a library with the roles {wanted}, found {found}; restart the broker to change them"))
         }
         None if now.auth != is_in_chain => {
-            let wanted = if is_in_chain { "an auth provider, which a chain names" } else { "no auth provider, which no chain names" };
+            let wanted = if is_in_chain {
+                "an auth provider, which a chain names"
+            } else {
+                "no auth provider, which no chain names"
+            };
             Some(format!("wanted {wanted}, found the roles {found}; correct the chain and restart the broker"))
         }
         _ => None,

@@ -53,7 +53,7 @@ pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> R
     // Where a plugin was meant to guard the node and does not, `--dev` opens nothing either.
     let mut complete = true;
     for found in found {
-        let is_in_chain = orders(config).name(&found.name);
+        let is_in_chain = orders(config).is_naming(&found.name);
         let one = manage(found, is_in_chain, events);
         if let Err(why) = start_one(&one, &config.plugin_host, events).await {
             one.plugin.missing(&why);
@@ -73,6 +73,7 @@ pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> R
         events: events.clone(),
         drain: Duration::from_millis(drain),
         reloading: tokio::sync::Mutex::default(),
+        watching: Mutex::default(),
         retired: Mutex::default(),
     };
     let auth = match chains {
@@ -95,8 +96,7 @@ pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> R
 
 fn chains(config: &Config, managed: &[Managed], dev: bool) -> Result<AuthChains, Vec<String>> {
     // Nobody knows whether one that has not started is an auth provider.
-    let may_be_auth =
-        |m: &&Managed| m.plugin.current().is_none_or(|generation| generation.instance().info().auth);
+    let may_be_auth = |m: &&Managed| m.plugin.current().is_none_or(|generation| generation.instance().info().auth);
     let provider = |m: &Managed| Provider { plugin: m.plugin.clone(), required: m.in_force.lock().settings.required };
     let providers: Vec<_> = managed.iter().filter(may_be_auth).map(provider).collect();
     auth::chains(&providers, &orders(config), dev)

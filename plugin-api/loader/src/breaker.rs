@@ -206,7 +206,11 @@ mod tests {
     fn promise_3_it_opens_and_one_probe_decides() {
         let now = Instant::now();
         let mut breaker = Breaker::new(OPTIONS);
-        assert_eq!(calls(&mut breaker, now, &[None, address(1), None, None, None, address(2)]), None, "one of four, twice");
+        assert_eq!(
+            calls(&mut breaker, now, &[None, address(1), None, None, None, address(2)]),
+            None,
+            "one of four, twice"
+        );
         let opened = BreakerChange::Opened { failed: 2, calls: 4, open: OPTIONS.open };
         assert_eq!(calls(&mut breaker, now, &[address(3)]), Some(opened));
         assert_eq!(breaker.admit(now), Err(OPTIONS.open));

@@ -11,10 +11,12 @@ use abi_stable::std_types::{ROption, RResult, RSlice, RStr};
 use super::convert;
 use super::v1_0::{
     ActionView, AuthTable, CollectorTable, ConnectRecord, EventView, HostTable_Ref, Instance, InterestRecord,
-    OutcomeCompleter, PluginInfo, PluginRoot, PluginRoot_Ref, SessionRecord, Status, StatusCode, VerdictCompleter, VerdictRecord,
+    OutcomeCompleter, PluginInfo, PluginRoot, PluginRoot_Ref, SessionRecord, Status, StatusCode, VerdictCompleter,
+    VerdictRecord,
 };
 use crate::sdk::{
-    Action, AuthExchange, AuthProvider, Event, EventCollector, Host, OwnedAction, Plugin, ReconfigureError, Running, Session, contained,
+    Action, AuthExchange, AuthProvider, Event, EventCollector, Host, OwnedAction, Plugin, ReconfigureError, Running,
+    Session, contained,
 };
 use gatemq_types::{AuthOutcome, Secret};
 

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Generation, Plugin};
 use crate::breaker::{Admitted, Network};
-use crate::{CallFailure, Instance};
+use crate::{CallFailure, Health, Instance};
 
 /// For whom a plugin is called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,10 +75,10 @@ impl Plugin {
         turn: Option<Turn>,
     ) -> Result<Call, CallFailure> {
         let began = Instant::now();
-        if lane == Lane::Strangers {
-            self.not_ready().map_or(Ok(()), Err)?;
-        }
         let mut state = self.lock();
+        if let (Lane::Strangers, Health::NotReady(why)) = (lane, &state.health) {
+            return Err(CallFailure::NotReady(why.clone()));
+        }
         let generation = generation.or(state.generation.as_ref()).cloned();
         let generation = generation.ok_or(CallFailure::NotThere("it has not started"))?;
         let policy = state.policy;
@@ -88,7 +88,9 @@ impl Plugin {
         let is_full = state.in_flight.iter().sum::<usize>() >= calls_max
             || lane == Lane::Strangers && state.in_flight[lane as usize] >= strangers_max;
         if is_full {
-            return Err(CallFailure::Busy { calls_max: if lane == Lane::Strangers { strangers_max } else { calls_max } });
+            return Err(CallFailure::Busy {
+                calls_max: if lane == Lane::Strangers { strangers_max } else { calls_max },
+            });
         }
         // Last: who is let through as the probe has to make the call. An exchange goes on with the generation that began it,
         // of which the breaker says nothing.
