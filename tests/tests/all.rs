@@ -8,6 +8,7 @@ mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod http;
 mod jwt;
 mod listeners;
 mod promise_1;
