@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::Desk;
+use crate::api::{self, Api, Socket};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::Node;
 use crate::plugins::{self, PluginSet, Problem};
+use crate::reload::Reload;
 use crate::{log, ready, worker};
 
+/// Exit code: the command line is wrong (sysexits: EX_USAGE).
+pub(crate) const EXIT_USAGE: u8 = 64;
 /// Exit code: a plugin, a listener or the system does not do what it should (sysexits: EX_UNAVAILABLE).
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong (EX_CONFIG).
@@ -64,30 +69,50 @@ pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
     }
 }
 
-/// Checks what the configuration names: the log's filter and the listeners' TLS files. Plugins are not loaded: their code would
-/// run.
-pub(crate) fn check(config: &Config) -> ExitCode {
+/// Checks what the configuration names: the log's filter, the listeners' TLS files, and the plugins, which are loaded and not
+/// started.
+pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> ExitCode {
     let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
-    match (filter, listeners(config)) {
-        (Ok(_), Ok(_)) => {
-            println!("the configuration is good; plugins look at theirs when the broker starts");
+    let listeners = listeners(config);
+    let problems = match runtime() {
+        Ok(runtime) if with_plugins => runtime.block_on(plugins::check(config, |plugin, told| {
+            config::plugin_problems(sources, plugin, told).iter().map(config::Problem::to_string).collect()
+        })),
+        Ok(_) => Vec::new(),
+        Err(e) => vec![Problem::Plugin(e)],
+    };
+    match (filter, listeners) {
+        (Ok(_), Ok(_)) if problems.is_empty() => {
+            println!(
+                "the configuration is good{}",
+                if with_plugins { "" } else { "; no plugin has looked at its own" }
+            );
             ExitCode::SUCCESS
         }
-        _ => ExitCode::from(EXIT_CONFIG),
+        (filter, listeners) => {
+            problems.iter().for_each(|problem| eprintln!("{}", problem.why().escape_debug()));
+            let of_plugins = problems.iter().all(|problem| matches!(problem, Problem::Plugin(_)));
+            let is_good = filter.is_ok() && listeners.is_ok();
+            ExitCode::from(if is_good && of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
+        }
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| format!("the runtime cannot be started: {e}"))
+}
+
 /// Runs the node until it is told to stop.
-pub(crate) fn run(config: &Config, dev: bool) -> ExitCode {
+pub(crate) fn run(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     if let Err(e) = log::init(&config.log) {
         eprintln!("{e}");
         return ExitCode::from(EXIT_CONFIG);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return unavailable(&format!("the runtime cannot be started: {e}")),
-    };
-    runtime.block_on(serve(config, dev))
+    match runtime() {
+        Ok(runtime) => runtime.block_on(serve(config, sources, dev)),
+        Err(e) => unavailable(&e),
+    }
 }
 
 /// Says why the node does not run: in the log, which is stderr, or there without it where the log leaves errors out.
@@ -103,11 +128,13 @@ fn unavailable(why: &str) -> ExitCode {
     ExitCode::from(EXIT_UNAVAILABLE)
 }
 
-async fn serve(config: &Config, dev: bool) -> ExitCode {
+async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let events = Events::new(&config.node.name);
     // Before anything that takes time: a stop while starting must not be lost.
-    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut term), Ok(mut int)) = (term, int) else { return unavailable("signals cannot be received") };
+    let [term, int, hup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let (Ok(mut term), Ok(mut int), Ok(hup)) = (term, int, hup) else {
+        return unavailable("signals cannot be received");
+    };
     let listeners = match listeners(config) {
         Ok(listeners) => listeners,
         Err(e) => return e,
@@ -116,22 +143,19 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         Ok(store) => store,
         Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
     };
-    let plugins = tokio::select! {
-        plugins = plugins::start(config, &events, dev) => plugins,
-        () = told_to_stop(&mut term, &mut int) => {
-            // Whatever a plugin is doing, it may take half a minute; nothing has been served.
-            tracing::info!("told to stop while plugins start: they are left behind");
-            return ExitCode::SUCCESS;
-        }
-    };
-    let plugins = match plugins {
+    let desk = Desk::new();
+    let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
         Ok(plugins) => plugins,
-        Err(problems) => return plugin_problems(&problems),
+        Err(code) => return code,
     };
-    let PluginSet { auth, running } = plugins;
-    let node = Node::new(&config.node, config.limits.clone(), events.clone(), store);
+    let PluginSet { auth, plugins } = plugins;
+    let node = Node::new(&config.node, config.limits.clone(), config.denials.per_raiser_max, events.clone(), store);
+    node.denials.spare_proxies(config.listeners.values().flat_map(|listener| listener.proxies.clone()).collect());
     if let Err(e) = node.recover() {
         return unavailable(&format!("{}: {e}", durable::directory(config).display()));
+    }
+    if let Err(e) = desk.begin(&node) {
+        return unavailable(&e);
     }
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
@@ -139,9 +163,15 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
         (Arc::new(listener.guarded_by(chain)), at)
     };
     let listeners = listeners.into_iter().map(guarded).collect();
+    let admin = match admin_socket(config).await {
+        Ok(admin) => admin,
+        Err(e) => return unavailable(&e),
+    };
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
+            // It ends with the runtime, and its file with it.
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk))));
             let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
             let listeners = listeners.join(", ");
             if dev {
@@ -149,6 +179,9 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
             }
             let version = env!("CARGO_PKG_VERSION").into();
             events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
+            plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
+            let (started, plugins, of) = (config.clone(), plugins.clone(), events.clone());
+            tokio::spawn(Reload { sources, started, dev, plugins, events: of }.at_each(hup));
             tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
@@ -163,12 +196,45 @@ async fn serve(config: &Config, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
+    desk.stop();
     let code = close(&node, code);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
-    running.stop(&events, deadline).await;
+    plugins.stop(deadline).await;
     code
+}
+
+/// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
+async fn admin_socket(config: &Config) -> Result<Option<Socket>, String> {
+    let path = config.node.admin_socket();
+    match api::bind(&path).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(e) if config.node.admin_socket.is_none() && !config.node.data_dir.exists() => {
+            tracing::warn!(path = %path.display(), "no admin socket: {e}; commands that talk to the broker will not find it");
+            Ok(None)
+        }
+        Err(e) => Err(format!("admin.socket: {}: {e}", path.display())),
+    }
+}
+
+/// Starts the plugins, unless it is told to stop or one of them does not work.
+async fn start_plugins(
+    config: &Config,
+    events: &Arc<Events>,
+    desk: &Arc<Desk>,
+    dev: bool,
+    term: &mut Signal,
+    int: &mut Signal,
+) -> Result<PluginSet, ExitCode> {
+    tokio::select! {
+        plugins = plugins::start(config, events, desk, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
+        () = told_to_stop(term, int) => {
+            // Whatever a plugin is doing, it may take half a minute; nothing has been served.
+            tracing::info!("told to stop while plugins start: they are left behind");
+            Err(ExitCode::SUCCESS)
+        }
+    }
 }
 
 /// The node stops.
@@ -190,18 +256,9 @@ async fn told_to_stop(term: &mut Signal, int: &mut Signal) {
 }
 
 fn plugin_problems(problems: &[Problem]) -> ExitCode {
-    let mut code = EXIT_CONFIG;
-    for problem in problems {
-        let why = match problem {
-            Problem::Configuration(why) => why,
-            Problem::Plugin(why) => {
-                code = EXIT_UNAVAILABLE;
-                why
-            }
-        };
-        fatal(why);
-    }
-    ExitCode::from(code)
+    problems.iter().for_each(|problem| fatal(problem.why()));
+    let of_plugins = problems.iter().any(|problem| matches!(problem, Problem::Plugin(_)));
+    ExitCode::from(if of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
 }
 
 /// The listeners with their TLS files read: a wrong one is found before anything starts.
@@ -246,9 +303,10 @@ fn start(
     for id in 0..config.node.workers {
         running.workers.push(start_worker(id, node)?);
     }
-    for (listener, socket) in sockets {
-        let accepting = Accepting::start(node.clone(), listener, socket);
-        running.accepting.push(accepting.map_err(|e| format!("an accept thread cannot be started: {e}"))?);
+    for (n, (listener, socket)) in sockets.into_iter().enumerate() {
+        let cannot = format!("listener {}: its socket cannot be waited for", listener.name);
+        let accepting = Accepting::start(node, n % config.node.workers, listener, socket);
+        running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
     }
     if let Some(file) = &config.node.ready_file {
         ready::write(file, &bound).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
@@ -279,7 +337,7 @@ impl Running {
     /// Accepts no more, says goodbye to every client, ends the workers.
     async fn stop(self, node: &Node, deadline: Instant) {
         for accepting in self.accepting {
-            accepting.stop();
+            accepting.stop(deadline).await;
         }
         for worker in 0..node.workers() {
             node.send(worker, |mail| mail.stop = true);

@@ -244,7 +244,8 @@ impl Setup {
         std::fs::create_dir_all(&nothing).expect("a directory");
         let head = format!(
             "[node]\nname = \"node-1\"\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
-             [log]\nlevel = {:?}\n[plugin_host]\ndrop_in_dir = {nothing:?}\nbundled_dir = {nothing:?}\n",
+             [log]\nlevel = {:?}\n[plugin_host]\ndrop_in_dir = {nothing:?}\nbundled_dir = {nothing:?}\n\
+             owner_checked = false\n",
             self.data_directory(),
             self.log_level,
         );
@@ -393,6 +394,25 @@ impl Broker {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.child.try_wait().expect("the process is ours").is_none()
+    }
+
+    /// Changes its configuration, which it reads at a [reload](Broker::reload).
+    ///
+    /// # Panics
+    /// When the file cannot be read or written.
+    pub fn configure(&self, change: impl FnOnce(&str) -> String) {
+        let file = self.directory().join("gatemq.toml");
+        let text = std::fs::read_to_string(&file).expect("its configuration");
+        std::fs::write(&file, change(&text)).expect("its configuration is written");
+    }
+
+    /// Has it read its configuration again (SIGHUP), which `change` has changed first. Returns at once.
+    ///
+    /// # Panics
+    /// As [`Broker::configure`].
+    pub fn reload(&self, change: impl FnOnce(&str) -> String) {
+        self.configure(change);
+        self.process.signal(Signal::HUP);
     }
 
     /// Sends SIGTERM and waits for the end.

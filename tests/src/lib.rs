@@ -12,6 +12,7 @@
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
+//! | [`requests`] | what a plugin asks of the broker, on demand |
 //! | [`tape`] | the events, as `events-json` writes them |
 //!
 //! What goes wrong in here is a panic with the reason: this is test code, used by tests and by `cargo xtask`.
@@ -25,6 +26,7 @@ pub mod outside;
 pub mod pki;
 pub mod power;
 pub mod properties;
+pub mod requests;
 pub mod session;
 pub mod tape;
 pub mod websocket;

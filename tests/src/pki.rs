@@ -132,6 +132,11 @@ impl Credentials {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
     }
 
+    /// The key's SubjectPublicKeyInfo, DER.
+    pub fn key_info(&self) -> Vec<u8> {
+        self.key.subject_public_key_info()
+    }
+
     /// Writes all but the own certificate into `dir`, as `name-intermediates.crt`, for programs that want them apart.
     pub fn write_intermediates(&self, dir: &Path, name: &str) {
         fs::write(dir.join(format!("{name}-intermediates.crt")), to_pem(&self.chain[1..])).unwrap();

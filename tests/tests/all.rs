@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chains;
+mod check;
+mod commands;
 mod configuration;
 mod conformance;
 mod connack;
@@ -11,13 +13,16 @@ mod exchange;
 mod http;
 mod jwt;
 mod listeners;
+mod policy;
 mod promise_1;
 mod promise_2;
 mod promise_3;
 mod promise_6;
+mod promise_7;
 mod promise_8;
 mod reauthenticate;
 mod refused;
+mod reload;
 mod retained;
 mod road;
 mod sessions;

@@ -46,7 +46,7 @@ use crate::{Hasher, SessionKey, Will};
 pub use attached::Attached;
 pub use deliver::Delivered;
 use deliver::OUTPUT_BYTES_MAX;
-pub(crate) use deliver::{Offered, qos_of};
+pub(crate) use deliver::{Offer, Offered, qos_of};
 use flights::Flights;
 pub use flights::Received;
 pub use message::Message;
@@ -201,6 +201,11 @@ impl Session {
     /// client may not have them any more.
     pub fn dropped(&self) -> u64 {
         self.output.lock().dropped
+    }
+
+    /// Who writes for it; `None`: its client is away, or it has ended. By the time that it is used its number may be another's.
+    pub fn home(&self) -> Option<Home> {
+        self.output.lock().home
     }
 
     /// How many subscriptions it has.

@@ -1,16 +1,17 @@
 //! Merged values to a [`Config`], or every problem at once.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use figment::value::Value;
 
 use super::layers::{Raw, Sources};
 use super::listener::{proxies, sni};
+use super::plugin::plugins;
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Library, Limits, Listener, ListenerTls, Log, LogFormat, Node, Plugin, PluginHost, Store,
+    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, PluginHost, Store,
     StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
@@ -41,6 +42,24 @@ pub(super) fn checked(raw: &Raw, problems: Vec<Problem>) -> Result<Config, Vec<P
     }
 }
 
+/// What a plugin finds wrong with its configuration, one line a problem, with the place where it is written.
+pub(crate) fn plugin_problems(sources: &Sources, plugin: &str, told: &str) -> Vec<Problem> {
+    let raw = Raw::load(sources, &mut Vec::new());
+    let located = told.lines().map(|line| {
+        let (key, message) = match line.split_once(": ") {
+            Some((key, message)) if !key.contains(char::is_whitespace) => (key, message),
+            _ => ("", line),
+        };
+        let mut path = vec!["plugins", plugin, "config"];
+        // Where a list begins is as near as lines are known.
+        path.extend(key.split('[').next().unwrap_or_default().split('.').filter(|name| !name.is_empty()));
+        let problem = raw.problem(&path, None, message);
+        let below = if key.is_empty() { String::new() } else { format!(".{key}") };
+        Problem { key: format!("plugins.{plugin}.config{below}"), ..problem }
+    });
+    located.collect()
+}
+
 /// What forbids `--dev`, which starts without an auth plugin: then only this machine may connect.
 pub(crate) fn check_dev(config: &Config) -> Vec<Problem> {
     let open = config.listeners.iter().filter(|(_, listener)| !listener.bind.ip().is_loopback());
@@ -55,6 +74,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (node, log, listeners) = (node(values), log(values), listeners(values));
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), limits(values), store(values));
+    let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
     Some(Config {
         node: node?,
         log: log?,
@@ -64,6 +84,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugin_host: plugin_host?,
         plugins: plugins?,
         limits: limits?,
+        denials: Denials { per_raiser_max: per_raiser_max? },
     })
 }
 
@@ -84,7 +105,8 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     let ready_file = values.path(&["node", "ready_file"]);
     let sys_interval_s = values.number(&["node", "sys_interval_s"]);
     let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
-    Some(Node { name, data_dir, workers, ready_file, sys_interval_s })
+    let admin_socket = values.path(&["admin", "socket"]);
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, admin_socket })
 }
 
 /// The host name, or `gatemq` where it cannot be known.
@@ -289,54 +311,16 @@ fn chain(values: &mut Values<'_>, path: &[&str]) -> Option<Vec<String>> {
 fn plugin_host(values: &mut Values<'_>) -> Option<PluginHost> {
     let drop_in_dir = values.path(&["plugin_host", "drop_in_dir"]);
     let bundled_dir = values.path(&["plugin_host", "bundled_dir"]);
-    Some(PluginHost { drop_in_dir: drop_in_dir?, bundled_dir: bundled_dir? })
-}
-
-fn plugins(values: &mut Values<'_>) -> Option<BTreeMap<String, Plugin>> {
-    let names = values.raw.names(&["plugins"]);
-    let all: Vec<_> = names.into_iter().map(|name| (plugin(values, &name), name)).collect();
-    all.into_iter().map(|(plugin, name)| Some((name, plugin?))).collect()
-}
-
-fn plugin(values: &mut Values<'_>, name: &str) -> Option<Plugin> {
-    let path = |key: &'static str| ["plugins", name, key];
-    if values.raw.get(&["plugins", name]).and_then(Value::as_dict).is_none() || !is_name(name) {
-        return None; // the walk has said so
-    }
-    let library = match values.raw.get(&path("library")) {
-        Some(_) => library(values, &path("library")),
-        None => Some(Library::DropIn),
-    };
-    let required = values.flag(&path("required"));
-    let timeout_ms = values.number(&path("timeout_ms"));
-    let calls_max = values.number(&path("calls_max"));
-    let ring_events = values.number(&path("ring_events"));
-    let config_json = values.json(&path("config"));
-    Some(Plugin {
-        library: library?,
-        required: required?,
-        timeout_ms: timeout_ms?,
-        calls_max: calls_max?,
-        ring_events: ring_events?,
-        config_json: config_json?,
+    let owner_checked = values.flag(&["plugin_host", "owner_checked"]);
+    let copies_max = values.number(&["plugin_host", "copies_max"]);
+    let health_interval_ms = values.number(&["plugin_host", "health_interval_ms"]);
+    Some(PluginHost {
+        drop_in_dir: drop_in_dir?,
+        bundled_dir: bundled_dir?,
+        owner_checked: owner_checked?,
+        copies_max: copies_max?,
+        health_interval_ms: health_interval_ms?,
     })
-}
-
-fn library(values: &mut Values<'_>, path: &[&str]) -> Option<Library> {
-    let text = values.text(path)?;
-    if Path::new(&text).is_absolute() {
-        return Some(Library::File(PathBuf::from(text)));
-    }
-    let usable = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    if !text.bytes().all(usable) {
-        let text = text.escape_debug();
-        values.refuse(
-            path,
-            format!("`{text}` is neither a name like `auth-file` nor an absolute path like `/opt/libx.so`"),
-        );
-        return None;
-    }
-    Some(Library::Bundled(text))
 }
 
 fn limits(values: &mut Values<'_>) -> Option<Limits> {

@@ -69,6 +69,12 @@ pub(crate) const KEYS: &[Key] = &[
         "10",
         "Seconds between two publications of the node's values below $SYS/broker/, in each tenant where somebody subscribed to them. 0: never.",
     ),
+    open(
+        "admin.socket",
+        Kind::Path,
+        r#""/run/gatemq/admin.sock""#,
+        "Unix socket for commands such as `gatemq clients`; its owner and group may connect. Default: admin.sock in node.data_dir.",
+    ),
     key(
         "log.level",
         Kind::Text,
@@ -238,13 +244,48 @@ pub(crate) const KEYS: &[Key] = &[
         r#""/usr/lib/gatemq/bundled""#,
         "Libraries in here are loaded when a [plugins.NAME] names them.",
     ),
+    key(
+        "plugin_host.owner_checked",
+        Kind::Bool,
+        "true",
+        "Whether a library, and every directory above it, must belong to root or the broker's user and be writable by nobody else.",
+    ),
+    key(
+        "plugin_host.copies_max",
+        Kind::Number(1, 1024),
+        "16",
+        "Copies of libraries that are mapped for one plugin: each reload maps one, and none is ever unmapped. Then a restart is due.",
+    ),
+    key(
+        "plugin_host.health_interval_ms",
+        Kind::Number(100, 600_000),
+        "5000",
+        "Milliseconds between two questions to each plugin how it is. An auth plugin that is not ready admits nobody.",
+    ),
     open(
         "plugins.*.library",
         Kind::Text,
         r#""auth-certificate""#,
         "Library in bundled_dir, without `lib` and `.so`, or an absolute path. Default: the drop-in of this name.",
     ),
-    key("plugins.*.required", Kind::Bool, "true", "Whether the broker refuses to start without it."),
+    open(
+        "plugins.*.sha256",
+        Kind::Text,
+        r#""9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08""#,
+        "SHA-256 of its library, which then may be no other. Default: any.",
+    ),
+    key(
+        "plugins.*.required",
+        Kind::Bool,
+        "true",
+        "Whether the broker refuses to start without it, and listeners with it in their chain admit nobody while it is not ready. One that is not required and did not start refuses whoever comes to it in a chain.",
+    ),
+    key(
+        "plugins.*.veto",
+        Kind::Bool,
+        "false",
+        "Whether it may only deny: that it admits a client is then an error, and the client is refused.",
+    ),
     key(
         "plugins.*.timeout_ms",
         Kind::Number(1, 60_000),
@@ -252,6 +293,36 @@ pub(crate) const KEYS: &[Key] = &[
         "Milliseconds that a call may take; then it counts as failed, and nothing is granted.",
     ),
     key("plugins.*.calls_max", Kind::Number(1, 65_536), "1024", "Calls at a time; further ones are refused."),
+    key(
+        "plugins.*.calls_kept_percent",
+        Kind::Number(0, 90),
+        "25",
+        "Percent of calls_max that are kept for clients that are admitted already, so that strangers cannot use up all.",
+    ),
+    key(
+        "plugins.*.address_calls_max",
+        Kind::Number(0, 65_536),
+        "16",
+        "Calls at a time for clients of one address (IPv4, or IPv6 /64) that are not admitted yet; further ones wait timeout_ms at most. More may be right where many share a NAT. 0: no limit.",
+    ),
+    key(
+        "plugins.*.breaker_calls",
+        Kind::Number(0, 1000),
+        "20",
+        "Calls that its breaker looks at: when enough of them failed, it is not called for a while. Of one address one failure counts. 0: no breaker.",
+    ),
+    key(
+        "plugins.*.breaker_failed_percent",
+        Kind::Number(1, 100),
+        "50",
+        "Percent of those calls that fail, from which on its breaker opens.",
+    ),
+    key(
+        "plugins.*.breaker_open_ms",
+        Kind::Number(100, 3_600_000),
+        "30000",
+        "Milliseconds that its breaker stays open, and all that it would be asked is refused; then one call is tried.",
+    ),
     key(
         "plugins.*.ring_events",
         Kind::Number(1, 16_777_216),
@@ -367,6 +438,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Number(1, 100),
         "8",
         "AUTH packets that a client is sent in one enhanced authentication (MQTT 5); one that needs more is refused.",
+    ),
+    key(
+        "denials.per_raiser_max",
+        Kind::Number(1, 1_000_000),
+        "10000",
+        "Denials that each plugin, and that operators, may have raised at a time; further ones are refused.",
     ),
 ];
 

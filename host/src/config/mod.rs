@@ -7,6 +7,7 @@
 //! | [`toml_layer`] | one TOML file, and the line of each value |
 //! | [`check`] | merged values to a [`Config`], or every problem at once |
 //! | [`listener`] | tables that only some listeners have |
+//! | [`plugin`] | `[plugins.NAME]` |
 //! | [`values`] | reads one value by the kind of its key |
 //! | [`problem`] | a problem: file, line, key, what to do |
 //! | [`show`] | every value in effect as TOML, and where it came from; no secrets |
@@ -14,8 +15,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gatemq_broker::{RetainedLimits, TenantLimits};
+use gatemq_plugin_loader::{BreakerOptions, LibraryHash, Options, Policy};
 use gatemq_store::SyncMode;
 
 use crate::listen::Network;
@@ -25,6 +28,7 @@ mod check;
 pub(crate) mod keys;
 mod layers;
 mod listener;
+mod plugin;
 mod problem;
 mod show;
 #[cfg(test)]
@@ -32,7 +36,7 @@ mod tests;
 mod toml_layer;
 mod values;
 
-pub(crate) use check::{check_dev, load};
+pub(crate) use check::{check_dev, load, plugin_problems};
 pub(crate) use layers::Sources;
 pub(crate) use problem::Problem;
 pub(crate) use show::show;
@@ -67,6 +71,15 @@ pub(crate) struct Config {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// `[limits]`
     pub(crate) limits: Limits,
+    /// `[denials]`
+    pub(crate) denials: Denials,
+}
+
+/// `[denials]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denials {
+    /// Denials of each plugin, and as many of operators.
+    pub(crate) per_raiser_max: usize,
 }
 
 /// `[node]`
@@ -82,6 +95,15 @@ pub(crate) struct Node {
     pub(crate) ready_file: Option<PathBuf>,
     /// Seconds between two publications below `$SYS/`; 0: never.
     pub(crate) sys_interval_s: u32,
+    /// `[admin] socket`, where it is written.
+    pub(crate) admin_socket: Option<PathBuf>,
+}
+
+impl Node {
+    /// Where the broker answers commands.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
+    }
 }
 
 /// `[log]`
@@ -214,6 +236,12 @@ pub(crate) struct PluginHost {
     pub(crate) drop_in_dir: PathBuf,
     /// Libraries in here are loaded when a plugin names them.
     pub(crate) bundled_dir: PathBuf,
+    /// Whether nobody else may be able to write to a library.
+    pub(crate) owner_checked: bool,
+    /// Copies of libraries that are mapped for one plugin.
+    pub(crate) copies_max: u32,
+    /// Milliseconds between two questions to each plugin how it is.
+    pub(crate) health_interval_ms: u64,
 }
 
 /// `[plugins.NAME]`
@@ -221,12 +249,12 @@ pub(crate) struct PluginHost {
 pub(crate) struct Plugin {
     /// Where the library is.
     pub(crate) library: Library,
+    /// Its library may be no other.
+    pub(crate) sha256: Option<LibraryHash>,
     /// Whether the broker refuses to start without it.
     pub(crate) required: bool,
-    /// Milliseconds that a call may take.
-    pub(crate) timeout_ms: u64,
-    /// Calls at a time.
-    pub(crate) calls_max: usize,
+    /// Bounds and rules of its calls.
+    pub(crate) policy: Policy,
     /// Events that wait for it, per ring.
     pub(crate) ring_events: usize,
     /// `[plugins.NAME.config]` as a JSON object; `{}` if absent.
@@ -250,11 +278,27 @@ impl Plugin {
             // The table's defaults are numbers: a test loads them all.
             keys::default_of(key).and_then(|text| text.parse().ok()).unwrap_or_default()
         }
+        let flag = |key: &str| keys::default_of(key) == Some("true");
+        let ms = |key: &str| Duration::from_millis(number(key));
         Plugin {
             library: Library::DropIn,
-            required: keys::default_of("plugins.*.required") == Some("true"),
-            timeout_ms: number("plugins.*.timeout_ms"),
-            calls_max: number("plugins.*.calls_max"),
+            sha256: None,
+            required: flag("plugins.*.required"),
+            policy: Policy {
+                options: Options {
+                    timeout: ms("plugins.*.timeout_ms"),
+                    calls_max: number("plugins.*.calls_max"),
+                    ..Options::default()
+                },
+                calls_kept_percent: number("plugins.*.calls_kept_percent"),
+                address_calls_max: number("plugins.*.address_calls_max"),
+                breaker: BreakerOptions {
+                    calls: number("plugins.*.breaker_calls"),
+                    failed_percent: number("plugins.*.breaker_failed_percent"),
+                    open: ms("plugins.*.breaker_open_ms"),
+                },
+                veto: flag("plugins.*.veto"),
+            },
             ring_events: number("plugins.*.ring_events"),
             config_json: "{}".into(),
         }
@@ -328,6 +372,7 @@ impl Limits {
                 messages_max: self.tenant_retained_messages_max,
                 bytes_max: self.tenant_retained_bytes_max,
             },
+            ..TenantLimits::default()
         }
     }
 }

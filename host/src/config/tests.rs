@@ -89,6 +89,8 @@ const PROBLEMS: &[Row] = &[
     (LISTENER, "[plugins.p]\ntimeout_ms = 60001\n", "plugins.p.timeout_ms", Some(5), "from 1 to 60000"),
     (LISTENER, "[plugins.p]\nlibrary = \"../x\"\n", "plugins.p.library", Some(5), "nor an absolute path"),
     (LISTENER, "[plugins.p]\nlibrary = \"libx.so\"\n", "plugins.p.library", Some(5), "neither a name"),
+    (LISTENER, "[plugins.p]\nsha256 = \"9f86\"\n", "plugins.p.sha256", Some(5), "64 hexadecimal digits"),
+    (LISTENER, "[plugins.p]\nbreaker_failed_percent = 0\n", "plugins.p.breaker_failed_percent", Some(5), "from 1 to 100"),
     (LISTENER, "[plugins.p]\nrequired = \"yes\"\n", "plugins.p.required", Some(5), "true or false"),
     (LISTENER, "[plugins.p]\nconfig = 5\n", "plugins.p.config", Some(5), "must be a table"),
     (LISTENER, "[plugins.\"P q\"]\ncalls_max = 5\n", "plugins.P q", Some(4), "no usable name"),
@@ -312,7 +314,10 @@ fn text_layers_mean_what_the_key_means() {
     assert_eq!(config.auth.chain.unwrap(), ["guard", "fleet"]);
     assert_eq!(config.log.format, LogFormat::Json);
     let fleet = &config.plugins["fleet"];
-    assert_eq!((fleet.required, fleet.timeout_ms, &fleet.library), (false, 10, &Library::DropIn));
+    assert_eq!(
+        (fleet.required, fleet.policy.options.timeout.as_millis(), &fleet.library),
+        (false, 10, &Library::DropIn)
+    );
     assert_eq!(fleet.config_json, r#"{"limit":7,"region":"0042"}"#);
     assert_eq!(config.listeners["b"].connections_max, 100_000);
 }

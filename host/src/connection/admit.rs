@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use gatemq_broker::Home;
+use gatemq_broker::denials::Proven;
 use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{ExpectConnect, ExpectDecision};
@@ -25,6 +26,7 @@ use super::close::{breach_event, web_socket_event};
 use super::stream::Stream;
 use super::{Ending, authenticate};
 use crate::config::Limits;
+use crate::denials;
 use crate::listen::tls::Acceptor;
 use crate::listen::ws::{Upgrade, Upgraded, WebSocketSettings};
 use crate::listen::{Listener, NoHeader, Proxied, Seat, peer, read_header};
@@ -46,6 +48,8 @@ pub(super) struct Stranger {
     pub(super) topic_alias_max: u16,
     /// What was read and not used yet.
     pub(super) bytes: Wiped,
+    /// Its certificate, if it has proven one.
+    pub(super) proven: Option<Proven>,
 }
 
 /// Limits of a packet for somebody who is admitted with `limits`.
@@ -96,8 +100,13 @@ pub(super) async fn admit(
         }
     };
     peer.leaf_sha256 = tls.as_ref().and_then(|t| t.leaf_sha256);
+    let proven = denials::proven(tls.as_ref());
+    if let Some(fact) = denials::refuses_certificate(&worker.node, &peer, proven.as_ref(), worker.now_ms.get()) {
+        events.emit(Some(&Arc::new(peer)), fact);
+        return None;
+    }
     let bytes = Wiped::default();
-    let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes };
+    let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes, proven };
     if let Some(settings) = &listener.web_socket {
         match Box::pin(within(worker, deadline, stranger.upgrade(worker, settings))).await {
             Ok(Ok(())) => {}
@@ -168,6 +177,11 @@ async fn behind_proxy(
     match within(worker, deadline, read_header(socket)).await {
         Ok(Ok(Proxied::Client(client))) => {
             let proxy = std::mem::replace(&mut peer.remote, client);
+            if let Some(fact) =
+                denials::refuses_address(&worker.node, seat.listener(), client.ip(), "proxy", || peer.clone())
+            {
+                return Err(fact);
+            }
             match seat.enter_address(client.ip()) {
                 Ok(()) => Ok(Some(proxy)),
                 Err(limit) => Err(Fact::ConnectionRefused { reason: limit.into() }),

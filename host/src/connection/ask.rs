@@ -12,7 +12,7 @@ use gatemq_types::{Action, ActionKind, CloseReason, QoS, Verdict};
 use super::Ending;
 use super::client::{Client, Lane};
 use crate::node::Node;
-use crate::plugins::failure_event;
+use crate::plugins::tell_failure;
 
 /// A question under way.
 pub(super) struct Asking {
@@ -76,7 +76,7 @@ impl Client {
             Err(failure) => failure,
         };
         let plugin = self.asked.as_ref().map_or("", |(instance, _)| instance.name()).to_owned();
-        node.events.emit(None, failure_event(&plugin, "authorize", &failure));
+        tell_failure(&node.events, &plugin, "authorize", &failure);
         let fact = Fact::AuthorizationFailed {
             action: asking.kind.name().into(),
             topic: asking.topic.into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gatemq_mqtt::connection::ExpectDecision;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_mqtt::packet::connect::{Connect as Packet, Will as WillPacket};
-use gatemq_plugin_loader::{CallFailure, Instance};
+use gatemq_plugin_loader::Plugin;
 use gatemq_types::event::Fact;
 use gatemq_types::{Blame, Connect, Identity as Given, ReasonCode};
 use tokio::time::Instant;
@@ -19,8 +19,9 @@ use super::reauthenticate::Again;
 use super::stream::Stream;
 use super::will::may_leave;
 use super::{Ending, open};
+use crate::denials;
 use crate::listen::Listener;
-use crate::plugins::{Admission, failure_event};
+use crate::plugins::{Admission, tell_failure};
 use crate::worker::Worker;
 
 /// Why a client is not admitted.
@@ -127,6 +128,9 @@ async fn admit(
     let exchange = Exchange::new(worker, &next, connect, deadline);
     let (given, provider) = ask(asked, stranger, connect, exchange).await?;
     let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
+    if let Some(reason) = denials::refuses_name(&worker.node, &client.peer, worker.now_ms.get()) {
+        return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
+    }
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
         Some(will) => Some(may_leave(worker, stranger, &client, &will).await?),
@@ -229,7 +233,7 @@ async fn ask(
     stranger: &mut Stranger,
     connect: &mut Connect,
     mut exchange: Exchange<'_>,
-) -> Result<(Box<Given>, Option<Arc<Instance>>), NotAdmitted> {
+) -> Result<(Box<Given>, Option<Arc<Plugin>>), NotAdmitted> {
     let Asked { worker, listener, wants, .. } = *asked;
     let mut admission = answer(worker, stranger, listener.auth.authenticate(connect)).await?;
     (connect.password, connect.auth_data) = (None, None);
@@ -245,18 +249,19 @@ async fn ask(
                 return Ok((identity, provider));
             }
             Admission::Refused { code, reason, reason_string, plugin, delay: wanted } => {
+                listener.auth.note_refused(connect.remote.ip());
                 delay(worker, wanted, listener).await;
                 Refusal { reason_string, ..Refusal::by(&plugin, stage, code, reason) }.into()
             }
             Admission::Redirected { server, moved, plugin } => redirection(stage, server, moved, &plugin).into(),
             Admission::Failed { plugin, failure } => {
-                worker.node.events.emit(None, failure_event(&plugin, stage, &failure));
+                tell_failure(&worker.node.events, &plugin, stage, &failure);
                 if exchange.has_begun() {
                     exchange.tell_aborted(stranger, &failure.to_string(), Blame::Plugin);
                 }
-                let code = match failure {
-                    CallFailure::Busy { .. } => ReasonCode::SERVER_BUSY,
-                    _ => ReasonCode::SERVER_UNAVAILABLE,
+                let code = match failure.is_busy() {
+                    true => ReasonCode::SERVER_BUSY,
+                    false => ReasonCode::SERVER_UNAVAILABLE,
                 };
                 Refusal::by(&plugin, stage, code, failure).into()
             }

@@ -7,7 +7,7 @@ use gatemq_mqtt::Breach;
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Exchange as Step, ExpectDecision};
 use gatemq_mqtt::packet::auth;
-use gatemq_plugin_loader::Instance;
+use gatemq_plugin_loader::Pinned;
 use gatemq_types::event::Fact;
 use gatemq_types::{Blame, CloseReason, Connect, ReasonCode, Secret};
 use tokio::time::Instant;
@@ -85,7 +85,7 @@ impl<'a> Exchange<'a> {
         packet_bytes_max: u32,
         data: &[u8],
         state: u64,
-        provider: &Arc<Instance>,
+        provider: &Pinned,
     ) -> Result<Admission, NotAdmitted> {
         let round = async {
             self.send(stranger, packet_bytes_max, data).await?;
@@ -154,24 +154,25 @@ impl<'a> Exchange<'a> {
         connect: &Connect,
         data: &Secret,
         state: u64,
-        provider: &Arc<Instance>,
+        provider: &Pinned,
     ) -> Result<Admission, Aborted> {
         let asking = provider.exchange(connect, data.as_bytes(), state, false);
         let answer = within(self.worker, self.deadline, answer(self.worker, stranger, asking)).await;
         let answer = answer.map_err(|cut| {
             let reason = "its provider did not decide within the connect deadline";
-            let then = Refusal::by(provider.name(), "exchange", ReasonCode::SERVER_UNAVAILABLE, reason).into();
+            let then = Refusal::by(provider.plugin().name(), "exchange", ReasonCode::SERVER_UNAVAILABLE, reason).into();
             Aborted::cut(cut, Aborted { reason: reason.to_owned(), blame: Blame::Plugin, then })
         })?;
         let answer = answer.map_err(|not_admitted| match not_admitted {
             NotAdmitted::Gone(ending) => Aborted::gone(ending),
             then => Aborted { reason: "the broker stops".to_owned(), blame: Blame::Broker, then },
         })?;
-        Ok(judge(provider, connect, answer).unwrap_or_else(|| Admission::Refused {
+        let answer = answer.map(|outcome| (outcome, provider.clone()));
+        Ok(judge(provider.plugin(), connect, answer).unwrap_or_else(|| Admission::Refused {
             code: ReasonCode::NOT_AUTHORIZED,
             reason: "its provider had nothing to say in the middle of an exchange".to_owned(),
             reason_string: None,
-            plugin: provider.name().to_owned(),
+            plugin: provider.plugin().name().to_owned(),
             delay: std::time::Duration::ZERO,
         }))
     }

@@ -11,7 +11,7 @@ use gatemq_broker::{Decision, SubscribeAction, Verdicts};
 use gatemq_mqtt::Breach;
 use gatemq_mqtt::packet::auth::{self, Auth};
 use gatemq_mqtt::topic::Filter;
-use gatemq_plugin_loader::{CallFailure, Instance};
+use gatemq_plugin_loader::{CallFailure, Pinned, Plugin};
 use gatemq_types::event::Fact;
 use gatemq_types::{
     ActionKind, AuthOutcome, Blame, CloseReason, Connect, Identity as Given, ReasonCode, Secret, Verdict,
@@ -24,16 +24,17 @@ use super::open::tell_revoked;
 use super::rate::Rate;
 use super::subscribe::filter_action;
 use crate::config::Limits;
+use crate::denials::Known;
 use crate::listen::Listener;
 use crate::node::Node;
-use crate::plugins::failure_event;
+use crate::plugins::tell_failure;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
 /// What a client whose CONNECT had an Authentication Method keeps, so that it can authenticate again.
 pub(super) struct Again {
     /// Who admitted it.
-    provider: Arc<Instance>,
+    provider: Arc<Plugin>,
     /// As it was, without secrets.
     connect: Arc<Connect>,
     rounds_max: u32,
@@ -42,6 +43,8 @@ pub(super) struct Again {
 }
 
 struct UnderWay {
+    /// Who goes on: the instance that began.
+    provider: Pinned,
     until_ms: u64,
     /// AUTH packets that were sent.
     rounds: u32,
@@ -89,7 +92,7 @@ impl Again {
     /// Of a client that is admitted; `connect` has no secrets any more.
     pub(super) fn of(
         connect: &Connect,
-        provider: Arc<Instance>,
+        provider: Arc<Plugin>,
         listener: &Listener,
         limits: &Limits,
     ) -> Option<Box<Again>> {
@@ -103,8 +106,8 @@ impl Again {
         self.connect.auth_method.as_deref().unwrap_or_default()
     }
 
-    fn exchange(&self, data: Option<&[u8]>, state: u64) -> Answer<AuthOutcome> {
-        let (provider, connect) = (self.provider.clone(), self.connect.clone());
+    fn exchange(&self, provider: Pinned, data: Option<&[u8]>, state: u64) -> Answer<AuthOutcome> {
+        let connect = self.connect.clone();
         let data = Secret::new(data.unwrap_or_default().to_vec());
         Box::pin(async move { provider.exchange(&connect, data.as_bytes(), state, true).await })
     }
@@ -119,13 +122,19 @@ impl Client {
     pub(super) fn authenticate_again(&mut self, lane: &Lane, auth: &Auth<'_>) -> Result<(), Ending> {
         // The state lets no AUTH through of a client that had no method.
         let Some(again) = &mut self.again else { return Err(Breach::AuthNotOffered.into()) };
-        let (until_ms, rounds, state) = match &again.under_way {
-            None => (lane.now_ms.saturating_add(again.ms_max), 0, 0),
-            Some(UnderWay { until_ms, rounds, state, turn: Turn::Client }) => (*until_ms, *rounds, *state),
+        let (provider, until_ms, rounds, state) = match &again.under_way {
+            None => {
+                // It has admitted this client, so there is one.
+                let provider = again.provider.pin().map_err(|_| Ending::of(CloseReason::AuthenticationFailed))?;
+                (provider, lane.now_ms.saturating_add(again.ms_max), 0, 0)
+            }
+            Some(UnderWay { provider, until_ms, rounds, state, turn: Turn::Client }) => {
+                (provider.clone(), *until_ms, *rounds, *state)
+            }
             Some(_) => return Err(Breach::AuthCode.into()),
         };
-        let turn = Turn::Provider(again.exchange(auth.data, state));
-        again.under_way = Some(UnderWay { until_ms, rounds, state, turn });
+        let turn = Turn::Provider(again.exchange(provider.clone(), auth.data, state));
+        again.under_way = Some(UnderWay { provider, until_ms, rounds, state, turn });
         Ok(())
     }
 
@@ -196,9 +205,9 @@ impl Client {
             Err(failure) => failure,
         };
         let plugin = self.again.as_ref().map_or("", |again| again.provider.name());
-        node.events.emit(None, failure_event(plugin, "exchange", &failure));
+        tell_failure(&node.events, plugin, "exchange", &failure);
         let code = match failure {
-            CallFailure::Busy { .. } => ReasonCode::SERVER_BUSY,
+            ref busy if busy.is_busy() => ReasonCode::SERVER_BUSY,
             _ => ReasonCode::SERVER_UNAVAILABLE.in_disconnect(),
         };
         Err(Failure { code, ..Failure::new(CloseReason::AuthenticationFailed, failure.to_string()) })
@@ -251,7 +260,8 @@ impl Client {
 
     /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
     fn replace_identity(&mut self, granted: Granted, now_ms: u64) {
-        let Granted { identity, limits, asked, valid_until_ms } = granted;
+        let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
+        self.known = Known::of(self.known.take().and_then(|known| known.proven), &tags);
         let mut packets = *self.state.limits();
         packets.topic_levels_max = as_u16(limits.topic_levels_max);
         self.state.set_limits(packets);
@@ -309,7 +319,7 @@ impl Client {
 
     fn no_verdict(&self, node: &Node, filter: &str, failure: &CallFailure) -> Failure {
         let plugin = self.asked.as_ref().map_or("", |(instance, _)| instance.name()).to_owned();
-        node.events.emit(None, failure_event(&plugin, "authorize", failure));
+        tell_failure(&node.events, &plugin, "authorize", failure);
         let fact = Fact::AuthorizationFailed {
             action: ActionKind::Subscribe.name().into(),
             topic: filter.to_owned().into(),

@@ -12,7 +12,8 @@ use super::admit::Stranger;
 use super::authenticate::{NotAdmitted, Refusal, answer};
 use super::client::Client;
 use super::retained::tell_retention;
-use crate::plugins::failure_event;
+use crate::denials;
+use crate::plugins::tell_failure;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
@@ -80,13 +81,16 @@ pub(super) async fn ask(
     };
     let verdict: Result<Verdict, CallFailure> = answer(worker, stranger, instance.authorize(&session, action)).await?;
     verdict.map_err(|failure| {
-        events.emit(None, failure_event(instance.name(), "authorize", &failure));
+        tell_failure(events, instance.name(), "authorize", &failure);
         failed(instance.name(), failure.to_string()).into()
     })
 }
 
 /// Publishes a will that is due, if its client may still publish it. The caller has who is armed told.
 pub(crate) fn publish_will(worker: &Worker, hot: &mut Hot, peer: &Arc<Peer>, left: &LeftWill) {
+    if denials::withholds_will(&worker.node, peer, worker.now_ms.get()) {
+        return;
+    }
     let (will, events) = (&left.will, &worker.node.events);
     let topic = will.topic().to_owned();
     match router::publish_will(left, worker.now_ms.get(), &mut hot.out) {

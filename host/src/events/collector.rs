@@ -1,11 +1,12 @@
 //! One collector: its rings, and the thread that hands batches to the plugin.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use gatemq_plugin_loader::{CallFailure, Instance, Interest};
+use arc_swap::ArcSwap;
+use gatemq_plugin_loader::{CallFailure, Interest, Plugin};
 use gatemq_types::event::{Event, EventKind, Fact, Ring as Which};
 use parking_lot::Mutex;
 
@@ -22,11 +23,15 @@ const TELL_EVERY_MS: u64 = 10_000;
 
 /// See the module.
 pub(crate) struct Collector {
-    instance: Arc<Instance>,
-    interest: Interest,
+    plugin: Arc<Plugin>,
+    interest: ArcSwap<Interest>,
     rings: [Ring; 3],
     thread: Mutex<Option<JoinHandle<()>>>,
     waker: Mutex<Option<Thread>>,
+    /// Which thread hands over: the one before may still be in the plugin's code.
+    epoch: AtomicU32,
+    /// Generation of the plugin that is handed a batch; 0: none.
+    inside: AtomicU32,
     /// The thread waits for a first event. Whoever clears it wakes the thread.
     sleeping: AtomicBool,
     stopping: AtomicBool,
@@ -34,47 +39,88 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// For a started plugin.
-    pub(crate) fn new(instance: Arc<Instance>, interest: Interest, ring_events: usize) -> Arc<Self> {
+    /// For a plugin, which at first wants nothing.
+    pub(crate) fn new(plugin: Arc<Plugin>, ring_events: usize) -> Arc<Self> {
         Arc::new(Collector {
-            instance,
-            interest,
+            plugin,
+            interest: ArcSwap::default(),
             rings: [Ring::new(ring_events), Ring::new(ring_events), Ring::new(ring_events)],
             thread: Mutex::new(None),
             waker: Mutex::new(None),
+            epoch: AtomicU32::new(0),
+            inside: AtomicU32::new(0),
             sleeping: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             told_ms: AtomicU64::new(0),
         })
     }
 
-    /// Starts its thread.
+    /// Sets what it wants from now on; [`Events::interests_changed`] is due.
+    pub(crate) fn set_interest(&self, interest: Interest) {
+        self.interest.store(Arc::new(interest));
+    }
+
+    /// Starts its thread, unless it runs.
     ///
     /// # Errors
     /// No thread can be had.
     pub(crate) fn start(self: &Arc<Self>, events: &Arc<Events>) -> std::io::Result<()> {
+        match self.thread.lock().is_some() {
+            true => Ok(()),
+            false => self.start_thread(events),
+        }
+    }
+
+    /// Leaves the thread behind that hands a batch to a generation which was replaced, and starts another one, for the
+    /// generation in force.
+    ///
+    /// # Errors
+    /// No thread can be had: the collector gets nothing until the old one comes back.
+    pub(crate) fn leave_behind(self: &Arc<Self>, generation: u32, events: &Arc<Events>) -> std::io::Result<bool> {
+        if self.inside.load(Ordering::SeqCst) != generation || self.stopping.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        self.start_thread(events).map(|()| true)
+    }
+
+    fn start_thread(self: &Arc<Self>, events: &Arc<Events>) -> std::io::Result<()> {
         let (collector, events) = (self.clone(), events.clone());
-        let name = format!("events-{}", self.instance.name());
-        let thread = std::thread::Builder::new().name(name).spawn(move || collector.run(&events))?;
+        let name = format!("events-{}", self.plugin.name());
+        let epoch = self.epoch.load(Ordering::SeqCst) + 1;
+        // It hands over nothing before it is told that it may.
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            while collector.epoch.load(Ordering::SeqCst) < epoch {
+                std::thread::park();
+            }
+            collector.run(epoch, &events);
+        })?;
         *self.waker.lock() = Some(thread.thread().clone());
+        self.epoch.store(epoch, Ordering::SeqCst);
+        thread.thread().unpark();
         *self.thread.lock() = Some(thread);
         Ok(())
     }
 
     /// Name of its plugin.
     pub(crate) fn name(&self) -> &str {
-        self.instance.name()
+        self.plugin.name()
+    }
+
+    /// Whether there is an instance to hand events to.
+    pub(crate) fn has_started(&self) -> bool {
+        self.plugin.current().is_some()
     }
 
     /// Bits of classes of which it wants something.
     pub(crate) fn classes(&self) -> u32 {
         let of = |number: &u32| EventKind::ALL.iter().find(|k| k.number() == *number).map_or(0, |k| k.class() as u32);
-        self.interest.kinds.iter().map(of).fold(self.interest.classes, |bits, class| bits | class)
+        let interest = self.interest.load();
+        interest.kinds.iter().map(of).fold(interest.classes, |bits, class| bits | class)
     }
 
     /// Whether it wants an event of that kind, about a client of that tenant (empty: of none).
     pub(crate) fn wants(&self, kind: EventKind, tenant: &str) -> bool {
-        let i = &self.interest;
+        let i = self.interest.load();
         let of_kind = i.classes & kind.class() as u32 != 0 || i.kinds.contains(&kind.number());
         of_kind && (tenant.is_empty() || i.tenants.is_empty() || i.tenants.iter().any(|t| t == tenant))
     }
@@ -97,8 +143,8 @@ impl Collector {
         self.rings.iter().map(Ring::len).sum()
     }
 
-    fn run(&self, events: &Events) {
-        loop {
+    fn run(&self, epoch: u32, events: &Events) {
+        while self.epoch.load(Ordering::SeqCst) == epoch {
             self.sleep();
             let batch = self.take(events);
             if batch.is_empty() {
@@ -107,8 +153,15 @@ impl Collector {
                 }
                 continue;
             }
+            // Whichever is in force now gets all of it: nothing is lost or told twice when it is replaced.
+            let Some(generation) = self.plugin.current() else { continue };
             let views: Vec<&Event> = batch.iter().map(|e| &**e).collect();
-            if let Err(failure) = self.instance.collect(&views) {
+            self.inside.store(generation.number(), Ordering::SeqCst);
+            let collected = self.plugin.collect(&generation, &views);
+            // Unless another thread has taken over meanwhile, which is inside something else.
+            let _ = self.inside.compare_exchange(generation.number(), 0, Ordering::SeqCst, Ordering::SeqCst);
+            drop(generation);
+            if let Err(failure) = collected {
                 self.tell(events, failure);
             }
         }
@@ -167,7 +220,7 @@ impl Collector {
             return;
         }
         self.told_ms.store(now, Ordering::Relaxed);
-        events.emit(None, crate::plugins::failure_event(self.instance.name(), "collect", &failure));
+        crate::plugins::tell_failure(events, self.plugin.name(), "collect", &failure);
     }
 
     /// Lets the thread take what waits and end; waits for it until `deadline`. False: the plugin is still in a call.

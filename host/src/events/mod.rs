@@ -7,9 +7,11 @@ mod ring;
 
 pub(crate) use collector::Collector;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use gatemq_broker::denials::{Recent, of_address};
 use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
 
 use parking_lot::Mutex;
@@ -28,9 +30,11 @@ pub(crate) struct Events {
     collectors: OnceLock<Vec<Arc<Collector>>>,
     /// What happened before there were collectors (plugins loaded, and refused): they get it when they come.
     early: Mutex<Vec<Arc<Event>>>,
-    /// Bits of classes that some collector wants. Read for each message, written once.
+    /// Bits of classes that some collector wants. Read for each message, hardly ever written.
     classes: AtomicU32,
     log: LogLines,
+    /// Addresses that failed before they authenticated.
+    failed: Recent,
 }
 
 impl Events {
@@ -44,19 +48,31 @@ impl Events {
             early: Mutex::default(),
             classes: AtomicU32::new(0),
             log: LogLines::default(),
+            failed: Recent::default(),
         })
     }
 
     /// Sets the collectors, once, before clients come.
     pub(crate) fn set_collectors(&self, collectors: Vec<Arc<Collector>>) {
-        let classes = collectors.iter().fold(0, |bits, c| bits | c.classes());
-        self.classes.store(classes, Ordering::Relaxed);
         let mut early = self.early.lock();
         for event in early.drain(..) {
             collectors.iter().filter(|c| c.wants(event.kind(), "")).for_each(|c| c.push(event.clone()));
         }
         // A second set would be a mistake of the start sequence: the first stays.
         let _ = self.collectors.set(collectors);
+        drop(early);
+        self.interests_changed();
+    }
+
+    /// Looks again what the collectors want.
+    pub(crate) fn interests_changed(&self) {
+        let classes = self.collectors().iter().fold(0, |bits, c| bits | c.classes());
+        self.classes.store(classes, Ordering::Relaxed);
+    }
+
+    /// Name of the node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
     }
 
     /// The collectors.
@@ -70,11 +86,19 @@ impl Events {
         self.classes.load(Ordering::Relaxed) & Class::Traffic as u32 != 0
     }
 
+    /// Whether somebody at this address failed in the last hour before authenticating: what an address may be denied for.
+    pub(crate) fn failed_lately(&self, ip: IpAddr, now_ms: u64) -> bool {
+        self.failed.holds(&of_address(ip), now_ms)
+    }
+
     /// Something happened, to `peer` if it was about a connection.
     pub(crate) fn emit(&self, peer: Option<&Arc<Peer>>, fact: Fact) {
         let kind = fact.kind();
         if let Some(at) = EventKind::ALL.iter().position(|k| *k == kind) {
             self.counts[at].fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(peer) = peer.filter(|peer| is_failure_before_authentication(peer, &fact)) {
+            self.failed.note(&of_address(peer.remote.ip()), clock::now_ms());
         }
         self.log.write(peer.map(|p| &**p), &fact);
         if self.collectors.get().is_none() {
@@ -103,4 +127,20 @@ impl Events {
         let counts = EventKind::ALL.iter().zip(&self.counts);
         counts.map(|(kind, n)| (*kind, n.load(Ordering::Relaxed))).filter(|(_, n)| *n > 0)
     }
+}
+
+/// What a peer did before anybody knew who it is. What the broker refused for its own reasons does not count.
+fn is_failure_before_authentication(peer: &Peer, fact: &Fact) -> bool {
+    peer.tenant.is_empty()
+        && match fact {
+            Fact::TlsHandshakeFailed { .. }
+            | Fact::ConnectTimedOut { .. }
+            | Fact::UpgradeFailed { .. }
+            | Fact::AuthExchangeAborted { .. }
+            | Fact::ProtocolViolated { .. }
+            | Fact::PacketMalformed { .. } => true,
+            Fact::ConnectionRefused { reason } => reason.starts_with("address_"),
+            Fact::ClientRefused { stage, .. } => matches!(&**stage, "authenticate" | "exchange"),
+            _ => false,
+        }
 }

@@ -1,17 +1,38 @@
 //! The chain of auth providers: asked in order; the first that does not say Next decides; a failure is a denial.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatemq_plugin_loader::{CallFailure, Instance};
+use gatemq_plugin_loader::{CallFailure, Pinned, Plugin};
 use gatemq_types::{Actions, AuthOutcome, Connect, Grant, Identity, ReasonCode};
+
+use super::failures::Failures;
+
+/// A plugin that may be in a chain.
+pub(crate) struct Provider {
+    /// The plugin.
+    pub(crate) plugin: Arc<Plugin>,
+    /// While it does not work, a listener that has it in its chain admits nobody.
+    pub(crate) required: bool,
+}
+
+impl Provider {
+    fn has_started(&self) -> bool {
+        self.plugin.current().is_some()
+    }
+}
 
 /// Who is asked, in order.
 #[derive(Default)]
 pub(crate) struct AuthChain {
     /// Without any, and without `dev`, nobody is admitted.
-    providers: Vec<Arc<Instance>>,
+    providers: Vec<Arc<Plugin>>,
+    /// Those of them that are required.
+    required: Vec<Arc<Plugin>>,
+    /// Refused clients of each address, on all listeners.
+    failures: Arc<Failures>,
     /// Without providers everybody is admitted: only with `--dev`, on loopback.
     dev: bool,
 }
@@ -23,7 +44,7 @@ pub(crate) enum Admission {
         /// Who it is.
         identity: Box<Identity>,
         /// Who said so; answers the identity's questions as well.
-        provider: Option<Arc<Instance>>,
+        provider: Option<Arc<Plugin>>,
     },
     /// Another round of enhanced authentication.
     Continue {
@@ -31,8 +52,8 @@ pub(crate) enum Admission {
         data: Vec<u8>,
         /// For the provider, with the client's answer.
         state: u64,
-        /// Who wants it.
-        provider: Arc<Instance>,
+        /// Who wants it: the instance that began goes on.
+        provider: Pinned,
     },
     /// Sent to another server.
     Redirected {
@@ -74,6 +95,11 @@ pub(crate) struct Orders<'a> {
 }
 
 impl Orders<'_> {
+    /// Whether an order names it.
+    pub(super) fn name(&self, plugin: &str) -> bool {
+        self.written().iter().any(|(_, order)| order.iter().any(|name| name == plugin))
+    }
+
     /// Every order that is written down, under its key.
     fn written(&self) -> Vec<(String, &[String])> {
         let own = self.own.iter().filter_map(|(name, order)| Some((format!("listeners.{name}.auth.chain"), (*order)?)));
@@ -84,17 +110,32 @@ impl Orders<'_> {
 /// The chain of each listener.
 pub(crate) type AuthChains = BTreeMap<String, Arc<AuthChain>>;
 
-/// What is wrong with the orders, for these names of loaded providers. `dev`: nobody need be asked.
-fn problems(names: &[&str], orders: &Orders, dev: bool) -> Vec<String> {
-    let (all, written) = (names.join(", "), orders.written());
+/// Names of plugins, for what the orders may name.
+pub(super) struct Names<'a> {
+    /// Auth providers that have started.
+    pub(super) started: Vec<&'a str>,
+    /// Those of them that may only deny.
+    pub(super) vetoes: Vec<&'a str>,
+    /// Plugins that are not required and have not started.
+    pub(super) left_out: Vec<&'a str>,
+}
+
+/// What is wrong with the orders. `dev`: nobody need be asked.
+pub(super) fn problems(names: &Names, orders: &Orders, dev: bool) -> Vec<String> {
+    let Names { started, vetoes, left_out } = names;
+    let (all, written) = (started.join(", "), orders.written());
     let mut problems = Vec::new();
     for (key, order) in &written {
         if order.is_empty() {
             problems.push(format!("{key}: it is empty, so nobody could be admitted"));
         }
-        for missing in order.iter().filter(|name| !names.contains(&name.as_str())) {
-            let loaded = if names.is_empty() { "there is none" } else { &all };
+        let is_known = |name: &str| started.contains(&name) || left_out.contains(&name);
+        for missing in order.iter().filter(|name| !is_known(name.as_str())) {
+            let loaded = if started.is_empty() { "there is none" } else { &all };
             problems.push(format!("{key}: {missing:?} is not an auth provider that is loaded (those are: {loaded})"));
+        }
+        if !order.is_empty() && order.iter().all(|name| vetoes.contains(&name.as_str())) {
+            problems.push(format!("{key}: all in it have a veto and only deny, so nobody could be admitted"));
         }
     }
     if !problems.is_empty() {
@@ -102,23 +143,33 @@ fn problems(names: &[&str], orders: &Orders, dev: bool) -> Vec<String> {
     }
     let unordered: Vec<_> =
         orders.own.iter().filter(|(_, own)| own.or(orders.common).is_none()).map(|o| *o.0).collect();
-    if names.is_empty() {
-        let message = "auth: no auth provider is loaded, so nobody could be admitted; configure one in [plugins.NAME], or \
-                       start with --dev to try things out on loopback";
-        return if dev { problems } else { vec![message.into()] };
+    match &started[..] {
+        [] if dev => return problems,
+        [] => problems.push(
+            "auth: no auth provider is loaded, so nobody could be admitted; configure one in [plugins.NAME], or start with \
+             --dev to try things out on loopback"
+                .into(),
+        ),
+        [only] if !unordered.is_empty() && vetoes.contains(only) => {
+            problems.push(format!("auth: {only:?} has a veto and only denies, so nobody could be admitted"));
+        }
+        [_] => {}
+        [..] if !unordered.is_empty() => {
+            let (of, first) = (unordered.join(", "), unordered[0]);
+            problems.push(format!(
+                "auth.chain: give the order in which the auth providers are asked ({all}), here or in such as \
+                 [listeners.{first}.auth]; listeners without an order: {of}"
+            ));
+        }
+        [..] => {}
     }
-    if names.len() > 1 && !unordered.is_empty() {
-        let (of, first) = (unordered.join(", "), unordered[0]);
-        problems.push(format!(
-            "auth.chain: give the order in which the auth providers are asked ({all}), here or in such as \
-             [listeners.{first}.auth]; listeners without an order: {of}"
-        ));
+    if !problems.is_empty() {
         return problems;
     }
     // A listener without an order asks the only provider.
     let is_asked =
         |name: &&str| !unordered.is_empty() || written.iter().any(|(_, order)| order.iter().any(|n| n == name));
-    for left_out in names.iter().filter(|name| !is_asked(name)) {
+    for left_out in started.iter().filter(|name| !is_asked(name)) {
         let keys: Vec<_> = written.iter().map(|(key, _)| key.as_str()).collect();
         let keys = keys.join(", ");
         problems.push(format!("auth: {left_out:?} is loaded but in no chain ({keys}); add it to one, or remove it"));
@@ -126,34 +177,53 @@ fn problems(names: &[&str], orders: &Orders, dev: bool) -> Vec<String> {
     problems
 }
 
-/// The chain of each listener of `orders`.
+/// The chain of each listener of `orders`, from the auth providers, and the plugins that have not started: those deny where
+/// an order names them, and are left out of the others.
 ///
 /// # Errors
-/// All that is wrong: no provider; several, and a listener without an order; an order that names something else; a provider
-/// that no order names.
-pub(crate) fn chains(providers: &[Arc<Instance>], orders: &Orders, dev: bool) -> Result<AuthChains, Vec<String>> {
-    let names: Vec<&str> = providers.iter().map(|p| p.name()).collect();
+/// All that is wrong: no provider; several, and a listener without an order; an order that names something else, or only those
+/// that have a veto; a provider that no order names.
+pub(crate) fn chains(providers: &[Provider], orders: &Orders, dev: bool) -> Result<AuthChains, Vec<String>> {
+    let names_of = |is: &dyn Fn(&&Provider) -> bool| providers.iter().filter(is).map(|p| p.plugin.name()).collect();
+    let names = Names {
+        started: names_of(&|p| p.has_started()),
+        vetoes: names_of(&|p| p.plugin.policy().veto),
+        left_out: names_of(&|p| !p.has_started()),
+    };
     let problems = problems(&names, orders, dev);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let by_name = |name: &String| providers.iter().find(|p| p.name() == name).cloned();
-    let chain = |own: &Option<&[String]>| AuthChain {
-        providers: match own.or(orders.common) {
+    let failures = Arc::<Failures>::default();
+    let chain = |own: &Option<&[String]>| {
+        let by_name = |name: &String| providers.iter().find(|p| p.plugin.name() == name);
+        let asked: Vec<&Provider> = match own.or(orders.common) {
             Some(order) => order.iter().filter_map(by_name).collect(),
-            None => providers.to_vec(),
-        },
-        dev: providers.is_empty() && dev,
+            None => providers.iter().filter(|p| p.has_started()).collect(),
+        };
+        AuthChain {
+            required: asked.iter().filter(|p| p.required).map(|p| p.plugin.clone()).collect(),
+            providers: asked.iter().map(|p| p.plugin.clone()).collect(),
+            failures: failures.clone(),
+            dev: providers.is_empty() && dev,
+        }
     };
     Ok(orders.own.iter().map(|(name, own)| ((*name).to_owned(), Arc::new(chain(own)))).collect())
 }
 
 impl AuthChain {
-    /// Walks the chain.
-    pub(crate) async fn authenticate(&self, connect: &Connect) -> Admission {
+    /// Walks the chain. The providers are told how often clients of that address were refused lately.
+    pub(crate) async fn authenticate(&self, connect: &mut Connect) -> Admission {
         if self.dev && connect.auth_method.is_none() {
             return Admission::Accepted { identity: Box::new(dev_identity(connect)), provider: None };
         }
+        // Before anybody is asked: as if the listener were not open yet.
+        for plugin in &self.required {
+            if let Some(failure) = plugin.not_ready() {
+                return Admission::Failed { plugin: plugin.name().to_owned(), failure };
+            }
+        }
+        connect.failures = self.failures.of(connect.remote.ip());
         for provider in &self.providers {
             match judge(provider, connect, provider.authenticate(connect).await) {
                 Some(admission) => return admission,
@@ -167,29 +237,37 @@ impl AuthChain {
             None => refused(ReasonCode::NOT_AUTHORIZED, "no auth provider knows this kind of client"),
         }
     }
+
+    /// A client from this address was refused.
+    pub(crate) fn note_refused(&self, ip: IpAddr) {
+        self.failures.note(ip);
+    }
 }
 
 /// What the answer of a provider to a CONNECT or AUTH is; `None`: it has no opinion.
 pub(crate) fn judge(
-    provider: &Arc<Instance>,
+    provider: &Arc<Plugin>,
     connect: &Connect,
-    answer: Result<AuthOutcome, CallFailure>,
+    answer: Result<(AuthOutcome, Pinned), CallFailure>,
 ) -> Option<Admission> {
     let plugin = provider.name().to_owned();
     let failed = |why: &str| Admission::Failed { plugin: plugin.clone(), failure: CallFailure::Failed(why.into()) };
-    Some(match answer {
-        Ok(AuthOutcome::Next) => return None,
-        Ok(AuthOutcome::Accept(identity)) => Admission::Accepted { identity, provider: Some(provider.clone()) },
-        Ok(AuthOutcome::Reject { code, reason, reason_string, delay }) => {
+    let (outcome, pinned) = match answer {
+        Ok(answer) => answer,
+        Err(failure) => return Some(Admission::Failed { plugin, failure }),
+    };
+    Some(match outcome {
+        AuthOutcome::Next => return None,
+        AuthOutcome::Accept(identity) => Admission::Accepted { identity, provider: Some(provider.clone()) },
+        AuthOutcome::Reject { code, reason, reason_string, delay } => {
             Admission::Refused { code, reason, reason_string, plugin, delay }
         }
-        Ok(AuthOutcome::Redirect { server, moved }) => Admission::Redirected { server, moved, plugin },
-        Ok(AuthOutcome::Unavailable { .. }) => failed("it is not available"),
-        Ok(AuthOutcome::Continue { data, state }) => match connect.auth_method {
-            Some(_) => Admission::Continue { data, state, provider: provider.clone() },
+        AuthOutcome::Redirect { server, moved } => Admission::Redirected { server, moved, plugin },
+        AuthOutcome::Unavailable { .. } => failed("it is not available"),
+        AuthOutcome::Continue { data, state } => match connect.auth_method {
+            Some(_) => Admission::Continue { data, state, provider: pinned },
             None => failed("it wants another round, which this client did not offer"),
         },
-        Err(failure) => Admission::Failed { plugin, failure },
     })
 }
 
@@ -208,14 +286,18 @@ fn dev_identity(connect: &Connect) -> Identity {
 mod tests {
     use super::*;
 
-    /// What is wrong with the common order and those of listeners `a` and `b`, for these providers.
+    /// What is wrong with the common order and those of listeners `a` and `b`, for these providers: `v…` have a veto, `-…` have
+    /// not started.
     fn wrong(names: &[&str], common: &str, a: &str, b: &str, dev: bool) -> Vec<String> {
         let list = |text: &str| -> Option<Vec<String>> {
             (text != "-").then(|| text.split_whitespace().map(str::to_owned).collect())
         };
         let (common, a, b) = (list(common), list(a), list(b));
         let own = BTreeMap::from([("a", a.as_deref()), ("b", b.as_deref())]);
-        problems(names, &Orders { common: common.as_deref(), own }, dev)
+        let begin = |with: char| names.iter().copied().filter(move |name| name.starts_with(with));
+        let started = names.iter().copied().filter(|name| !name.starts_with('-')).collect();
+        let names = Names { started, vetoes: begin('v').collect(), left_out: begin('-').collect() };
+        problems(&names, &Orders { common: common.as_deref(), own }, dev)
     }
 
     /// Promise 1: whatever leaves it open who guards a listener is an error that names the key, or the listener; `-` is an
@@ -232,6 +314,9 @@ mod tests {
             (&["x", "y"], "-", "x y", "-", &["[listeners.b.auth]", "without an order: b"]),
             (&["x", "y"], "x", "-", "-", &["\"y\" is loaded but in no chain (auth.chain)"]),
             (&["x", "y"], "-", "x", "x", &["\"y\" is loaded but in no chain (listeners.a.auth.chain, listeners.b"]),
+            (&["v"], "-", "-", "-", &["\"v\" has a veto and only denies"]),
+            (&["v", "x"], "x v", "v", "-", &["listeners.a.auth.chain: all in it have a veto"]),
+            (&["-x"], "-x", "-", "-", &["no auth provider is loaded"]),
         ] {
             let found = wrong(names, common, a, b, false);
             let [problem] = &found[..] else { panic!("{names:?} {common} {a} {b}: {found:?}") };
@@ -252,6 +337,9 @@ mod tests {
             (&["x", "y"], "y x", "-", "-", false),
             (&["x", "y"], "x", "y", "-", false),
             (&["x", "y"], "-", "x", "y x", false),
+            (&["v", "x"], "v x", "-", "-", false),
+            (&["x", "-y"], "x", "-y", "x -y", false),
+            (&["x", "-y"], "-", "-", "-", false),
         ] {
             assert_eq!(wrong(names, common, a, b, dev), [""; 0], "{names:?} {common} {a} {b}");
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Library, Plugin};
 
 /// A plugin to load.
+#[derive(Clone)]
 pub(crate) struct Found {
     /// Instance name.
     pub(crate) name: String,

@@ -27,6 +27,24 @@ pub enum CallFailure {
         /// The bound.
         calls_max: usize,
     },
+    /// As many calls as allowed are under way for clients of the same address, for as long as it was waited.
+    #[error("{calls_max} calls for clients of its address are under way already")]
+    AddressBusy {
+        /// The bound.
+        calls_max: usize,
+    },
+    /// It keeps failing, so it is not called for a while.
+    #[error("its breaker is open, because its calls kept failing; it is tried again in {left_ms} ms")]
+    BreakerOpen {
+        /// For how long.
+        left_ms: u64,
+    },
+    /// It says that it does not work.
+    #[error("not ready: {0}")]
+    NotReady(String),
+    /// It takes a new configuration only when it is loaded again.
+    #[error("it takes that only when it is loaded again: {0}")]
+    LoadAgain(String),
     /// As many of its call threads as may be are away: it is not called until one comes back.
     #[error("fenced: {0} of its call threads did not come back")]
     Fenced(usize),
@@ -36,6 +54,16 @@ pub enum CallFailure {
 }
 
 impl CallFailure {
+    /// Whether the caller may try again: too many calls were under way.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, CallFailure::Busy { .. } | CallFailure::AddressBusy { .. })
+    }
+
+    /// Whether the plugin was called at all.
+    pub fn was_called(&self) -> bool {
+        !self.is_busy() && !matches!(self, CallFailure::BreakerOpen { .. } | CallFailure::NotReady(_))
+    }
+
     /// From a status that is not OK; `None` for OK.
     pub(crate) fn of(status: Status) -> Option<CallFailure> {
         let message = status.message.into_string();
@@ -43,6 +71,7 @@ impl CallFailure {
             StatusCode::OK => None,
             StatusCode::PANICKED => Some(CallFailure::Panicked(message)),
             StatusCode::FAILED => Some(CallFailure::Failed(message)),
+            StatusCode::LOAD_AGAIN => Some(CallFailure::LoadAgain(message)),
             StatusCode::NOT_SUPPORTED => Some(CallFailure::Failed("it does not support that".into())),
             StatusCode(number) => Some(CallFailure::UnknownCode(UnknownCode { what: "status", number })),
         }

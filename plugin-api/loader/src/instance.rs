@@ -16,10 +16,13 @@ use crate::call_thread::CallThread;
 use crate::gate::{Gate, STOPPED};
 use crate::host_table::{self, Services};
 use crate::slots::{Answered, Slots};
-use crate::{CallFailure, Info, Library, views};
+use crate::{CallFailure, Info, Library, Network, views};
+
+/// Calls of `health` and `reconfigure` that may wait.
+const CONTROL_WAITING_MAX: usize = 8;
 
 /// Bounds of an instance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     /// How long an answer is waited for.
     pub timeout: Duration,
@@ -58,13 +61,17 @@ pub struct Interest {
 }
 
 /// An admitted client, in the form in which its provider is asked about it: made once, shared by all questions.
-pub struct Session(SessionRecord);
+pub struct Session {
+    record: SessionRecord,
+    pub(crate) network: Network,
+}
 
 impl Session {
     /// `client_id` of the identity must be the one in force.
     pub fn new(connect: &Connect, identity: &Identity) -> Arc<Session> {
+        let network = Network::of(connect.remote.ip());
         let connect = convert::without_secrets(convert::connect_to(connect));
-        Arc::new(Session(SessionRecord { connect, identity: convert::identity_to(identity) }))
+        Arc::new(Session { record: SessionRecord { connect, identity: convert::identity_to(identity) }, network })
     }
 }
 
@@ -76,6 +83,8 @@ pub struct Instance {
     root: PluginRoot_Ref,
     raw: v1_0::Instance,
     thread: CallThread,
+    /// For `health` and `reconfigure`: they wait for no client's call, and none waits for them.
+    control: CallThread,
     outcomes: &'static Slots<AuthOutcome>,
     verdicts: &'static Slots<Verdict>,
     host: u64,
@@ -114,6 +123,7 @@ impl Instance {
             root,
             raw,
             thread,
+            control: CallThread::new(name, CONTROL_WAITING_MAX),
             outcomes: Slots::leaked(options.calls_max),
             verdicts: Slots::leaked(options.calls_max),
             host,
@@ -140,9 +150,10 @@ impl Instance {
         self.root.auth().into_option().ok_or(CallFailure::NotThere("it is not an auth provider"))
     }
 
-    /// A call on the call thread, refused once the plugin is stopped.
+    /// A call on one of its threads, refused once the plugin is stopped.
     async fn inside<R: Send + 'static>(
         &self,
+        thread: &CallThread,
         timeout: Duration,
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, CallFailure> {
@@ -152,7 +163,7 @@ impl Instance {
             let _inside = gate.enter()?;
             Ok(call())
         };
-        self.thread.call(timeout, entered).await?
+        thread.call(timeout, entered).await?
     }
 
     /// Asks who a client is. Dropping the future cancels the call.
@@ -196,6 +207,20 @@ impl Instance {
         self.wait(self.options.timeout, answer).await
     }
 
+    /// Asks for the grants of an admitted client again. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// No answer, for whatever reason: nothing is granted.
+    pub async fn refresh(&self, session: &Session) -> Result<AuthOutcome, CallFailure> {
+        let auth = self.auth()?;
+        let (reserved, answer) = self.outcomes.reserve()?;
+        {
+            let _inside = self.gate.enter()?;
+            (auth.refresh)(self.raw, &session.record, outcome_completer(self.outcomes, reserved.token()));
+        }
+        self.wait(self.options.timeout, answer).await
+    }
+
     /// Asks about an action: `authorize`, and `authorize_slow` if that says Pending, within one deadline.
     ///
     /// # Errors
@@ -205,10 +230,10 @@ impl Instance {
         let began = std::time::Instant::now();
         let properties: Vec<Pair> = pairs(&action);
         let (raw, asked) = (self.raw, session.clone());
-        let asking = self.inside(self.options.timeout, move || {
+        let asking = self.inside(&self.thread, self.options.timeout, move || {
             let mut record = VerdictRecord::bare(VerdictCode(0));
             let view = views::action(&action, &properties);
-            let status = (auth.authorize)(raw, &asked.0, &view, &mut record);
+            let status = (auth.authorize)(raw, &asked.record, &view, &mut record);
             match CallFailure::of(status) {
                 None => Ok((convert::verdict_from(record).map_err(CallFailure::UnknownCode)?, action, properties)),
                 Some(failure) => Err(failure),
@@ -231,7 +256,7 @@ impl Instance {
         let auth = self.auth()?;
         let _inside = self.gate.enter()?;
         let mut record = VerdictRecord::bare(VerdictCode(0));
-        let status = (auth.authorize)(self.raw, &session.0, &views::action(action, &pairs(action)), &mut record);
+        let status = (auth.authorize)(self.raw, &session.record, &views::action(action, &pairs(action)), &mut record);
         match CallFailure::of(status) {
             None => convert::verdict_from(record).map_err(CallFailure::UnknownCode),
             Some(failure) => Err(failure),
@@ -250,7 +275,7 @@ impl Instance {
         {
             let _inside = self.gate.enter()?;
             let completer = verdict_completer(self.verdicts, reserved.token());
-            (auth.authorize_slow)(self.raw, &session.0, &views::action(action, properties), completer);
+            (auth.authorize_slow)(self.raw, &session.record, &views::action(action, properties), completer);
         }
         match self.wait(timeout, answer).await? {
             Verdict::Pending => Err(CallFailure::Failed("authorize_slow answered Pending".into())),
@@ -275,7 +300,7 @@ impl Instance {
     pub async fn interest(&self) -> Result<Interest, CallFailure> {
         let events = self.root.events().into_option().ok_or(CallFailure::NotThere("it is not an event collector"))?;
         let raw = self.raw;
-        let asking = self.inside(self.options.timeout, move || {
+        let asking = self.inside(&self.thread, self.options.timeout, move || {
             let mut record = InterestRecord { classes: 0, kinds: RVec::new(), tenants: RVec::new() };
             ((events.interest)(raw, &mut record), record)
         });
@@ -305,17 +330,18 @@ impl Instance {
     /// Gives it a new configuration (JSON).
     ///
     /// # Errors
-    /// What the plugin says; the old configuration stays in force.
+    /// What the plugin says; the old configuration stays in force. [`CallFailure::LoadAgain`]: another instance can take it.
     pub async fn reconfigure(&self, config: String) -> Result<(), CallFailure> {
         let (root, raw) = (self.root, self.raw);
-        let call = self.inside(self.options.timeout, move || (root.reconfigure())(raw, RStr::from_str(&config)));
+        let reconfigure = move || (root.reconfigure())(raw, RStr::from_str(&config));
+        let call = self.inside(&self.control, self.options.timeout, reconfigure);
         CallFailure::of(call.await?).map_or(Ok(()), Err)
     }
 
     /// How it is. A failing call is `NotReady`.
     pub async fn health(&self) -> Health {
         let (root, raw) = (self.root, self.raw);
-        let call = self.inside(self.options.timeout, move || {
+        let call = self.inside(&self.control, self.options.timeout, move || {
             let mut state = 0;
             ((root.health())(raw, &mut state), state)
         });
@@ -357,6 +383,7 @@ impl Instance {
         });
         let destroyed = dropping.await;
         self.thread.end();
+        self.control.end();
         host_table::unregister(self.host);
         let failed = CallFailure::of(stopped?);
         failed.or(CallFailure::of(destroyed?)).map_or(Ok(()), Err)

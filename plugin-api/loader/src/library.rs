@@ -2,21 +2,24 @@
 
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use abi_stable::library::{AbiHeaderRef, LibraryError};
+use abi_stable::std_types::RStr;
 use gatemq_plugin_api::abi::ENTRY_SYMBOL;
 use gatemq_plugin_api::abi::v1_0::{PluginInfo, PluginRoot_Ref};
 
-use crate::{Reason, Refusal, precheck};
-
-/// Largest library file, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 30;
+use crate::call_thread::CallThread;
+use crate::{CallFailure, LibraryFile, LibraryHash, Reason, Refusal, Wanted, precheck};
 
 /// What a library says of itself.
 #[derive(Clone, Debug)]
 pub struct Info {
     /// The file.
     pub file: PathBuf,
+    /// Hash of the file.
+    pub sha256: LibraryHash,
     /// Name of its crate.
     pub name: String,
     /// Version of its crate.
@@ -37,21 +40,29 @@ pub struct Library {
 }
 
 impl Library {
-    /// Reads, checks and maps a plugin file.
-    ///
-    /// The file is read once and a private copy of it is mapped, so nobody can change it between check and use.
+    /// Reads, checks and maps a plugin file, whoever may write to it.
     ///
     /// # Errors
     /// Which file, what was wanted, what was found.
     pub fn open(file: &Path) -> Result<Library, Refusal> {
-        Self::try_open(file).map_err(|reason| Refusal { file: file.to_owned(), reason })
+        Self::map(LibraryFile::read(file, &Wanted::default())?, &AtomicU32::new(0))
     }
 
-    fn try_open(file: &Path) -> Result<Library, Reason> {
-        let bytes = read(file)?;
-        precheck::check(&bytes)?;
-        let header = map(file, &bytes)?;
-        drop(bytes);
+    /// Checks a plugin file and maps a private copy of it, whose constructors then run: one more of its `copies`.
+    ///
+    /// # Errors
+    /// Which file, what was wanted, what was found.
+    pub fn map(file: LibraryFile, copies: &AtomicU32) -> Result<Library, Refusal> {
+        let path = file.path.clone();
+        Self::try_map(file, copies).map_err(|reason| Refusal { file: path, reason })
+    }
+
+    fn try_map(file: LibraryFile, copies: &AtomicU32) -> Result<Library, Reason> {
+        precheck::check(&file.bytes)?;
+        copies.fetch_add(1, Ordering::Relaxed);
+        let header = map(&file.path, &file.bytes)?;
+        let (path, sha256) = (file.path.clone(), file.sha256());
+        drop(file);
         let lib_header = header.upgrade().map_err(|e| match e {
             LibraryError::InvalidAbiHeader(found) => {
                 Reason::OtherAbi(format!("{}.{}", found.abi_major, found.abi_minor))
@@ -79,7 +90,17 @@ impl Library {
         if info.panic_aborts {
             return Err(Reason::PanicAborts);
         }
-        Ok(Library { info: Info::new(file, &info, root), root })
+        Ok(Library { info: Info::new(&path, sha256, &info, root), root })
+    }
+
+    /// Has it look at a configuration (JSON), without starting anything; the author's types run, within `timeout`.
+    ///
+    /// # Errors
+    /// What is wrong with it: one line a problem, each with its key. Or a panic, or no answer.
+    pub async fn check_config(&self, config: String, timeout: Duration) -> Result<(), CallFailure> {
+        let (root, thread) = (self.root, CallThread::new("check", 1));
+        let status = thread.call(timeout, move || (root.check())(RStr::from_str(&config))).await?;
+        CallFailure::of(status).map_or(Ok(()), Err)
     }
 
     /// What it says of itself.
@@ -93,9 +114,10 @@ impl Library {
 }
 
 impl Info {
-    fn new(file: &Path, info: &PluginInfo, root: PluginRoot_Ref) -> Self {
+    fn new(file: &Path, sha256: LibraryHash, info: &PluginInfo, root: PluginRoot_Ref) -> Self {
         Info {
             file: file.to_owned(),
+            sha256,
             name: info.name.to_string(),
             version: info.version.to_string(),
             api_version: info.api_version.to_string(),
@@ -113,18 +135,6 @@ impl Info {
             (false, false) => "none",
         }
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Reason> {
-    let unreadable = |e: std::io::Error| Reason::Unreadable(e.to_string());
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Reason::Unreadable("it is not a regular file".into()));
-    }
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(Reason::Unreadable(format!("it has {} bytes, more than {FILE_BYTES_MAX}", metadata.len())));
-    }
-    std::fs::read(file).map_err(unreadable)
 }
 
 /// Maps a private copy and finds the header. The mapping and its descriptor are left behind on purpose.

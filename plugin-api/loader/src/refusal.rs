@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::LibraryHash;
+
 /// A refused library: the file, and why. Shown as one line.
 #[derive(Debug)]
 pub struct Refusal {
@@ -18,6 +20,22 @@ pub struct Refusal {
 pub enum Reason {
     /// It cannot be read.
     Unreadable(String),
+    /// Somebody else could have changed it, or exchanged a directory above it.
+    Untrusted {
+        /// What somebody else could change.
+        path: PathBuf,
+        /// The user of this process.
+        wanted_user: u32,
+        /// By what.
+        found: String,
+    },
+    /// It is not the library whose hash was given.
+    OtherContents {
+        /// The hash that was given.
+        wanted: LibraryHash,
+        /// The file's.
+        found: LibraryHash,
+    },
     /// It is not an ELF or PE file, or a damaged one.
     NotALibrary(String),
     /// It ends before its segments do.
@@ -74,6 +92,15 @@ impl fmt::Display for Reason {
         let ours = crate::INTERFACE_VERSION;
         match self {
             Reason::Unreadable(e) => write!(f, "wanted a plugin library, found a file that cannot be read: {e}"),
+            Reason::Untrusted { path, wanted_user, found } => write!(
+                f,
+                "wanted {} to belong to root or to user {wanted_user} and nobody else to write to it, found {found}; correct \
+                 it with chown and chmod go-w",
+                path.display()
+            ),
+            Reason::OtherContents { wanted, found } => {
+                write!(f, "wanted SHA-256 {wanted}, found {found}; if this library is meant, change the pin")
+            }
             Reason::NotALibrary(e) => write!(f, "wanted a dynamic library, found a file that is none: {e}"),
             Reason::Truncated { wanted, found } => {
                 write!(f, "wanted {wanted} bytes, found {found}: the file is cut off; copy it again")

@@ -11,10 +11,12 @@ use abi_stable::std_types::{ROption, RResult, RSlice, RStr};
 use super::convert;
 use super::v1_0::{
     ActionView, AuthTable, CollectorTable, ConnectRecord, EventView, HostTable_Ref, Instance, InterestRecord,
-    OutcomeCompleter, PluginInfo, PluginRoot, PluginRoot_Ref, SessionRecord, Status, VerdictCompleter, VerdictRecord,
+    OutcomeCompleter, PluginInfo, PluginRoot, PluginRoot_Ref, SessionRecord, Status, StatusCode, VerdictCompleter,
+    VerdictRecord,
 };
 use crate::sdk::{
-    Action, AuthExchange, AuthProvider, Event, EventCollector, Host, OwnedAction, Plugin, Running, Session, contained,
+    Action, AuthExchange, AuthProvider, Event, EventCollector, Host, OwnedAction, Plugin, ReconfigureError, Running,
+    Session, contained,
 };
 use gatemq_types::{AuthOutcome, Secret};
 
@@ -105,7 +107,12 @@ impl<P: Plugin> Entry<P> {
     }
 
     extern "C" fn reconfigure(instance: Instance, config: RStr<'_>) -> Status {
-        status(contained(|| Self::borrow(instance).reconfigure(config.as_str())))
+        match contained(|| Self::borrow(instance).reconfigure(config.as_str())) {
+            Ok(Ok(())) => Status::ok(),
+            Ok(Err(ReconfigureError::Refused(why))) => Status::failed(why),
+            Ok(Err(ReconfigureError::LoadAgain(why))) => Status { code: StatusCode::LOAD_AGAIN, message: why.into() },
+            Err(panic) => Status::panicked(panic),
+        }
     }
 
     extern "C" fn health(instance: Instance, state: &mut u32) -> Status {

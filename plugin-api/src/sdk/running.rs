@@ -10,7 +10,7 @@ use gatemq_types::{AuthOutcome, Verdict};
 
 use super::contain::{Contained, discard, install_hook};
 use super::runtime::Runtime;
-use super::{Health, Host, Plugin, config, log};
+use super::{Health, Host, Plugin, ReconfigureError, config, log};
 use crate::abi::convert;
 use crate::abi::v1_0::{OutcomeCompleter, Status, VerdictCompleter};
 
@@ -44,8 +44,8 @@ impl<P: Plugin> Running<P> {
         }
     }
 
-    pub(crate) fn reconfigure(&self, config: &str) -> Result<(), String> {
-        self.plugin().reconfigure(config::parse::<P::Config>(config)?).map_err(|e| e.0)
+    pub(crate) fn reconfigure(&self, config: &str) -> Result<(), ReconfigureError> {
+        self.plugin().reconfigure(config::parse::<P::Config>(config)?)
     }
 
     /// Number and reason, as the interface has it.

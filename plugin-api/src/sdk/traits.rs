@@ -16,20 +16,26 @@ use crate::abi::v1_0::InterestRecord;
 #[derive(Debug)]
 pub struct StartError(pub String);
 
-/// Why a new configuration was not taken. The old one stays in force.
+/// Why a new configuration was not taken.
 #[derive(Debug)]
-pub struct ReconfigureError(pub String);
-
-macro_rules! from_errors {
-    ($($name:ident),*) => {$(
-        impl<E: fmt::Display> From<E> for $name {
-            fn from(e: E) -> Self {
-                $name(e.to_string())
-            }
-        }
-    )*};
+pub enum ReconfigureError {
+    /// Something is wrong with it: the old one stays in force.
+    Refused(String),
+    /// A running instance cannot take it: the broker starts another one with it, and stops this one when that works.
+    LoadAgain(String),
 }
-from_errors!(StartError, ReconfigureError);
+
+impl<E: fmt::Display> From<E> for StartError {
+    fn from(e: E) -> Self {
+        StartError(e.to_string())
+    }
+}
+
+impl<E: fmt::Display> From<E> for ReconfigureError {
+    fn from(e: E) -> Self {
+        ReconfigureError::Refused(e.to_string())
+    }
+}
 
 /// How a plugin is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,17 +59,18 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// What is wrong and what to do about it.
     fn start(config: Self::Config, host: Host) -> Result<Self, StartError>;
 
-    /// Takes a new configuration while running, where the broker reloads. Called on a call thread.
+    /// Takes a new configuration while running, where the broker reloads. Called on a call thread; calls of other methods
+    /// go on meanwhile.
     ///
     /// # Errors
-    /// Keeps the old one in force. By default every new configuration is refused: it needs a restart.
+    /// Keeps the old one in force. By default every new configuration needs another instance.
     fn reconfigure(&self, config: Self::Config) -> Result<(), ReconfigureError> {
         drop(config);
-        Err(ReconfigureError("this plugin takes a new configuration only when it is loaded again".into()))
+        Err(ReconfigureError::LoadAgain("its author wrote nothing for it".into()))
     }
 
     /// How it is. Called on a call thread: after the start until it does not say `NotReady` (for 30 s at most; then the plugin
-    /// does not start), later perhaps now and then.
+    /// does not start), later every few seconds. While a required plugin is not ready, the broker admits no new client.
     fn health(&self) -> Health {
         Health::Ready
     }
@@ -168,7 +175,8 @@ impl Interest {
 
 /// Sees what happens.
 pub trait EventCollector: Plugin {
-    /// What it wants to see. Asked once, after the start.
+    /// What it wants to see. Asked once, after the start; a new configuration that changes it needs another instance
+    /// ([`ReconfigureError::LoadAgain`]).
     fn interest(&self) -> Interest {
         Interest::all_but_traffic()
     }

@@ -192,7 +192,8 @@ pub struct Connect {
     pub auth_data: Option<Secret>,
     /// The will.
     pub will: Option<Will>,
-    /// Failed authentications seen lately from this address. This broker does not count them yet: 0.
+    /// Authentications of clients from this address (IPv4, or IPv6 /64) that were refused, in any way but for a failing
+    /// provider, until 15 minutes ago without one. It is counted for some 60,000 addresses at a time, and at most to 65,535.
     pub failures: u32,
     /// How long the answer is waited for, in milliseconds: the plugin's `timeout_ms`.
     pub deadline_ms: u32,

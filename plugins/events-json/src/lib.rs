@@ -59,9 +59,7 @@ impl Plugin for EventsJson {
 
     fn reconfigure(&self, config: Config) -> Result<(), ReconfigureError> {
         if config.interest()? != self.interest {
-            return Err(ReconfigureError(
-                "classes, kinds and tenants are asked for once: load the plugin again to change them".into(),
-            ));
+            return Err(ReconfigureError::LoadAgain("classes, kinds and tenants are asked for once".into()));
         }
         let output = Output::open(&config, Instant::now())?;
         let mut state = self.lock();

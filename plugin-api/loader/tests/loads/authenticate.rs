@@ -27,6 +27,8 @@ fn word(outcome: &Result<AuthOutcome, CallFailure>) -> &'static str {
         Err(CallFailure::Busy { .. }) => "busy",
         Err(CallFailure::Fenced(_)) => "fenced",
         Err(CallFailure::NotThere(_)) => "not there",
+        // Of a plugin over its generations.
+        Err(_) => "other",
     }
 }
 

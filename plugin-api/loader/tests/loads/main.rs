@@ -10,5 +10,6 @@ mod authorize;
 mod events;
 mod host;
 mod lifecycle;
+mod plugin;
 mod refused;
 mod stopped;

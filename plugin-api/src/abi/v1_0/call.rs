@@ -16,6 +16,8 @@ impl StatusCode {
     /// The plugin's code panicked; the panic was contained on its side of the border.
     pub const PANICKED: StatusCode = StatusCode(3);
     pub const NOT_SUPPORTED: StatusCode = StatusCode(4);
+    /// Of `reconfigure`: only another instance can take this configuration.
+    pub const LOAD_AGAIN: StatusCode = StatusCode(5);
 }
 
 /// A status with its message.

@@ -120,7 +120,7 @@ events! {
     }
     /// A client was refused.
     202 ClientRefused Security Policy {
-        /// Where: `connect`, `authenticate`, `exchange`, `identity`, `will`, `authorize`.
+        /// Where: `connect`, `authenticate`, `exchange`, `identity`, `denial`, `will`, `authorize`.
         stage: Text,
         /// Reason code, as for MQTT 5.0.
         code: u64,
@@ -147,6 +147,13 @@ events! {
         messages_published: u64,
     }
 
+    /// An operator or a plugin ended a client's connection.
+    205 ClientKicked Security Policy {
+        /// Who: `operator`, or `plugin NAME`.
+        by: Text,
+        /// Why, in their words.
+        why: Text,
+    }
     /// An enhanced authentication ended before it was decided: the client was not admitted, or its connection has ended.
     206 AuthExchangeAborted Security Peer {
         /// Authentication Method.
@@ -273,7 +280,7 @@ events! {
     503 SessionExpired Lifecycle Peer {}
     /// A session that outlives its connection ended before its time.
     504 SessionEnded Lifecycle Peer {
-        /// `clean start`, `disconnect`, `denied`, `sessions_detached_max`, `no connection` (its connection failed in the broker).
+        /// `clean start`, `disconnect`, `sessions_detached_max`, `no connection` (its connection failed in the broker).
         reason: Text,
     }
     /// A client does not take its output and was disconnected.
@@ -368,6 +375,19 @@ events! {
         /// What was wanted and what was found.
         why: Text,
     }
+    /// A plugin was replaced while running: its calls go to another instance of it from now on.
+    903 PluginReplaced System Broker {
+        /// Instance name.
+        plugin: Text,
+        /// Library file.
+        file: Text,
+        /// The plugin's own version.
+        version: Text,
+        /// How many instances of this name there were, this one included.
+        generation: u64,
+        /// SHA-256 of the library, in hexadecimal.
+        sha256: Text,
+    }
     /// A call into a plugin failed.
     904 PluginCallFailed System Plugin {
         /// Instance name.
@@ -402,6 +422,43 @@ events! {
         /// Why.
         why: Text,
     }
+    /// A plugin's calls kept failing: it is not called for a while, and what it would be asked is refused.
+    908 BreakerOpened System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Which calls: `strangers` (for clients that are not admitted yet) or `sessions` (for those that are).
+        calls: Text,
+        /// How many failed.
+        failed: u64,
+        /// Of how many.
+        of: u64,
+        /// For how long, in milliseconds; then one call is tried.
+        open_ms: u64,
+    }
+    /// A plugin's calls are made again.
+    910 BreakerClosed System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Which calls, as in `BreakerOpened`.
+        calls: Text,
+    }
+    /// A plugin took a new configuration while running.
+    911 PluginReconfigured System Broker {
+        /// Instance name.
+        plugin: Text,
+    }
+    /// A plugin says that it does not work, or does not say how it is. As an auth provider it admits nobody meanwhile.
+    912 PluginFailed System Plugin {
+        /// Instance name.
+        plugin: Text,
+        /// Why.
+        why: Text,
+    }
+    /// A plugin that had failed works again.
+    913 PluginRecovered System Plugin {
+        /// Instance name.
+        plugin: Text,
+    }
     /// A collector's ring was full and its oldest events were dropped. Delivered in band, to that collector only.
     909 EventsLost System Plugin {
         /// `peers`, `node` or `rest`.
@@ -414,6 +471,48 @@ events! {
         count: u64,
     }
 
+    /// Somebody is kept out from now on, or let in more slowly.
+    1001 DenialAdded System Policy {
+        /// Whom, such as `address 192.0.2.1/32`.
+        subject: Text,
+        /// `refuse`; or `slow`, where it was to be refused and others connect from the address: its connections a second are
+        /// limited instead.
+        action: Text,
+        /// Until when, in milliseconds since 1970; 0 is until it is lifted.
+        until_ms: u64,
+        /// Why, in the words of whoever raised it.
+        reason: Text,
+        /// Who raised it: `operator`, or `plugin NAME`.
+        raised_by: Text,
+    }
+    /// A denial was lifted.
+    1002 DenialLifted System Policy {
+        /// Whose.
+        subject: Text,
+        /// Who had raised it.
+        raised_by: Text,
+        /// Who lifted it.
+        by: Text,
+    }
+    /// The time of a denial is over.
+    1003 DenialExpired System Policy {
+        /// Whose.
+        subject: Text,
+        /// Who had raised it.
+        raised_by: Text,
+    }
+    /// A denial kept somebody out, or ended a connection.
+    1004 DenialEnforced Security Policy {
+        /// What of the peer is denied.
+        subject: Text,
+        /// Where: `accept`, `proxy`, `tls`, `authenticate`, `session` (it was connected), `will` (which was not published).
+        stage: Text,
+        /// Why it was denied.
+        reason: Text,
+        /// Who raised the denial.
+        raised_by: Text,
+    }
+
     /// The node serves clients.
     1201 NodeStarted System Broker {
         /// Version of the broker.
@@ -421,10 +520,27 @@ events! {
         /// Listeners, as `name=kind address`.
         listeners: Text,
     }
+    /// The configuration was read again, and what may change while running was changed.
+    1203 ConfigReloaded System Broker {
+        /// What changed but takes effect at the next start only; empty: nothing.
+        restart: Text,
+    }
+    /// The configuration was read again and is wrong: nothing was changed.
+    1204 ConfigRefused System Broker {
+        /// What is wrong, with file and line.
+        why: Text,
+    }
     /// The store failed: nothing that had to be kept is acknowledged any more, and the node ends.
     1212 StoreFailed System Broker {
         /// What happened, and to which file.
         error: Text,
+    }
+    /// An operator had something done.
+    1211 AdminActed System Broker {
+        /// Who: user and process at the other end of the admin socket.
+        by: Text,
+        /// What.
+        action: Text,
     }
     /// The node stops.
     1202 NodeStopping System Broker {

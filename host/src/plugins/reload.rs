@@ -1,0 +1,222 @@
+//! Replaces a plugin while it is called: the new file beside the old one, calls to the new one, the old one stopped after its
+//! last call. Whatever goes wrong leaves the old one in place.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use gatemq_plugin_loader::{CallFailure, Info, Instance, Interest, LibraryFile, Retired};
+use gatemq_types::event::Fact;
+
+use super::find::{Found, find};
+use super::load::{self, GIVE_UP_WAIT, give_up, tell_refused, tell_stop};
+use super::set::{Managed, Plugins};
+use super::start::tell_loaded;
+use crate::config::{Config, Plugin as Settings, PluginHost};
+use crate::events::{Collector, Events};
+
+/// What a reload came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    /// File and configuration are those in force.
+    Unchanged,
+    /// The instance in force has taken the new configuration.
+    Reconfigured,
+    /// Another instance serves.
+    Replaced {
+        /// How many there were of this name.
+        generation: u32,
+    },
+}
+
+impl Plugins {
+    /// Reloads every plugin, each for itself, with what `config` says of it now: what became of each. What `config` says of
+    /// everything else is not looked at.
+    ///
+    /// # Errors
+    /// The libraries cannot be looked for.
+    pub(crate) async fn reload_all(
+        self: &Arc<Self>,
+        config: &Config,
+    ) -> Result<Vec<(String, Result<Reloaded, String>)>, String> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let found = find(config)?;
+        let mut all = Vec::new();
+        for managed in &self.managed {
+            let name = managed.plugin.name();
+            let reloaded = match found.iter().find(|found| found.name == name) {
+                Some(found) => self.reload(managed, found, &config.plugin_host).await,
+                None => Err(format!(
+                    "plugin {name} is gone from configuration and directory: it stays until the next start"
+                )),
+            };
+            all.push((name.to_owned(), reloaded));
+        }
+        let is_new = |found: &&Found| !self.managed.iter().any(|managed| managed.plugin.name() == found.name);
+        for new in found.iter().filter(is_new) {
+            all.push((new.name.clone(), Err(format!("plugin {} is new: it is loaded at the next start", new.name))));
+        }
+        Ok(all)
+    }
+
+    async fn reload(self: &Arc<Self>, managed: &Managed, found: &Found, host: &PluginHost) -> Result<Reloaded, String> {
+        let (events, before) = (&self.events, managed.in_force.lock().clone());
+        let file = load::read(found, host, events)?;
+        let current = managed.plugin.current().map(|generation| generation.instance().clone());
+        if let Some(current) = current.as_ref().filter(|current| current.info().sha256 == file.sha256())
+            && is_same_but_for_config(&before.settings, &found.settings)
+        {
+            if before.settings.config_json == found.settings.config_json {
+                return Ok(Reloaded::Unchanged);
+            }
+            if self.reconfigure(managed, current, found).await? {
+                return Ok(Reloaded::Reconfigured);
+            }
+        }
+        let refused = |why: String| {
+            tell_refused(events, found, &why);
+            format!("plugin {}: {why}", found.name)
+        };
+        let copies = managed.plugin.copies().load(Ordering::Relaxed);
+        if copies >= host.copies_max {
+            return Err(refused(format!(
+                "{copies} copies of its libraries are mapped already, as many as plugin_host.copies_max allows; restart the broker"
+            )));
+        }
+        let (instance, interest) = self.bring_up(managed, found, file, current.as_deref().map(Instance::info)).await?;
+        Ok(self.put_in_force(managed, found, instance, interest))
+    }
+
+    /// Has the instance in force take a new configuration. False: it takes that only when it is loaded again.
+    async fn reconfigure(&self, managed: &Managed, current: &Instance, found: &Found) -> Result<bool, String> {
+        match current.reconfigure(found.settings.config_json.clone()).await {
+            Ok(()) => {
+                *managed.in_force.lock() = found.clone();
+                self.events.emit(None, Fact::PluginReconfigured { plugin: found.name.clone().into() });
+                Ok(true)
+            }
+            Err(CallFailure::LoadAgain(_)) => Ok(false),
+            Err(failure) => {
+                let why = failure.to_string().replace('\n', "; ");
+                tell_refused(&self.events, found, &format!("its new configuration: {why}"));
+                Err(format!("plugin {} does not take its new configuration: {why}", found.name))
+            }
+        }
+    }
+
+    /// Loads and starts an instance that can take the place of one with these roles.
+    async fn bring_up(
+        &self,
+        managed: &Managed,
+        found: &Found,
+        file: LibraryFile,
+        before: Option<&Info>,
+    ) -> Result<(Arc<Instance>, Interest), String> {
+        let events = &self.events;
+        let library = load::map(file, &managed.plugin, found, events).await?;
+        if let Some(why) = other_roles(before, managed.is_in_chain, library.info()) {
+            tell_refused(events, found, &why);
+            return Err(format!("plugin {}: {why}", found.name));
+        }
+        let is_collector = library.info().events;
+        let instance = load::start(library, found, managed.services.clone(), events).await?;
+        if !is_collector {
+            return Ok((instance, Interest::default()));
+        }
+        match instance.interest().await {
+            Ok(interest) => Ok((instance, interest)),
+            Err(failure) => {
+                give_up(&instance).await;
+                let why = format!("it does not say what it wants to see: {failure}");
+                tell_refused(events, found, &why);
+                Err(format!("plugin {}: {why}", found.name))
+            }
+        }
+    }
+
+    /// From here on all calls go to `instance`.
+    fn put_in_force(
+        self: &Arc<Self>,
+        managed: &Managed,
+        found: &Found,
+        instance: Arc<Instance>,
+        interest: Interest,
+    ) -> Reloaded {
+        let (events, info) = (&self.events, instance.info().clone());
+        let (generation, before) = managed.plugin.replace(instance, found.settings.policy);
+        *managed.in_force.lock() = found.clone();
+        if let Some(collector) = managed.collector.as_ref().filter(|_| info.events) {
+            collector.set_interest(interest);
+            events.interests_changed();
+            if let Err(e) = collector.start(events) {
+                tracing::error!("plugin {} gets no events: a collector's thread cannot be started: {e}", found.name);
+            }
+        }
+        match before {
+            Some(before) => {
+                let fact = Fact::PluginReplaced {
+                    plugin: found.name.clone().into(),
+                    file: info.file.display().to_string().into(),
+                    version: info.version.clone().into(),
+                    generation: generation.into(),
+                    sha256: info.sha256.to_string().into(),
+                };
+                events.emit(None, fact);
+                self.retire(managed.collector.clone(), Arc::new(before), found);
+            }
+            None => tell_loaded(events, &found.name, &info),
+        }
+        Reloaded::Replaced { generation }
+    }
+
+    /// Stops an instance that was replaced, after its last call.
+    fn retire(self: &Arc<Self>, collector: Option<Arc<Collector>>, retired: Arc<Retired>, found: &Found) {
+        self.retired.lock().push(retired.clone());
+        let until = Instant::now() + self.drain.max(found.settings.policy.options.timeout);
+        let (plugins, name) = (self.clone(), found.name.clone());
+        tokio::spawn(async move {
+            if !retired.drained(until).await {
+                tracing::warn!(
+                    "plugin {name}: a call into the instance before does not end; it is stopped all the same"
+                );
+                leave_behind(collector, retired.generation().number(), &plugins.events);
+            }
+            tell_stop(&name, retired.stop(GIVE_UP_WAIT).await);
+            plugins.retired.lock().retain(|other| !Arc::ptr_eq(other, &retired));
+        });
+    }
+}
+
+/// Has the collector go on without the thread that is still in the instance of before.
+fn leave_behind(collector: Option<Arc<Collector>>, generation: u32, events: &Arc<Events>) {
+    let Some(collector) = collector else { return };
+    if let Err(e) = collector.leave_behind(generation, events) {
+        tracing::error!("plugin {} gets no events: a collector's thread cannot be started: {e}", collector.name());
+    }
+}
+
+/// Whether nothing but the plugin's own configuration differs, or what takes effect at the next start anyway.
+fn is_same_but_for_config(before: &Settings, now: &Settings) -> bool {
+    let Settings { library: _, sha256: _, required: _, policy, ring_events: _, config_json: _ } = now;
+    before.policy == *policy
+}
+
+/// Why a library cannot take the place of one with these roles; or of one that has not started, which is asked if it is in a
+/// chain, and must not be believed to guard anything if it is in none.
+fn other_roles(before: Option<&Info>, is_in_chain: bool, now: &Info) -> Option<String> {
+    let found = now.roles();
+    match before.map(Info::roles) {
+        Some(wanted) if wanted != found => {
+            Some(format!("wanted a library with the roles {wanted}, found {found}; restart the broker to change them"))
+        }
+        None if now.auth != is_in_chain => {
+            let wanted = if is_in_chain {
+                "an auth provider, which a chain names"
+            } else {
+                "no auth provider, which no chain names"
+            };
+            Some(format!("wanted {wanted}, found the roles {found}; correct the chain and restart the broker"))
+        }
+        _ => None,
+    }
+}

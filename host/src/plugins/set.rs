@@ -1,0 +1,115 @@
+//! All plugins of a node: what is in force, how they are, and their end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gatemq_plugin_loader::{Health, Plugin, PluginStatus, Retired, Services};
+use gatemq_types::event::Fact;
+use parking_lot::Mutex;
+
+use super::find::Found;
+use super::load::tell_stop;
+use crate::events::{Collector, Events};
+
+/// One of them.
+pub(super) struct Managed {
+    pub(super) plugin: Arc<Plugin>,
+    /// Of all its generations: what they count, they count together.
+    pub(super) services: Arc<dyn Services>,
+    /// What its generation in force was started with.
+    pub(super) in_force: Mutex<Found>,
+    /// Whether an order of auth providers names it.
+    pub(super) is_in_chain: bool,
+    /// Of a collector, and of one that has not started and may become one.
+    pub(super) collector: Option<Arc<Collector>>,
+}
+
+/// See the module.
+pub(crate) struct Plugins {
+    pub(super) managed: Vec<Managed>,
+    pub(super) events: Arc<Events>,
+    /// How long a call or an exchange may take: so long an instance that was replaced is not stopped.
+    pub(super) drain: Duration,
+    /// One reload at a time.
+    pub(super) reloading: tokio::sync::Mutex<()>,
+    /// Generations that were replaced and have not stopped; no more of them than mapped copies.
+    pub(super) retired: Mutex<Vec<Arc<Retired>>>,
+}
+
+impl Plugins {
+    /// What is known of each, in the order of their names.
+    pub(crate) fn status(&self) -> Vec<PluginStatus> {
+        let mut all: Vec<_> = self.managed.iter().map(|managed| managed.plugin.status()).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Asks each plugin how it is, now and then, until the node ends.
+    pub(crate) fn watch_health(&self, every: Duration) {
+        for managed in &self.managed {
+            let (plugin, events) = (managed.plugin.clone(), self.events.clone());
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(every).await;
+                    if let Some((before, now)) = plugin.ask_health().await {
+                        tell_health(&events, plugin.name(), &before, &now);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Has collectors take what waits, then stops every plugin.
+    pub(crate) async fn stop(&self, deadline: Instant) {
+        for status in self.status() {
+            let counts = status.counts;
+            tracing::info!(
+                target: "gatemq::total",
+                plugin = status.name,
+                calls = counts.calls,
+                failures = counts.failures,
+                timeouts = counts.timeouts,
+                refused = counts.refused,
+                latency_us_p99 = counts.latency_us_p99,
+                generation = status.generation,
+                copies = status.copies,
+            );
+        }
+        // Half of what is left, so that a collector which hangs leaves the other plugins time to stop.
+        let collected = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        for collector in self.events.collectors() {
+            if !collector.stop(collected) {
+                tracing::warn!("plugin {} is still in `collect`; it is left behind", collector.name());
+            }
+        }
+        self.stop_instances(deadline).await;
+    }
+
+    /// Stops every instance, also those that were replaced.
+    pub(super) async fn stop_instances(&self, deadline: Instant) {
+        let retired: Vec<_> = self.retired.lock().drain(..).collect();
+        let retired = retired.iter().map(|retired| retired.generation().instance().clone());
+        let current = self.managed.iter().filter_map(|managed| Some(managed.plugin.current()?.instance().clone()));
+        for instance in retired.chain(current).collect::<Vec<_>>() {
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
+            // Half for `stop`, half for the destructor.
+            tell_stop(instance.name(), instance.stop(left / 2).await);
+        }
+    }
+}
+
+fn tell_health(events: &Events, plugin: &str, before: &Health, now: &Health) {
+    let name = || plugin.to_owned().into();
+    match (before, now) {
+        (Health::NotReady(_), Health::NotReady(_)) => {}
+        (_, Health::NotReady(why)) => {
+            events.emit(None, Fact::PluginFailed { plugin: name(), why: why.clone().into() });
+        }
+        (Health::NotReady(_), _) => events.emit(None, Fact::PluginRecovered { plugin: name() }),
+        (Health::Ready, Health::Degraded(why)) => {
+            tracing::warn!("plugin {plugin} is degraded: {}", why.escape_debug());
+        }
+        (Health::Degraded(_), Health::Ready) => tracing::info!("plugin {plugin} is no longer degraded"),
+        _ => {}
+    }
+}

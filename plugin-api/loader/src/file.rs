@@ -1,0 +1,222 @@
+//! A plugin's file: read once, from a descriptor whose owner and mode were checked, so that nobody can change it between
+//! check and use.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, Stat};
+use sha2::{Digest, Sha256};
+
+use crate::{Reason, Refusal};
+
+/// Largest library file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Write permission of group and others.
+const OTHERS_WRITE: u32 = 0o022;
+/// Of a directory with this bit only owners remove and rename what is theirs.
+const STICKY: u32 = 0o1000;
+
+/// SHA-256 of a library.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LibraryHash(pub [u8; 32]);
+
+impl LibraryHash {
+    /// From 64 hexadecimal digits; `None` if it is something else.
+    pub fn parse(text: &str) -> Option<LibraryHash> {
+        let mut hash = [0; 32];
+        let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect::<Option<_>>()?;
+        if digits.len() != 2 * hash.len() {
+            return None;
+        }
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair[0] << 4 | pair[1];
+        }
+        Some(LibraryHash(hash))
+    }
+}
+
+impl fmt::Display for LibraryHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What is asked of a file before it is loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// It and every directory above it belong to root or to this process's user, and nobody else may write to them (but for
+    /// directories like /tmp, where nobody can rename what is another's).
+    pub owner_checked: bool,
+    /// Its contents.
+    pub sha256: Option<LibraryHash>,
+}
+
+/// The contents of a plugin's file.
+pub struct LibraryFile {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: Vec<u8>,
+    sha256: LibraryHash,
+}
+
+impl LibraryFile {
+    /// Reads it. None of its code runs.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what is `wanted`.
+    pub fn read(path: &Path, wanted: &Wanted) -> Result<LibraryFile, Refusal> {
+        let read = || -> Result<LibraryFile, Reason> {
+            let file = match wanted.owner_checked {
+                true => open_checked(path)?,
+                false => File::open(path).map_err(unreadable)?,
+            };
+            let bytes = contents(file)?;
+            let sha256 = LibraryHash(Sha256::digest(&bytes).into());
+            match wanted.sha256.filter(|wanted| *wanted != sha256) {
+                Some(wanted) => Err(Reason::OtherContents { wanted, found: sha256 }),
+                None => Ok(LibraryFile { path: path.to_owned(), bytes, sha256 }),
+            }
+        };
+        read().map_err(|reason| Refusal { file: path.to_owned(), reason })
+    }
+
+    /// Hash of its contents.
+    pub fn sha256(&self) -> LibraryHash {
+        self.sha256
+    }
+}
+
+fn unreadable(e: impl Into<std::io::Error>) -> Reason {
+    Reason::Unreadable(e.into().to_string())
+}
+
+fn contents(mut file: File) -> Result<Vec<u8>, Reason> {
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Reason::Unreadable("it is not a regular file".into()));
+    }
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(Reason::Unreadable(format!("it has {} bytes, more than {FILE_BYTES_MAX}", metadata.len())));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// Walks from the root to the file, each step from the descriptor of the one before: what was checked is what is opened.
+fn open_checked(path: &Path) -> Result<File, Reason> {
+    // Links are followed here; whoever puts one in afterwards has the walk fail.
+    let path = std::fs::canonicalize(path).map_err(unreadable)?;
+    let names: Vec<&OsStr> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    let Some((file_name, directories)) = names.split_last() else {
+        return Err(Reason::Unreadable("it is not a regular file".into()));
+    };
+    let to_walk = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (mut at, mut here) = (rustix::fs::open("/", to_walk, Mode::empty()).map_err(unreadable)?, PathBuf::from("/"));
+    check_owner(&at, &here)?;
+    for name in directories {
+        at = rustix::fs::openat(&at, *name, to_walk, Mode::empty()).map_err(unreadable)?;
+        here.push(name);
+        check_owner(&at, &here)?;
+    }
+    // Not waiting for whoever writes to a pipe of this name.
+    let to_read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&at, *file_name, to_read, Mode::empty()).map_err(unreadable)?;
+    check_owner(&file, &path)?;
+    Ok(file.into())
+}
+
+fn check_owner(opened: &OwnedFd, path: &Path) -> Result<(), Reason> {
+    let stat = rustix::fs::fstat(opened).map_err(unreadable)?;
+    untrusted(&stat, rustix::process::geteuid().as_raw()).map_or(Ok(()), |found| {
+        let wanted_user = rustix::process::geteuid().as_raw();
+        Err(Reason::Untrusted { path: path.to_owned(), wanted_user, found })
+    })
+}
+
+/// Who besides root and `user` can change what `stat` is of.
+fn untrusted(stat: &Stat, user: u32) -> Option<String> {
+    let is_directory = stat.st_mode & 0o170_000 == 0o040_000;
+    let mode = stat.st_mode & 0o7777;
+    if stat.st_uid != 0 && stat.st_uid != user {
+        return Some(format!("that it belongs to user {}", stat.st_uid));
+    }
+    (mode & OTHERS_WRITE != 0 && !(is_directory && mode & STICKY != 0)).then(|| format!("mode {mode:04o}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Guards section 4.3: only root and the service's user can have changed what is loaded, nor can others exchange the
+    /// directory; the twins are loaded.
+    #[test]
+    fn what_others_can_change_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("plugins");
+        std::fs::create_dir(&below).unwrap();
+        let file = below.join("libx.so");
+        std::fs::write(&file, "x").unwrap();
+        let wanted = Wanted { owner_checked: true, sha256: None };
+        let set = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        let read = || LibraryFile::read(&file, &wanted).map(|file| file.bytes).map_err(|refusal| refusal.reason);
+        for (file_mode, below_mode, above_mode, bad) in [
+            (0o644, 0o755, 0o755, None),
+            (0o755, 0o700, 0o700, None),
+            (0o644, 0o1777, 0o755, None),
+            (0o664, 0o755, 0o755, Some(file.as_path())),
+            (0o646, 0o755, 0o755, Some(&file)),
+            (0o1646, 0o755, 0o755, Some(&file)),
+            (0o644, 0o775, 0o755, Some(&below)),
+            (0o644, 0o755, 0o757, Some(dir.path())),
+        ] {
+            set(&file, file_mode);
+            set(&below, below_mode);
+            set(dir.path(), above_mode);
+            match (read(), bad) {
+                (Ok(bytes), None) => assert_eq!(bytes, b"x"),
+                (Err(Reason::Untrusted { path, .. }), Some(bad)) => assert_eq!(path, bad.canonicalize().unwrap()),
+                (found, bad) => panic!("{file_mode:o} {below_mode:o} {above_mode:o}: {found:?}, wanted {bad:?}"),
+            }
+        }
+        assert!(LibraryFile::read(&file, &Wanted::default()).is_ok(), "unchecked");
+    }
+
+    /// Guards that a file of anybody else is refused, whatever its mode.
+    #[test]
+    fn the_owner_is_root_or_this_user() {
+        let mut stat = rustix::fs::stat("/").unwrap();
+        for (owner, user, is_trusted) in [(0, 0, true), (0, 7, true), (7, 7, true), (7, 0, false), (8, 7, false)] {
+            (stat.st_uid, stat.st_mode) = (owner, 0o040_755);
+            assert_eq!(untrusted(&stat, user).is_none(), is_trusted, "{owner} {user}");
+        }
+    }
+
+    /// Guards the pin: other contents are refused, and named; a link leads to what it names.
+    #[test]
+    fn other_contents_than_pinned_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("libx.so"), dir.path().join("link.so"));
+        std::fs::write(&file, "abc").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let wanted = |text| Wanted { owner_checked: true, sha256: LibraryHash::parse(text) };
+        let read = LibraryFile::read(&link, &wanted(of_abc)).unwrap();
+        assert_eq!(read.sha256().to_string(), of_abc);
+        let other = LibraryFile::read(&file, &wanted(&of_abc.replace('b', "c"))).err().unwrap();
+        assert!(matches!(other.reason, Reason::OtherContents { .. }), "{other}");
+        for wrong in ["", "ba", &of_abc[1..], &of_abc.replace('b', "x")] {
+            assert_eq!(LibraryHash::parse(wrong), None);
+        }
+    }
+}
