@@ -6,6 +6,7 @@
 //! | [`outside`] | plugins that are built outside the workspace, sound ones and ones to refuse |
 //! | [`pki`] | authorities, chains of three certificates, and wrong ones |
 //! | [`broker`] | a configuration, a process, its addresses, its log |
+//! | [`http`] | a server that plugins ask, which may answer anything |
 //! | [`client`] | a raw MQTT client that may break every rule |
 //! | [`power`] | what a power cut leaves of a directory |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
@@ -20,6 +21,7 @@
 pub mod artifacts;
 pub mod broker;
 pub mod client;
+pub mod http;
 pub mod outside;
 pub mod pki;
 pub mod power;

@@ -74,10 +74,16 @@ impl Pki {
 
     /// A server for these names.
     pub fn server_for(&self, names: &[&str]) -> Credentials {
+        self.server_with(names, |_| {})
+    }
+
+    /// A server for these names whose certificate is as `change` makes it.
+    pub fn server_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Credentials {
         let mut params = parameters(&self.organization, names[0]);
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         params.subject_alt_names = CertificateParams::new(names).unwrap().subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
         let key = new_key();
         let leaf = params.signed_by(&key, &self.intermediate_1).unwrap();
         Credentials { chain: vec![leaf.der().clone(), self.intermediate_1.der().clone()], key }

@@ -10,6 +10,8 @@ mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod http;
+mod jwt;
 mod listeners;
 mod policy;
 mod promise_1;
