@@ -17,10 +17,6 @@ use crate::session::{Message, Session};
 /// twice.
 pub type SessionNumber = u64;
 
-/// Where the store has, or may still have, a message: in which queue, and its number there. A message that moves before the
-/// store has its last move takes them along, so that whichever of its moves a crash leaves, it is in one queue only.
-pub(crate) type Places = Vec<(SessionNumber, u64)>;
-
 /// Numbers of a node's sessions in its store. Clones count on together.
 #[derive(Clone, Default, Debug)]
 pub struct Numbers(Arc<AtomicU64>);
@@ -244,13 +240,6 @@ impl Changes {
     pub(crate) fn note(&mut self, change: impl FnOnce() -> Change) {
         if self.retained.is_some() {
             self.list.push(change());
-        }
-    }
-
-    /// A message is in none of these places any more.
-    pub(crate) fn note_moved(&mut self, places: &Places) {
-        for (session, seq) in places {
-            self.note(|| Change::Done { session: *session, seq: *seq, packet_id: None });
         }
     }
 

@@ -29,9 +29,9 @@ use gatemq_types::QoS;
 use parking_lot::Mutex;
 
 use crate::addressed::{Addressed, ByAddress};
-use crate::changes::{Change, Changes, Places, SessionNumber};
+use crate::changes::{Change, Changes, SessionNumber};
 use crate::router::Layouts;
-use crate::session::{Delivered, Home, Message, Offer, Offered, Returned, Session, Source, Spare, qos_of};
+use crate::session::{Delivered, Home, Message, Offer, Offered, Session, Source, Spare, qos_of};
 use crate::tenant::QueueBytes;
 use crate::tree::{Place, Subscription, address_of};
 
@@ -59,8 +59,6 @@ struct Inner {
     stored: usize,
     /// Number of the last message in its queue in the store.
     last_seq: u64,
-    /// Other queues in the store: a crash may leave one whose end was not stored beside the one that came after it.
-    older: Vec<SessionNumber>,
     /// Bounds of what waits: the largest that a member has had for itself.
     messages_max: usize,
     bytes_max: usize,
@@ -69,8 +67,8 @@ struct Inner {
 struct Waiting {
     /// The first byte of a PUBLISH as it was published.
     published: u8,
-    /// Where the store has it, or may have it; in the group's queue at last.
-    places: Places,
+    /// Its number in the group's queue in the store; 0: it is not there.
+    seq: u64,
     message: Arc<Message>,
 }
 
@@ -94,9 +92,9 @@ impl Member {
         kind::PUBLISH << 4 | qos.bits() << 1 | (published & u8::from(retain_as_published))
     }
 
-    fn offer<'a>(&self, group: &'a Arc<Group>, waiting: &'a Waiting) -> Offer<'a> {
+    fn offer<'a>(&self, group: &'a Arc<Group>, waiting: &'a Waiting, in_store: bool) -> Offer<'a> {
         let (first, identifier) = (self.first(waiting.published), self.subscription.identifier);
-        Offer { first, identifier, message: &waiting.message, group, places: &waiting.places }
+        Offer { first, identifier, message: &waiting.message, group, in_store }
     }
 }
 
@@ -105,8 +103,7 @@ impl Group {
     pub(crate) fn new(share_name: &str, place: Place, session: &Session) -> Self {
         let bytes = QueueBytes::new(&session.key().tenant().usage);
         let (members, waiting) = (ByAddress::default(), VecDeque::new());
-        let (next, stored, last_seq, older, messages_max, bytes_max) = (0, 0, 0, Vec::new(), 0, 0);
-        let inner = Inner { members, next, waiting, bytes, stored, last_seq, older, messages_max, bytes_max };
+        let inner = Inner { members, next: 0, waiting, bytes, stored: 0, last_seq: 0, messages_max: 0, bytes_max: 0 };
         Group { share_name: share_name.into(), place, number: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
@@ -128,19 +125,16 @@ impl Group {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Gives it a queue in the store, with what waits, if it has none yet and a member is there.
+    /// Gives it a queue in the store, if it has none yet and a member is there. What waits meanwhile was acknowledged
+    /// without.
     pub(crate) fn store(&self, tenant: &str, filter: &str, changes: &mut Changes) {
-        let mut guard = self.inner.lock();
-        let inner = &mut *guard;
+        let mut inner = self.inner.lock();
         if self.number() == 0 && inner.stored > 0 {
             let group = changes.number();
             inner.last_seq = 0;
             self.number.store(group, Ordering::Relaxed);
             let (tenant, filter) = (tenant.to_owned(), filter.to_owned());
             changes.rely_on(|| Change::Group { group, tenant, filter });
-            for at in 0..inner.waiting.len() {
-                inner.put(group, at, changes);
-            }
         }
     }
 
@@ -150,32 +144,30 @@ impl Group {
         let number = self.number();
         if number != 0 && inner.stored == 0 {
             self.number.store(0, Ordering::Relaxed);
-            for number in inner.older.drain(..).chain([number]) {
-                changes.note(|| Change::SessionEnded(number));
-            }
+            inner.waiting.iter_mut().for_each(|waiting| waiting.seq = 0);
+            changes.note(|| Change::SessionEnded(number));
         }
     }
 
     /// What the store gives back, whatever the bounds: number of its queue and of the last message that was ever in it,
-    /// what waits (number, first byte), and by session what members had been given and not acknowledged. Should there be
-    /// several queues, the newest comes first.
+    /// what waits (number, first byte), and by session what members had been given and not acknowledged. False: it has a
+    /// queue already.
     pub(crate) fn restore(
         self: &Arc<Self>,
         (number, last_seq): (SessionNumber, u64),
         messages: Vec<(u64, u8, Arc<Message>)>,
         given: &HashMap<SessionNumber, HashSet<u64>>,
-    ) {
+    ) -> bool {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
-        if self.number() == 0 {
-            self.number.store(number, Ordering::Relaxed);
-            inner.last_seq = last_seq;
-        } else {
-            inner.older.push(number);
+        if self.number() != 0 {
+            return false;
         }
-        for (seq, published, message) in messages.into_iter().rev() {
+        self.number.store(number, Ordering::Relaxed);
+        inner.last_seq = last_seq;
+        for (seq, published, message) in messages {
             inner.bytes.take_anyway(message.len());
-            inner.waiting.push_front(Waiting { published, places: vec![(number, seq)], message });
+            inner.waiting.push_back(Waiting { published, seq, message });
         }
         for member in inner.members.all_mut() {
             let session = &member.subscription.session;
@@ -187,6 +179,7 @@ impl Group {
                 session.list_group(self);
             }
         }
+        true
     }
 
     /// Adds or replaces a member; whether it is new. One that is new comes for what waits.
@@ -273,7 +266,7 @@ impl Group {
                 let offered = match now_ms >= waiting.message.expires_ms() {
                     true => Offered::TooLarge, // To nobody either.
                     false => {
-                        let offer = member.offer(self, waiting);
+                        let offer = member.offer(self, waiting, waiting.seq != 0);
                         session.offer_waiting(&offer, Some(epoch), now_ms, spare)
                     }
                 };
@@ -283,7 +276,7 @@ impl Group {
                     Offered::NotNow => return false,
                     Offered::Closed | Offered::Changed => break,
                 }
-                inner.pop(&mut spare.changes);
+                inner.pop(self.number(), &mut spare.changes);
             }
             inner.members.all_mut()[at].comes = false;
         }
@@ -292,10 +285,12 @@ impl Group {
     }
 
     /// Takes what a member had been sent and did not acknowledge before its session ended, and shares it out before all
-    /// that waits. Connections that now have something to write are appended to `armed`.
+    /// that waits; `in_store`: that session was in the store. Connections that now have something to write are appended to
+    /// `armed`.
     pub(crate) fn take_back(
         self: &Arc<Self>,
-        messages: Vec<Returned>,
+        messages: Vec<(u8, Arc<Message>)>,
+        in_store: bool,
         now_ms: u64,
         spare: &mut Spare,
         armed: &mut Vec<Home>,
@@ -306,16 +301,16 @@ impl Group {
             return;
         }
         let mut new = messages.len();
-        for Returned { first, message, places, .. } in messages.into_iter().rev() {
+        for (first, message) in messages.into_iter().rev() {
             // It was in a window, so how many there are is bounded.
             inner.bytes.take_anyway(message.len());
-            inner.waiting.push_front(Waiting { published: first & !0b1000, places, message });
+            inner.waiting.push_front(Waiting { published: first & !0b1000, seq: 0, message });
         }
         while let Some(waiting) = inner.waiting.pop_front() {
             let found = match now_ms >= waiting.message.expires_ms() {
                 true => Found::TooLarge,
                 false => inner.search(|member| {
-                    let offer = member.offer(self, &waiting);
+                    let offer = member.offer(self, &waiting, in_store || waiting.seq != 0);
                     member.subscription.session.offer_waiting(&offer, None, now_ms, spare)
                 }),
             };
@@ -327,7 +322,7 @@ impl Group {
             if let Found::Taken(home) = found {
                 armed.extend(home);
             }
-            inner.pop(&mut spare.changes);
+            inner.pop(self.number(), &mut spare.changes);
             new = new.saturating_sub(1);
         }
         for at in 0..new.min(inner.waiting.len()) {
@@ -410,7 +405,7 @@ impl Inner {
         if !self.bytes.take(message.len()) {
             return Delivered::QuotaExceeded;
         }
-        self.waiting.push_back(Waiting { published, places: Places::new(), message });
+        self.waiting.push_back(Waiting { published, seq: 0, message });
         self.put(number, self.waiting.len() - 1, changes);
         Delivered::Quiet
     }
@@ -422,17 +417,18 @@ impl Inner {
             return;
         }
         self.last_seq += 1;
-        changes.note_moved(&waiting.places);
-        waiting.places.push((number, self.last_seq));
-        let (group, seq, first, message) = (number, self.last_seq, waiting.published, &waiting.message);
+        waiting.seq = self.last_seq;
+        let (group, seq, first, message) = (number, waiting.seq, waiting.published, &waiting.message);
         changes.rely_on(|| Change::Waits { group, seq, first, message: message.clone() });
     }
 
     /// What waits first is a member's now, or nobody's.
-    fn pop(&mut self, changes: &mut Changes) {
-        let Some(Waiting { places, message, .. }) = self.waiting.pop_front() else { return };
+    fn pop(&mut self, number: SessionNumber, changes: &mut Changes) {
+        let Some(Waiting { seq, message, .. }) = self.waiting.pop_front() else { return };
         self.bytes.give(message.len());
-        changes.note_moved(&places);
+        if seq != 0 {
+            changes.note(|| Change::Done { session: number, seq, packet_id: None });
+        }
     }
 
     fn some_connected(&self) -> bool {

@@ -40,13 +40,12 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
         spare.changes.rely_on(|| Change::SessionEnded(session.number()));
     }
     let mut shared = shared.into_iter().peekable();
-    while let Some(first) = shared.next() {
-        let group = first.group.clone();
-        let mut messages = vec![first];
-        while let Some(next) = shared.next_if(|next| Arc::ptr_eq(&next.group, &group)) {
-            messages.push(next);
+    while let Some((group, first, message)) = shared.next() {
+        let mut messages = vec![(first, message)];
+        while let Some((_, first, message)) = shared.next_if(|(next, ..)| Arc::ptr_eq(next, &group)) {
+            messages.push((first, message));
         }
-        group.take_back(messages, now_ms, spare, armed);
+        group.take_back(messages, session.number() != 0, now_ms, spare, armed);
     }
     home
 }

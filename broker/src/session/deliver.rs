@@ -9,7 +9,6 @@ use super::flights::Kept;
 use super::own::Parts;
 use super::queue::{Queue, Queued};
 use super::{Encoded, Home, Message, Output, Session, Source, Spare};
-use crate::changes::Places;
 use crate::shared::Group;
 
 /// Bytes that may wait before messages wait as messages. One message is let in whatever its size.
@@ -59,8 +58,8 @@ pub(crate) struct Offer<'a> {
     pub(crate) identifier: u32,
     pub(crate) message: &'a Arc<Message>,
     pub(crate) group: &'a Arc<Group>,
-    /// Where the store has it, or may have it.
-    pub(crate) places: &'a Places,
+    /// The store has it for the group, or for the session that it comes from.
+    pub(crate) in_store: bool,
 }
 
 /// Whether a message became bytes.
@@ -121,8 +120,7 @@ impl Session {
         }
         let appended = match output.home {
             Some(_) if output.is_stored(first) => {
-                let queued = Queued::new(first, identifier, source.message(), Some(group));
-                output.take_shared(self, queued, &Places::new(), spare)
+                output.take_shared(self, Queued::new(first, identifier, source.message(), Some(group)), spare)
             }
             Some(_) => output.append(message, first, identifier, source, spare, Some(group)),
             None => Appended::NotNow,
@@ -139,16 +137,16 @@ impl Session {
         now_ms: u64,
         spare: &mut Spare,
     ) -> Offered {
-        let Offer { first, identifier, message, group, places } = *waiting;
+        let Offer { first, identifier, message, group, in_store } = *waiting;
         let mut output = self.output.lock();
         if !output.open {
             return Offered::Closed;
         }
         let is_its = output.home.is_some() && comes.is_none_or(|epoch| epoch == output.epoch);
         // To nobody else once it is sent at QoS 2, so the store lets go of it before.
-        let awaits_store = !places.is_empty() && qos_of(first) == QoS::ExactlyOnce;
+        let awaits_store = in_store && qos_of(first) == QoS::ExactlyOnce;
         let appended = if is_its && (output.is_stored(first) || awaits_store) {
-            output.take_shared(self, Queued::new(first, identifier, message.clone(), Some(group)), places, spare)
+            output.take_shared(self, Queued::new(first, identifier, message.clone(), Some(group)), spare)
         } else if is_its && output.queue.is_none() {
             let (message, group) = (message.clone(), Some(group.clone()));
             let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
@@ -182,13 +180,7 @@ impl Output {
 
     /// A message of a shared subscription that is to be bytes as soon as the store has what changes by that; only if there
     /// is room for it then, so that nothing is given to a session that cannot send it.
-    fn take_shared(
-        &mut self,
-        session: &Arc<Session>,
-        mut queued: Queued,
-        places: &Places,
-        spare: &mut Spare,
-    ) -> Appended {
+    fn take_shared(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Appended {
         let Queued { first, identifier, ref message, .. } = queued;
         if !self.fits(session.is_five(), first, identifier, message) {
             return Appended::TooLarge;
@@ -201,8 +193,8 @@ impl Output {
             return Appended::NotNow;
         }
         if !self.is_stored(first) {
-            self.await_store(session, &mut queued, places, spare);
-        } else if !self.append_stored(session, &mut queued, places, spare) {
+            self.await_store(session, &mut queued, spare);
+        } else if !self.append_stored(session, &mut queued, spare) {
             return Appended::NotNow;
         }
         let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
@@ -353,7 +345,7 @@ impl Output {
             self.dropped += 1;
             return Delivered::QuotaExceeded;
         }
-        let numbered = self.append_stored(session, &mut queued, &Places::new(), spare);
+        let numbered = self.append_stored(session, &mut queued, spare);
         let Some(queue) = &mut self.queue else { return Delivered::Dropped };
         if !numbered {
             queue.bytes.give(len);

@@ -43,13 +43,6 @@ impl Queued {
     }
 }
 
-impl From<Queued> for Kept {
-    fn from(queued: Queued) -> Self {
-        let Queued { first, identifier, message, group, seq, packet_id } = queued;
-        Kept { first, identifier, message, group, seq, packet_id }
-    }
-}
-
 /// In order, and counted.
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
@@ -98,10 +91,10 @@ impl Queue {
         }
     }
 
-    /// What came by shared subscriptions and was not sent, in order.
-    pub(super) fn into_shared(self) -> impl Iterator<Item = Kept> {
+    /// What came by shared subscriptions and was not sent: first byte and message, in order.
+    pub(super) fn into_shared(self) -> impl Iterator<Item = (Arc<Group>, u8, Arc<Message>)> {
         self.waiting.into_iter().filter_map(|waiting| match waiting {
-            Waiting::Message(queued) if queued.group.is_some() => Some(queued.into()),
+            Waiting::Message(Queued { first, message, group: Some(group), .. }) => Some((group, first, message)),
             _ => None,
         })
     }

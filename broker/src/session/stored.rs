@@ -1,7 +1,7 @@
 //! A session that is in the store: what it got becomes bytes only when the store has it, so that nothing is acknowledged or
 //! sent twice after a restart that the client has seen before.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::queue::{Queue, Queued};
 use super::{Home, Message, Output, Session, Spare, qos_of};
-use crate::changes::{Appended, Change, Places, Record, SessionNumber};
+use crate::changes::{Appended, Change, Record, SessionNumber};
 use crate::sessions::Restored;
 use crate::shared::Group;
 use crate::tree::Place;
@@ -21,8 +21,8 @@ pub(super) struct Stored {
     pub(super) number: SessionNumber,
     /// Number of the last message that it got at QoS 1 or 2.
     pub(super) last_seq: u64,
-    /// Those that the store does not have yet, and where it may have them instead.
-    under_way: BTreeMap<u64, Places>,
+    /// Those that the store does not have yet.
+    under_way: BTreeSet<u64>,
 }
 
 impl Stored {
@@ -31,31 +31,15 @@ impl Stored {
         (number != 0).then(|| Box::new(Stored { number, ..Stored::default() }))
     }
 
-    /// Where the store has a message, or may have it.
-    pub(super) fn places(&mut self, seq: u64) -> Places {
-        let mut places = self.under_way.remove(&seq).unwrap_or_default();
-        if self.number != 0 && seq != 0 {
-            places.push((self.number, seq));
-        }
-        places
-    }
-
     /// Whether the store has a message; one without number need not be there.
     pub(super) fn has(&self, seq: u64) -> bool {
-        seq == 0 || !self.under_way.contains_key(&seq)
+        seq == 0 || !self.under_way.contains(&seq)
     }
 }
 
 impl Output {
     /// Numbers a message that is to wait, and has it stored. False: no packet identifier is left for it.
-    /// `places`: where it comes from.
-    pub(super) fn append_stored(
-        &mut self,
-        session: &Arc<Session>,
-        queued: &mut Queued,
-        places: &Places,
-        spare: &mut Spare,
-    ) -> bool {
+    pub(super) fn append_stored(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) -> bool {
         let qos = qos_of(queued.first);
         let is_stored = |stored: &&mut Box<Stored>| stored.number != 0 && qos != QoS::AtMostOnce;
         let Some(stored) = self.stored.as_mut().filter(is_stored) else { return true };
@@ -68,7 +52,7 @@ impl Output {
         }
         stored.last_seq += 1;
         queued.seq = stored.last_seq;
-        stored.under_way.insert(queued.seq, places.clone());
+        stored.under_way.insert(queued.seq);
         let Queued { first, identifier, packet_id, seq, ref message, ref group } = *queued;
         spare.changes.rely_on(|| {
             let packet_id = (packet_id != 0).then_some(packet_id);
@@ -80,17 +64,11 @@ impl Output {
     }
 
     /// Numbers a message of a session that is not in the store, which becomes bytes when what has changed is stored.
-    pub(super) fn await_store(
-        &mut self,
-        session: &Arc<Session>,
-        queued: &mut Queued,
-        places: &Places,
-        spare: &mut Spare,
-    ) {
+    pub(super) fn await_store(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) {
         let stored = self.stored.get_or_insert_default();
         stored.last_seq += 1;
         queued.seq = stored.last_seq;
-        stored.under_way.insert(queued.seq, places.clone());
+        stored.under_way.insert(queued.seq);
         spare.changes.rely_on(|| Change::Awaited(session.clone(), stored.last_seq));
     }
 
@@ -128,7 +106,7 @@ impl Session {
     /// A session that the store gives back; its client is away. Its subscriptions come after it.
     pub(crate) fn restored(restored: Restored) -> Arc<Session> {
         let Restored { number, key, protocol, expiry_s, limits, last_seq, messages, released, received, .. } = restored;
-        let stored = Some(Box::new(Stored { number, last_seq, under_way: BTreeMap::new() }));
+        let stored = Some(Box::new(Stored { number, last_seq, under_way: BTreeSet::new() }));
         let mut output = Output { open: true, expiry_s, limits, stored, ..Output::default() };
         if !released.is_empty() || !received.is_empty() || messages.iter().any(|message| message.packet_id != 0) {
             let flights = output.flights.get_or_insert_default();

@@ -101,13 +101,13 @@ pub struct RestoredGroup {
 }
 
 impl crate::Tenant {
-    /// Takes the queue of a shared subscription that the store gives back, after all sessions; of several those with higher
-    /// numbers first. False: it has no members.
+    /// Takes the queue of a shared subscription that the store gives back, after all sessions. False: it has no members, or
+    /// a queue already.
     pub fn restore_group(&self, restored: RestoredGroup) -> bool {
         let RestoredGroup { number, filter, last_seq, messages, given } = restored;
         let tree = self.tree.read();
         let group = tree.find(&filter).and_then(|place| tree.group_at(place));
-        group.map(|group| group.restore((number, last_seq), messages, &given)).is_some()
+        group.is_some_and(|group| group.restore((number, last_seq), messages, &given))
     }
 
     /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too

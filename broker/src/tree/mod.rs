@@ -240,8 +240,8 @@ impl Tree {
         if node.plus != NONE && !dollar {
             self.walk(node.plus, rest, false, targets);
         }
-        if let Some(child) = self.child_at(node, *first) {
-            self.walk(child, rest, false, targets);
+        if let Some(child) = node.children.as_ref().and_then(|children| children.get(first)) {
+            self.walk(*child, rest, false, targets);
         }
     }
 
@@ -255,15 +255,7 @@ impl Tree {
         if text == "+" {
             return (node.plus != NONE).then_some(node.plus);
         }
-        self.child_at(node, self.levels.find(text)?)
-    }
-
-    /// The child of a level's text.
-    #[inline]
-    fn child_at(&self, node: &Node, level: u32) -> Option<u32> {
-        if node.only != NONE {
-            return (self.nodes.get(node.only).level == level).then_some(node.only);
-        }
+        let level = self.levels.find(text)?;
         node.children.as_ref()?.get(&level).copied()
     }
 
@@ -275,17 +267,9 @@ impl Tree {
         }
         let level = self.levels.hold(text);
         let child = self.nodes.add(Node::new(at, level));
-        let above = self.nodes.get(at);
-        if above.only == NONE && above.children.is_none() {
-            self.nodes.get_mut(at).only = child;
-            return child;
-        }
-        let first = (above.only != NONE).then(|| (self.nodes.get(above.only).level, above.only));
         let hasher = self.hasher.clone();
-        let above = self.nodes.get_mut(at);
-        above.only = NONE;
-        let children = above.children.get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher)));
-        children.extend(first.into_iter().chain([(level, child)]));
+        let children = &mut self.nodes.get_mut(at).children;
+        children.get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher))).insert(level, child);
         child
     }
 
@@ -297,13 +281,12 @@ impl Tree {
             if level == NONE {
                 above.plus = NONE;
             } else {
-                above.only = NONE;
-                if let Some(children) = &mut above.children {
+                let emptied = above.children.as_mut().is_some_and(|children| {
                     children.remove(&level);
-                    if let Some((_, last)) = children.iter().next().filter(|_| children.len() == 1) {
-                        above.only = *last;
-                        above.children = None;
-                    }
+                    children.is_empty()
+                });
+                if emptied {
+                    above.children = None;
                 }
                 self.levels.release(level);
             }

@@ -2,7 +2,6 @@
 
 mod load;
 mod publisher;
-mod shared;
 mod store;
 mod subscriber;
 mod survives;
