@@ -1,7 +1,7 @@
 //! A session that is in the store: what it got becomes bytes only when the store has it, so that nothing is acknowledged or
 //! sent twice after a restart that the client has seen before.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -12,10 +12,9 @@ use super::queue::{Queue, Queued};
 use super::{Home, Message, Output, Session, Spare, qos_of};
 use crate::changes::{Appended, Change, Record, SessionNumber};
 use crate::sessions::Restored;
-use crate::shared::Group;
 use crate::tree::Place;
 
-/// What a session knows of itself in the store. One that is not there (number 0) has this while it awaits the store.
+/// What a session knows of itself in the store.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) number: SessionNumber,
@@ -41,8 +40,7 @@ impl Output {
     /// Numbers a message that is to wait, and has it stored. False: no packet identifier is left for it.
     pub(super) fn append_stored(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) -> bool {
         let qos = qos_of(queued.first);
-        let is_stored = |stored: &&mut Box<Stored>| stored.number != 0 && qos != QoS::AtMostOnce;
-        let Some(stored) = self.stored.as_mut().filter(is_stored) else { return true };
+        let Some(stored) = self.stored.as_mut().filter(|_| qos != QoS::AtMostOnce) else { return true };
         if qos == QoS::ExactlyOnce {
             // It keeps its identifier over restarts: the client knows it by that.
             match self.flights.get_or_insert_default().reserve() {
@@ -53,23 +51,13 @@ impl Output {
         stored.last_seq += 1;
         queued.seq = stored.last_seq;
         stored.under_way.insert(queued.seq);
-        let Queued { first, identifier, packet_id, seq, ref message, ref group } = *queued;
+        let Queued { first, identifier, packet_id, seq, ref message, .. } = *queued;
         spare.changes.rely_on(|| {
             let packet_id = (packet_id != 0).then_some(packet_id);
             let (session, message) = (session.clone(), message.clone());
-            let group = group.as_ref().map_or(0, |group| group.number());
-            Change::Appended(Appended { session, seq, first, packet_id, identifier, group, message })
+            Change::Appended(Appended { session, seq, first, packet_id, identifier, message })
         });
         true
-    }
-
-    /// Numbers a message of a session that is not in the store, which becomes bytes when what has changed is stored.
-    pub(super) fn await_store(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) {
-        let stored = self.stored.get_or_insert_default();
-        stored.last_seq += 1;
-        queued.seq = stored.last_seq;
-        stored.under_way.insert(queued.seq);
-        spare.changes.rely_on(|| Change::Awaited(session.clone(), stored.last_seq));
     }
 
     /// A message is done with. One without number was never stored.
@@ -79,10 +67,8 @@ impl Output {
         {
             stored.under_way.remove(&seq);
             let session = stored.number;
-            if session != 0 {
-                let packet_id = (packet_id != 0).then_some(packet_id);
-                spare.changes.note(|| Change::Done { session, seq, packet_id });
-            }
+            let packet_id = (packet_id != 0).then_some(packet_id);
+            spare.changes.note(|| Change::Done { session, seq, packet_id });
         }
     }
 }
@@ -125,19 +111,12 @@ impl Session {
             for (n, restored) in messages.into_iter().enumerate() {
                 let RestoredMessage { seq, first, identifier, packet_id, message } = restored;
                 let first = if n < sent_max { first | 0b1000 } else { first };
-                queue.push_anyway(Queued { first, identifier, message, group: None, seq, packet_id });
+                queue.push_restored(Queued { first, identifier, message, group: None, seq, packet_id });
             }
             output.queue = Some(queue);
         }
         let (level, armed) = (AtomicU8::new(protocol.level()), AtomicBool::new(false));
         Arc::new(Session { key, number, level, armed, output: Mutex::new(output) })
-    }
-
-    /// What it got with these numbers came by a shared subscription; see [`Queue::restore_group`].
-    pub(crate) fn restore_group(&self, seqs: &HashSet<u64>, group: &Arc<Group>) {
-        if let Some(queue) = &mut self.output.lock().queue {
-            queue.restore_group(seqs, group);
-        }
     }
 
     pub(crate) fn restore_subscription(&self, place: Place) {
@@ -166,9 +145,7 @@ impl Session {
         }
         let home = output.home?;
         output.refill(self.is_five(), now_ms, spare);
-        // Whoever takes comes for what waits in its shared subscriptions too.
-        let has_more = !output.bytes.is_empty() || output.has_room_to_share();
-        if !has_more || self.armed.swap(true, Ordering::AcqRel) {
+        if output.bytes.is_empty() || self.armed.swap(true, Ordering::AcqRel) {
             return None;
         }
         Some(home)
