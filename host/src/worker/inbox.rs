@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::listen::Seat;
 
@@ -29,6 +30,8 @@ pub(crate) struct Mail {
     pub(crate) sockets: Vec<Accepted>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
+    /// To be told when what this worker has changed up to now is stored. At most one a connection that begins.
+    pub(crate) barriers: Vec<oneshot::Sender<()>>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
@@ -39,6 +42,7 @@ impl Mail {
             && self.ended.is_empty()
             && self.sockets.is_empty()
             && self.commits.is_empty()
+            && self.barriers.is_empty()
             && !self.stop
     }
 }

@@ -3,7 +3,7 @@
 //! | module | what it says |
 //! |---|---|
 //! | `message` | a message, and how one receiver gets it |
-//! | `session` | a session's record, subscriptions and flights |
+//! | `session` | a session's record and subscriptions |
 //! | `retained` | a retained message |
 //! | `denial` | who is kept out |
 //! | `bytes` | writing and reading values |
@@ -16,7 +16,7 @@ mod session;
 
 pub use message::{Delivery, Message};
 pub use retained::Retained;
-pub use session::{Outgoing, Owner, Record, StoredSession, Subscription, Will};
+pub use session::{Owner, Record, StoredSession, Subscription, Will};
 
 #[cfg(test)]
 mod tests;
