@@ -2,10 +2,12 @@
 //! rely on it only when it is there.
 //!
 //! A session that outlives its connection has a number in the store, and each of its messages at QoS 1 and 2 one in the
-//! session. The router, and whoever else is given an [`Out`](crate::Out), appends to its `changes`; nothing here waits.
+//! session. Several workers change a session, and their batches reach the store in any order, so what is said of a message is
+//! so that the order does not matter, and a record has a version. The router, and whoever else is given an [`Out`](crate::Out), appends to its `changes`; nothing here waits.
 
 use std::sync::Arc;
 
+use gatemq_mqtt::packet::connect;
 use gatemq_types::QoS;
 use parking_lot::Mutex;
 
@@ -48,8 +50,8 @@ pub enum Change {
         session: SessionNumber,
         /// Which message.
         seq: u64,
-        /// Its packet identifier, where the store knows of one.
-        packet_id: Option<u16>,
+        /// A session that is to be told when that is stored, by [`Session::stored`].
+        tell: Option<Arc<Session>>,
     },
     /// PUBREC came for a message: from now on PUBREL is what is sent again.
     Released {
@@ -57,8 +59,6 @@ pub enum Change {
         session: SessionNumber,
         /// Which message.
         seq: u64,
-        /// Its packet identifier.
-        packet_id: u16,
         /// What has a lower one is sent again earlier.
         order: u64,
     },
@@ -111,6 +111,21 @@ pub struct Record {
     pub expiry_s: u32,
     /// Since when its client is away, in milliseconds since 1970; 0: it is there.
     pub away_since_ms: u64,
+    /// The later one of two is the one with the higher version; the first has 0. Workers bring them in any order.
+    pub version: u64,
+    /// The highest number of a message that was sent, as far as this record knows: while its client is there, later ones are.
+    pub sent_seq: u64,
+    /// The will that is to be published.
+    pub will: Option<StoredWill>,
+}
+
+/// A will as the store has it. Whoever left it was permitted to.
+#[derive(Clone, Debug)]
+pub struct StoredWill {
+    /// As it was left.
+    pub message: Arc<connect::Will>,
+    /// A provider had been asked, and allowed it.
+    pub asked: bool,
 }
 
 /// A message that a session got.
@@ -122,8 +137,6 @@ pub struct Appended {
     pub seq: u64,
     /// First byte of its PUBLISH: QoS and RETAIN.
     pub first: u8,
-    /// Packet identifier of a QoS 2 message, which it keeps over restarts.
-    pub packet_id: Option<u16>,
     /// Subscription Identifier; 0 is none.
     pub identifier: u32,
     /// The message, shared by all who got it.

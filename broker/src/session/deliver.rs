@@ -142,7 +142,7 @@ impl Session {
             }
             true => {
                 let (message, group) = (message.clone(), Some(group.clone()));
-                let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
+                let kept = Kept { first, identifier, message, group, seq: 0 };
                 output.append_message(kept, None, self.is_five(), now_ms, spare)
             }
             false => Appended::NotNow,
@@ -285,7 +285,7 @@ impl Output {
         let packet_id = self.flights.get_or_insert_default().send(qos_of(first));
         if self.expiry_s > 0 || group.is_some() && qos_of(first) == QoS::AtLeastOnce {
             let (message, group) = (source.message(), group.cloned());
-            let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
+            let kept = Kept { first, identifier, message, group, seq: 0 };
             self.flights.get_or_insert_default().keep(packet_id, kept);
         }
         if let Some(place) = self.bytes.get_mut(at..at + 2) {
@@ -335,7 +335,7 @@ impl Output {
         may
     }
 
-    /// It waits, if its tenant may have it waiting, and is stored where the session is.
+    /// It waits, if its tenant may have it waiting, and is stored where the session is. What it waits for is the store then.
     pub(super) fn enqueue(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Delivered {
         let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
         let len = queued.message.len();
@@ -346,12 +346,9 @@ impl Output {
             self.dropped += 1;
             return Delivered::QuotaExceeded;
         }
-        let numbered = self.append_stored(session, &mut queued, spare);
-        let Some(queue) = &mut self.queue else { return Delivered::Dropped };
-        if !numbered {
-            queue.bytes.give(len);
-            self.dropped += 1;
-            return Delivered::Dropped;
+        if let Some(stored) = self.stored.as_mut().filter(|_| qos_of(queued.first) != QoS::AtMostOnce) {
+            queued.seq = stored.next_seq();
+            stored.append(session, &queued, spare);
         }
         queue.push_counted(queued);
         Delivered::Quiet

@@ -105,6 +105,11 @@ pub(super) async fn open<'a>(
     }
     let session = Some(client.session.clone());
     let opened = Opened { worker, peer: client.peer.clone(), session, resumed: opened.resumed };
+    if let Some(before) = client.session.worker_before() {
+        // What was said on the connection before comes to the store before what is said on this one.
+        answer(worker, stranger, worker.stored_by(before)).await?;
+    }
+    client.session.arrived();
     if opened.resumed {
         Box::pin(recheck(worker, stranger, client)).await?;
     }

@@ -1,16 +1,17 @@
 //! Sessions, their queues and retained messages come back.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gatemq_broker::session::{Message as Kept, RestoredMessage};
 use gatemq_broker::sessions::Restored;
-use gatemq_broker::{SessionKey, SessionLimits};
-use gatemq_store::{Batch, Message, Op, Outgoing, PageLimit, Seq, SessionId, Store, StoreError, StoredSession, wait};
+use gatemq_broker::{SessionKey, SessionLimits, Will};
+use gatemq_store::{
+    Batch, Content, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession, wait,
+};
 use gatemq_types::{Protocol, QoS};
 
-use super::translate::EPOCH;
+use super::translate::{self, EPOCH};
 use crate::node::Node;
 
 /// Entries of a queue that are read at a time.
@@ -45,13 +46,14 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     for stored in found {
         let session = stored.session;
         let (subscriptions, queue) = (stored.subscriptions.len() as u64, queue(store, &stored)?);
-        let messages = queue.len() as u64;
+        let (messages, record) = (queue.len() as u64, crashed(&stored, now_ms));
         match restored(node, stored, queue, now_ms) {
             Ok(restored) => match node.sessions.restore(restored) {
                 true => {
                     recovered.sessions += 1;
                     recovered.subscriptions += subscriptions;
                     recovered.messages += messages;
+                    tidy.extend(record.map(|record| Op::PutSession { session, record }));
                 }
                 false => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
             },
@@ -75,8 +77,20 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     Ok(())
 }
 
+/// The record of a session whose client was there when the node ended: it has been away since now, and everything may have
+/// been sent to it. `None`: it was away.
+fn crashed(stored: &StoredSession, now_ms: u64) -> Option<Record> {
+    let record = &stored.record;
+    (record.away_since_ms == 0).then(|| Record {
+        version: record.version + 1,
+        away_since_ms: now_ms,
+        state: translate::state(stored.last.0),
+        ..record.clone()
+    })
+}
+
 /// Everything that waits for a session, in order.
-fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<gatemq_store::Entry>, StoreError> {
+fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::with_capacity(stored.messages as usize);
     let (mut from, mut more) = (Seq(0), stored.messages > 0);
     while more {
@@ -92,42 +106,44 @@ fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<gatemq_store::
 ///
 /// # Errors
 /// Nobody could have such a session now.
-fn restored(
-    node: &Node,
-    stored: StoredSession,
-    queue: Vec<gatemq_store::Entry>,
-    now_ms: u64,
-) -> Result<Restored, String> {
-    let StoredSession { session: SessionId(number), record, last, subscriptions, outgoing, incoming, .. } = stored;
+fn restored(node: &Node, stored: StoredSession, queue: Vec<Entry>, now_ms: u64) -> Result<Restored, String> {
+    let StoredSession { session: SessionId(number), record, last, subscriptions, incoming, .. } = stored;
     let owner = &record.owner;
     let tenant = node.tenants.get_or_create(&owner.tenant).map_err(|e| e.to_string())?;
-    let key = SessionKey::new(tenant, &owner.user, &owner.client_id).map_err(|e| e.to_string())?;
+    let key = Arc::new(SessionKey::new(tenant, &owner.user, &owner.client_id).map_err(|e| e.to_string())?);
     let protocol = Protocol::from_level(record.level).ok_or("its protocol level is unknown")?;
-    let released: Vec<_> = outgoing.iter().filter(|o| o.released).map(|o| (o.packet_id, o.seq.0, o.order)).collect();
-    let flights: HashMap<u64, &Outgoing> = outgoing.iter().map(|outgoing| (outgoing.seq.0, outgoing)).collect();
+    let sent_seq = match record.away_since_ms {
+        0 => last.0,
+        _ => translate::sent_seq(&record.state).unwrap_or(last.0),
+    };
+    let (mut messages, mut released) = (Vec::new(), Vec::new());
     let mut last_message: Option<(Arc<Message>, Arc<Kept>)> = None;
-    let waits = |entry: &gatemq_store::Entry| flights.get(&entry.seq.0).is_none_or(|flight| !flight.released);
-    let messages = queue.into_iter().filter(waits);
-    let messages = messages.map(|entry| {
-        let message = match &last_message {
-            Some((of, kept)) if Arc::ptr_eq(of, &entry.message) => kept.clone(),
-            _ => Arc::new(message(&entry.message)),
+    for Entry { seq: Seq(seq), content } in queue {
+        let (delivery, of) = match content {
+            Content::Message(delivery, message) => (delivery, message),
+            Content::Released(order) => {
+                released.push((seq, order));
+                continue;
+            }
         };
-        last_message = Some((entry.message, message.clone()));
-        let exactly_once = entry.delivery.first >> 1 & 3 == QoS::ExactlyOnce.bits();
-        RestoredMessage {
-            seq: entry.seq.0,
-            first: entry.delivery.first,
-            identifier: entry.delivery.identifiers.first().copied().unwrap_or(0),
-            packet_id: flights.get(&entry.seq.0).filter(|_| exactly_once).map_or(0, |flight| flight.packet_id),
+        let message = match &last_message {
+            Some((before, kept)) if Arc::ptr_eq(before, &of) => kept.clone(),
+            _ => Arc::new(message(&of)),
+        };
+        last_message = Some((of, message.clone()));
+        messages.push(RestoredMessage {
+            seq,
+            first: delivery.first,
+            identifier: delivery.identifiers.first().copied().unwrap_or(0),
+            may_be_sent: seq <= sent_seq,
             message,
-        }
-    });
-    let messages = messages.collect();
+        });
+    }
     let limits = &node.limits;
     Ok(Restored {
         number,
-        key: Arc::new(key),
+        will: record.will.as_ref().map(|will| Will::restored(&key, translate::will_of(will), &node.hasher)),
+        key,
         protocol,
         expiry_s: record.expiry_s,
         away_since_ms: if record.away_since_ms == 0 { now_ms } else { record.away_since_ms },
@@ -137,6 +153,7 @@ fn restored(
             queue_bytes_max: u32::try_from(limits.queue_bytes_max).unwrap_or(u32::MAX),
             ..SessionLimits::default()
         },
+        version: record.version + 1 + u64::from(record.away_since_ms == 0),
         last_seq: last.0,
         subscriptions: subscriptions.into_iter().map(|s| (s.filter.into(), s.options, s.identifier)).collect(),
         messages,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use gatemq_broker::changes::{Appended, Change, Record};
+use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
+use gatemq_mqtt::kind;
+use gatemq_mqtt::packet::connect;
 use gatemq_store::{
-    Append, Batch, Delivery, Epoch, Message, Op, Outgoing, Owner, Record as StoredRecord, Retained, Seq, SessionId,
-    Subscription,
+    Append, Batch, Delivery, Epoch, Message, Op, Owner, Record as StoredRecord, Retained, Seq, SessionId, Subscription,
+    Will,
 };
+use gatemq_types::QoS;
 
 /// The only node's number, and the epoch of whatever it owns: both get their meaning with the cluster.
 pub(super) const NODE: u64 = 1;
@@ -28,7 +31,7 @@ pub(crate) fn batch(changes: &[Change]) -> Batch {
 }
 
 fn append(appended: &Appended, last: &mut Option<(*const Kept, Arc<Message>)>, ops: &mut Vec<Op>) {
-    let Appended { session, seq, first, packet_id, identifier, message } = appended;
+    let Appended { session, seq, first, identifier, message } = appended;
     let shared = match last {
         Some((of, shared)) if std::ptr::eq(*of, &**message) => shared.clone(),
         _ => {
@@ -42,10 +45,6 @@ fn append(appended: &Appended, last: &mut Option<(*const Kept, Arc<Message>)>, o
     let identifiers = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) as Box<[u32]> };
     let delivery = Delivery { first: *first, identifiers };
     ops.push(Op::Append(Append { session, epoch: EPOCH, seq, message: shared, delivery, limit: None }));
-    if let Some(packet_id) = *packet_id {
-        let outgoing = Outgoing { packet_id, seq, released: false, order: seq.0 };
-        ops.push(Op::PutOutgoing { session, epoch: EPOCH, outgoing });
-    }
 }
 
 /// Topics are at most 65,535 bytes long, so there always is one.
@@ -67,18 +66,10 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::Unsubscribed { session, filter } => {
             Op::DeleteSubscription { session: SessionId(*session), epoch, filter: filter.as_str().into() }
         }
-        Change::Done { session, seq, packet_id } => {
-            let session = SessionId(*session);
-            if let Some(packet_id) = *packet_id {
-                ops.push(Op::DeleteOutgoing { session, epoch, packet_id });
-            }
-            Op::AckOne { session, epoch, seq: Seq(*seq) }
+        Change::Done { session, seq, .. } => Op::AckOne { session: SessionId(*session), epoch, seq: Seq(*seq) },
+        Change::Released { session, seq, order } => {
+            Op::Release { session: SessionId(*session), epoch, seq: Seq(*seq), order: *order }
         }
-        Change::Released { session, seq, packet_id, order } => Op::PutOutgoing {
-            session: SessionId(*session),
-            epoch,
-            outgoing: Outgoing { packet_id: *packet_id, seq: Seq(*seq), released: true, order: *order },
-        },
         Change::Received { session, packet_id } => {
             Op::PutIncoming { session: SessionId(*session), epoch, packet_id: *packet_id }
         }
@@ -106,10 +97,43 @@ fn record(of: &Record) -> StoredRecord {
         },
         epoch: EPOCH,
         node: NODE,
+        version: of.version,
         level: of.level,
         expiry_s: of.expiry_s,
         away_since_ms: of.away_since_ms,
-        will: None,
-        state: Box::default(),
+        will: of.will.as_ref().and_then(will),
+        state: state(of.sent_seq),
     }
+}
+
+/// What the broker wants to know of a session besides: the highest number of a message that was sent.
+pub(super) fn state(sent_seq: u64) -> Box<[u8]> {
+    sent_seq.to_be_bytes().into()
+}
+
+/// See [`state`]; what another version has written says nothing.
+pub(super) fn sent_seq(state: &[u8]) -> Option<u64> {
+    state.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn will(of: &StoredWill) -> Option<Will> {
+    let connect::Will { topic, qos, retain, delay_s, properties, payload } = &*of.message;
+    // Its time does not run before it is published.
+    let message = Message::new(topic, properties, payload, u64::MAX)?;
+    let first = kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(*retain);
+    Some(Will { message, first, delay_s: *delay_s, asked: of.asked })
+}
+
+/// A will as it was left.
+pub(super) fn will_of(stored: &Will) -> StoredWill {
+    let Will { message, first, delay_s, asked } = stored;
+    let message = connect::Will {
+        topic: message.topic().to_owned(),
+        qos: QoS::from_bits(first >> 1 & 3).unwrap_or_default(),
+        retain: first & 1 != 0,
+        delay_s: *delay_s,
+        properties: message.properties().to_vec(),
+        payload: message.payload().to_vec(),
+    };
+    StoredWill { message: Arc::new(message), asked: *asked }
 }
