@@ -12,19 +12,23 @@
 //! | [`identity`] | who a client is here, and what it may do |
 //! | [`permit`] | leave to act, which the router demands |
 //! | [`verdicts`] | a connection's decisions, remembered |
+//! | [`rate`] | what may be published per second, by a client or by all of a tenant |
 //! | [`shared`] | shared subscriptions: which member gets a message |
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
 //! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
+//! | [`denials`] | who is kept out |
 //! | [`will`] | what is published when a client goes without goodbye |
 //! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
 
 mod addressed;
 pub mod cache;
 pub mod changes;
+pub mod denials;
 pub mod grants;
 pub mod identity;
 pub mod permit;
+pub mod rate;
 mod retained;
 pub mod router;
 pub mod session;
@@ -37,8 +41,9 @@ pub mod verdicts;
 pub mod will;
 
 pub use cache::TopicCache;
+pub use denials::Denials;
 pub use grants::{GrantError, GrantTable, Grants, Values};
-pub use identity::{Identity, IdentityError, SessionKey};
+pub use identity::{Because, Explanation, Identity, IdentityError, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
     SubscribePermit, UnsubscribeDecision, UnsubscribePermit, WillDecision,
@@ -47,7 +52,10 @@ pub use retained::{RetainedLimits, Retention};
 pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;
-pub use tenant::{Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantUsage, Tenants};
+pub use tenant::{
+    EPISODE_MS, Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantRates, TenantUsage, Tenants,
+    Traffic,
+};
 pub use verdicts::Verdicts;
 pub use will::{LeftWill, Will};
 

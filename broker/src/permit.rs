@@ -1,5 +1,6 @@
 //! Leave to act. The router demands it, and only an [`Identity`](crate::Identity) makes it: from its grants, or from a
-//! provider's verdict that says Allow.
+//! provider's verdict that says Allow. Two exceptions have no client: what the node publishes below `$SYS/`, and what a plugin
+//! has it publish outside of `$`.
 
 use std::sync::Arc;
 
@@ -88,6 +89,12 @@ pub struct PublishPermit<'a> {
 }
 
 impl<'a> PublishPermit<'a> {
+    /// Leave that no identity gives: for a message that a plugin has the node publish. Plugins are the operator's own code and
+    /// decide what identities may do, so there is no grant to ask; but what begins with `$` is the node's alone.
+    pub(crate) fn for_plugin(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Option<Self> {
+        (!action.topic.starts_with('$')).then(|| PublishPermit::new(tenant, action, hash))
+    }
+
     #[inline]
     pub(crate) fn new(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Self {
         PublishPermit { tenant, action, hash }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::admin::Desk;
+use crate::api::{self, Api, Socket};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
@@ -20,6 +22,8 @@ use crate::plugins::{self, PluginSet, Problem};
 use crate::reload::Reload;
 use crate::{log, ready, worker};
 
+/// Exit code: the command line is wrong (sysexits: EX_USAGE).
+pub(crate) const EXIT_USAGE: u8 = 64;
 /// Exit code: a plugin, a listener or the system does not do what it should (sysexits: EX_UNAVAILABLE).
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong (EX_CONFIG).
@@ -139,14 +143,19 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(store) => store,
         Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
     };
-    let plugins = match start_plugins(config, &events, dev, &mut term, &mut int).await {
+    let desk = Desk::new();
+    let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
         Ok(plugins) => plugins,
         Err(code) => return code,
     };
     let PluginSet { auth, plugins } = plugins;
-    let node = Node::new(&config.node, config.limits.clone(), events.clone(), store);
+    let node = Node::new(&config.node, config.limits.clone(), config.denials.per_raiser_max, events.clone(), store);
+    node.denials.spare_proxies(config.listeners.values().flat_map(|listener| listener.proxies.clone()).collect());
     if let Err(e) = node.recover() {
         return unavailable(&format!("{}: {e}", durable::directory(config).display()));
+    }
+    if let Err(e) = desk.begin(&node) {
+        return unavailable(&e);
     }
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
@@ -154,19 +163,19 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         (Arc::new(listener.guarded_by(chain)), at)
     };
     let listeners = listeners.into_iter().map(guarded).collect();
+    let admin = match admin_socket(config).await {
+        Ok(admin) => admin,
+        Err(e) => return unavailable(&e),
+    };
+    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), events: events.clone() };
+    let reload = Arc::new(reload);
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
-            let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
-            let listeners = listeners.join(", ");
-            if dev {
-                tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
-            }
-            let version = env!("CARGO_PKG_VERSION").into();
-            events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
+            tell_started(&events, bound, dev);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            let (started, of) = (config.clone(), plugins.clone());
-            let reload = Reload { sources, started, dev, plugins: of, events: events.clone() };
+            // It ends with the runtime, and its file with it.
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
             let reloading = tokio::spawn(reload.at_each(hup));
             let code = tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
@@ -184,6 +193,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
+    desk.stop();
     let code = close(&node, code);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
@@ -192,16 +202,40 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     code
 }
 
+/// The node serves.
+fn tell_started(events: &Events, bound: &Bound, dev: bool) {
+    let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
+    if dev {
+        tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
+    }
+    let version = env!("CARGO_PKG_VERSION").into();
+    events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
+}
+
+/// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
+async fn admin_socket(config: &Config) -> Result<Option<Socket>, String> {
+    let path = config.node.admin_socket();
+    match api::bind(&path).await {
+        Ok(socket) => Ok(Some(socket)),
+        Err(e) if config.node.admin_socket.is_none() && !config.node.data_dir.exists() => {
+            tracing::warn!(path = %path.display(), "no admin socket: {e}; commands that talk to the broker will not find it");
+            Ok(None)
+        }
+        Err(e) => Err(format!("admin.socket: {}: {e}", path.display())),
+    }
+}
+
 /// Starts the plugins, unless it is told to stop or one of them does not work.
 async fn start_plugins(
     config: &Config,
     events: &Arc<Events>,
+    desk: &Arc<Desk>,
     dev: bool,
     term: &mut Signal,
     int: &mut Signal,
 ) -> Result<PluginSet, ExitCode> {
     tokio::select! {
-        plugins = plugins::start(config, events, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
+        plugins = plugins::start(config, events, desk, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
         () = told_to_stop(term, int) => {
             // Whatever a plugin is doing, it may take half a minute; nothing has been served.
             tracing::info!("told to stop while plugins start: they are left behind");
@@ -276,9 +310,10 @@ fn start(
     for id in 0..config.node.workers {
         running.workers.push(start_worker(id, node)?);
     }
-    for (listener, socket) in sockets {
-        let accepting = Accepting::start(node.clone(), listener, socket);
-        running.accepting.push(accepting.map_err(|e| format!("an accept thread cannot be started: {e}"))?);
+    for (n, (listener, socket)) in sockets.into_iter().enumerate() {
+        let cannot = format!("listener {}: its socket cannot be waited for", listener.name);
+        let accepting = Accepting::start(node, n % config.node.workers, listener, socket);
+        running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
     }
     if let Some(file) = &config.node.ready_file {
         ready::write(file, &bound).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
@@ -309,7 +344,7 @@ impl Running {
     /// Accepts no more, says goodbye to every client, ends the workers.
     async fn stop(self, node: &Node, deadline: Instant) {
         for accepting in self.accepting {
-            accepting.stop();
+            accepting.stop(deadline).await;
         }
         for worker in 0..node.workers() {
             node.send(worker, |mail| mail.stop = true);

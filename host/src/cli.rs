@@ -52,6 +52,57 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: StoreCommand,
     },
+    /// List the clients that are connected.
+    Clients {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Which of them.
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Most rows that are shown.
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        rows: usize,
+    },
+    /// Disconnect clients. Their sessions stay, their wills are not published, and they may come back: to keep them out, deny them.
+    Kick {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Which clients: at least one condition.
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Why: for the event, and for 5.0 clients.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Keep somebody out, at once and over restarts: addresses, certificates, users, clients.
+    Deny {
+        /// What to do.
+        #[command(subcommand)]
+        command: DenyCommand,
+    },
+    /// Look at the plugins of a running broker, or load one again.
+    Plugin {
+        /// What to do.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Have a running broker read its configuration again and load changed plugins, as SIGHUP does.
+    Reload {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Say why a client that is connected may publish or subscribe to something, or may not.
+    Explain {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// What is asked.
+        #[command(flatten)]
+        args: ExplainArgs,
+    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -115,4 +166,198 @@ pub(crate) struct SourceArgs {
     /// Sets one key, above files and environment.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// Which running broker is asked, and how its answer is shown.
+///
+/// Exit codes: 65 the broker does not do it, 66 it has nothing like that, 69 it does not run or does not answer, 77 this user may
+/// not talk to it, 78 the configuration is wrong.
+#[derive(Args)]
+pub(crate) struct AskArgs {
+    /// The broker's socket; without it the configuration's admin.socket.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
+}
+
+/// An action of a client.
+#[derive(Args)]
+pub(crate) struct ExplainArgs {
+    /// Its tenant.
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// Its user.
+    #[arg(long)]
+    pub(crate) user: String,
+    /// Its client identifier.
+    #[arg(long)]
+    pub(crate) client_id: String,
+    /// QoS of the message or subscription.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Whether the message has the RETAIN flag.
+    #[arg(long)]
+    pub(crate) retain: bool,
+    /// Size of the message's payload.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) payload_bytes: u32,
+    /// What it would do.
+    pub(crate) action: ExplainedAction,
+    /// Topic to publish to, or filter to subscribe to.
+    pub(crate) topic: String,
+}
+
+/// What a client would do.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum ExplainedAction {
+    /// PUBLISH.
+    Publish,
+    /// SUBSCRIBE.
+    Subscribe,
+    /// UNSUBSCRIBE.
+    Unsubscribe,
+}
+
+impl ExplainedAction {
+    /// As the API names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            ExplainedAction::Publish => "publish",
+            ExplainedAction::Subscribe => "subscribe",
+            ExplainedAction::Unsubscribe => "unsubscribe",
+        }
+    }
+}
+
+/// Which clients; all that is given must hold.
+#[derive(Args)]
+pub(crate) struct WhichArgs {
+    /// Tenant.
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// User.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Client identifier.
+    #[arg(long)]
+    pub(crate) client_id: Option<String>,
+    /// Number of a connection, as `clients` shows it.
+    #[arg(long)]
+    pub(crate) connection: Option<u64>,
+    /// Tag that the provider gave.
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// SHA-256 of the client's own certificate.
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) certificate: Option<String>,
+}
+
+/// What to do with plugins.
+#[derive(Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List them: what is loaded, how each is, its breaker, its calls.
+    List {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Load one again, or give it its new configuration. Calls go to the new one; if it is refused the old one stays.
+    Reload {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Name of the instance, as in [plugins.NAME].
+        name: String,
+    },
+}
+
+/// What to do with denials.
+#[derive(Subcommand)]
+pub(crate) enum DenyCommand {
+    /// List those that are in force, with who raised them.
+    List {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Raise one. Whoever it is about and is connected is disconnected.
+    Add {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// For how long, such as 15m or 7d; without it until it is lifted.
+        #[arg(long = "for", value_name = "TIME", value_parser = crate::command::time::length)]
+        ttl_ms: Option<u64>,
+        /// Why: for whoever lists it.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Whom.
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+    /// Lift all that were raised for a subject, by whomever.
+    Lift {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Whose.
+        #[command(flatten)]
+        subject: SubjectArgs,
+    },
+}
+
+/// Whom a denial is about.
+#[derive(Args)]
+pub(crate) struct SubjectArgs {
+    /// What is named.
+    pub(crate) kind: SubjectKind,
+    /// address ADDRESS[/BITS]; certificate, key or issuer SHA256; user TENANT USER; client TENANT USER CLIENT_ID.
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+/// What a denial names.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum SubjectKind {
+    /// An address or network.
+    Address,
+    /// A client's certificate, by the SHA-256 of its DER form.
+    Certificate,
+    /// A client's key, by the SHA-256 of its SubjectPublicKeyInfo.
+    Key,
+    /// All clients of an authority, by the SHA-256 of its SubjectPublicKeyInfo.
+    Issuer,
+    /// A user of a tenant.
+    User,
+    /// One client of a user.
+    Client,
+}
+
+impl SubjectKind {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            SubjectKind::Address => "address",
+            SubjectKind::Certificate => "certificate",
+            SubjectKind::Key => "key",
+            SubjectKind::Issuer => "issuer",
+            SubjectKind::User => "user",
+            SubjectKind::Client => "client",
+        }
+    }
+
+    /// What follows it.
+    pub(crate) fn takes(self) -> &'static str {
+        match self {
+            SubjectKind::Address => "one address or network",
+            SubjectKind::Certificate | SubjectKind::Key | SubjectKind::Issuer => "one SHA-256",
+            SubjectKind::User => "a tenant and a user",
+            SubjectKind::Client => "a tenant, a user and a client identifier",
+        }
+    }
 }

@@ -1,11 +1,15 @@
 //! The GateMQ broker.
 #![forbid(unsafe_code)]
 
+mod admin;
+mod api;
 mod app;
 mod cli;
 mod clock;
+mod command;
 mod config;
 mod connection;
+mod denials;
 mod durable;
 mod events;
 mod listen;
@@ -23,11 +27,31 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{Cli, Command, ConfigCommand, SourceArgs, StoreCommand};
+use cli::{AskArgs, Cli, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
 use config::Sources;
 
-/// Exit code: the command line is wrong (sysexits: EX_USAGE).
-const EXIT_USAGE: u8 = 64;
+/// Finds the broker's socket, and runs a command that talks to it.
+fn with_socket(args: AskArgs, run: impl FnOnce(command::Ask) -> ExitCode) -> ExitCode {
+    let AskArgs { socket, json, sources } = args;
+    let socket = match socket {
+        Some(socket) => socket,
+        None => match app::load(&Sources::of_process(sources.config, sources.set), false) {
+            Ok(config) => config.node.admin_socket(),
+            Err(code) => return code,
+        },
+    };
+    run(command::Ask { socket, json })
+}
+
+fn deny(command: DenyCommand) -> ExitCode {
+    match command {
+        DenyCommand::List { ask } => with_socket(ask, |ask| command::deny::list(&ask)),
+        DenyCommand::Add { ask, ttl_ms, reason, subject } => {
+            with_socket(ask, |ask| command::deny::add(&ask, &subject, ttl_ms.unwrap_or(0), &reason))
+        }
+        DenyCommand::Lift { ask, subject } => with_socket(ask, |ask| command::deny::lift(&ask, &subject)),
+    }
+}
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -37,7 +61,7 @@ fn main() -> ExitCode {
             let _ = e.print();
             return match e.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(EXIT_USAGE),
+                _ => ExitCode::from(app::EXIT_USAGE),
             };
         }
     };
@@ -52,6 +76,17 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Config { command: ConfigCommand::Show { sources: args, origin } } => app::show(&sources(args), origin),
+        Command::Clients { ask, which, rows } => with_socket(ask, |ask| command::clients::list(&ask, &which, rows)),
+        Command::Kick { ask, which, reason } => with_socket(ask, |ask| command::clients::kick(&ask, &which, &reason)),
+        Command::Deny { command } => deny(command),
+        Command::Plugin { command: PluginCommand::List { ask } } => {
+            with_socket(ask, |ask| command::plugins::list(&ask))
+        }
+        Command::Plugin { command: PluginCommand::Reload { ask, name } } => {
+            with_socket(ask, |ask| command::plugins::reload_one(&ask, &name))
+        }
+        Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
+        Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 
 use crate::clock;
 use crate::config::{self, Limits};
+use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
 
 /// Tenants of a node.
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) grants: GrantTable,
     /// The node's hasher.
     pub(crate) hasher: Hasher,
+    /// Who is kept out.
+    pub(crate) denials: NodeDenials,
     /// Events.
     pub(crate) events: Arc<Events>,
     inboxes: Vec<OnceLock<Inbox>>,
@@ -55,6 +59,7 @@ impl Node {
     pub(crate) fn new(
         settings: &config::Node,
         limits: Limits,
+        denials_max: usize,
         events: Arc<Events>,
         store: Option<Box<dyn Store>>,
     ) -> Arc<Self> {
@@ -71,6 +76,7 @@ impl Node {
             limits,
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
+            denials: NodeDenials::new(denials_max),
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
@@ -81,7 +87,7 @@ impl Node {
     /// Where a worker notes what must survive a restart.
     pub(crate) fn changes(&self) -> Changes {
         match &self.store {
-            Some(_) => Changes::kept(self.retained_changes.clone()),
+            Some(_) => Changes::kept(self.retained_changes.clone(), self.sessions.numbers()),
             None => Changes::default(),
         }
     }
@@ -129,6 +135,19 @@ impl Node {
         }
     }
 
+    /// Has a worker do something between two turns; `None`: it has ended.
+    pub(crate) async fn on_worker<T: Send + 'static>(
+        &self,
+        worker: u32,
+        f: impl FnOnce(&Worker) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // Whoever asked may have gone.
+        let ask = Box::new(move |worker: &Worker| drop(tell.send(f(worker))));
+        self.send(worker as usize, |mail| mail.asks.push(ask));
+        told.await.ok()
+    }
+
     /// Takes a worker's mail.
     pub(crate) fn receive(&self, worker: u32, into: &mut Mail) {
         if let Some(inbox) = self.inboxes.get(worker as usize).and_then(OnceLock::get) {
@@ -146,11 +165,13 @@ impl Node {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The worker with the fewest connections gets one more.
-    pub(crate) fn least_loaded(&self) -> usize {
-        let loads = self.loads.iter().map(|l| l.load(Ordering::Relaxed));
-        let worker = loads.enumerate().min_by_key(|(_, n)| *n).map_or(0, |(worker, _)| worker);
-        self.loads[worker].fetch_add(1, Ordering::Relaxed);
+    /// The worker with the fewest connections gets one more: of several, `own` if it is among them.
+    pub(crate) fn least_loaded(&self, own: u32) -> u32 {
+        let loads = (0..).zip(&self.loads).map(|(worker, load)| (load.load(Ordering::Relaxed), worker != own, worker));
+        let worker = loads.min().map_or(own, |(.., worker)| worker);
+        if let Some(load) = self.loads.get(worker as usize) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
         worker
     }
 

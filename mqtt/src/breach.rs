@@ -74,6 +74,7 @@ breaches! {
     PropertyMisplaced malformed MALFORMED_PACKET "2.2.2.2" / "" "property does not belong into this packet";
     PropertyRepeated forbidden PROTOCOL_ERROR "2.2.2.2" / "" "property is there twice";
     UserPropertiesTooMany forbidden QUOTA_EXCEEDED "2.2.2.2" / "" "more user properties than allowed";
+    UserPropertiesTooLarge forbidden QUOTA_EXCEEDED "2.2.2.2" / "" "user properties have more bytes than allowed";
     PayloadFormatUnknown forbidden PROTOCOL_ERROR "3.3.2.3.2" / "" "Payload Format Indicator is neither 0 nor 1";
     ReceiveMaximumZero forbidden PROTOCOL_ERROR "3.1.2.11.3" / "" "Receive Maximum is 0";
     MaximumPacketSizeZero forbidden PROTOCOL_ERROR "3.1.2.11.4" / "" "Maximum Packet Size is 0";
@@ -92,10 +93,12 @@ breaches! {
     TopicEmpty forbidden PROTOCOL_ERROR "MQTT-4.7.3-1" / "MQTT-4.7.3-1" "topic name is empty";
     TopicWildcard forbidden TOPIC_NAME_INVALID "MQTT-3.3.2-2" / "MQTT-3.3.2-2" "topic name has a wildcard";
     TopicTooDeep forbidden TOPIC_NAME_INVALID "4.7.3" / "4.7.3" "topic name has more levels than allowed";
+    TopicTooLong forbidden TOPIC_NAME_INVALID "4.7.3" / "4.7.3" "topic name is longer than allowed";
     FilterEmpty malformed TOPIC_FILTER_INVALID "MQTT-4.7.3-1" / "MQTT-4.7.3-1" "topic filter is empty";
     FilterHashMisplaced malformed TOPIC_FILTER_INVALID "MQTT-4.7.1-1" / "MQTT-4.7.1-2" "'#' is not the whole last level";
     FilterPlusMisplaced malformed TOPIC_FILTER_INVALID "MQTT-4.7.1-2" / "MQTT-4.7.1-3" "'+' is not a whole level";
     FilterTooDeep forbidden TOPIC_FILTER_INVALID "4.7.3" / "4.7.3" "topic filter has more levels than allowed";
+    FilterTooLong forbidden TOPIC_FILTER_INVALID "4.7.3" / "4.7.3" "topic filter is longer than allowed";
     ShareNameEmpty malformed TOPIC_FILTER_INVALID "MQTT-4.8.2-1" / "" "share name is empty";
     ShareNameWildcard malformed TOPIC_FILTER_INVALID "MQTT-4.8.2-2" / "" "share name has a wildcard";
     ShareFilterMissing malformed TOPIC_FILTER_INVALID "MQTT-4.8.2-2" / "" "share name is not followed by '/' and a filter";
@@ -111,7 +114,6 @@ breaches! {
     WillQosReserved malformed MALFORMED_PACKET "MQTT-3.1.2-12" / "MQTT-3.1.2-14" "Will QoS is 3";
     PasswordWithoutUserName malformed MALFORMED_PACKET "3.1.2.9" / "MQTT-3.1.2-22" "password without user name";
     ClientIdEmpty forbidden CLIENT_IDENTIFIER_NOT_VALID "MQTT-3.1.3-8" / "MQTT-3.1.3-8" "empty client identifier without Clean Session";
-    ClientIdTooLong forbidden CLIENT_IDENTIFIER_NOT_VALID "MQTT-3.1.3-8" / "MQTT-3.1.3-9" "client identifier of MQTT 3.1 has more than 23 characters";
 
     // PUBLISH and acknowledgements.
     QosReserved malformed MALFORMED_PACKET "MQTT-3.3.1-4" / "MQTT-3.3.1-4" "QoS is 3";

@@ -1,4 +1,4 @@
-//! What must outlive the process: sessions with their queues, retained messages, denials.
+//! What must outlive the process: sessions with their queues, retained messages, denials, what plugins keep.
 //!
 //! A [`Store`] takes batches of operations and answers each once, when it is on stable storage; it gives queues back a page
 //! at a time, and everything else in one scan when a node starts. [`Embedded`] keeps it in a directory, [`Memory`] in
@@ -31,4 +31,4 @@ pub use memory::Memory;
 pub use op::{Append, Batch, Epoch, Limit, Op, OpResult, Outcome, Seq, SessionId};
 pub use report::{Checked, CheckedFile, Stats, check};
 pub use store::{Answer, Capabilities, Entry, Health, Page, PageLimit, Recovery, Store, wait};
-pub use types::{Delivery, Message, Outgoing, Owner, Record, Retained, StoredSession, Subscription, Will};
+pub use types::{Delivery, KeptValue, Message, Outgoing, Owner, Record, Retained, StoredSession, Subscription, Will};

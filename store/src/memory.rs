@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use crate::engine::staging::{Each, Map, Staging};
 use crate::engine::{Engine, read};
 use crate::{
-    Answer, Batch, Capabilities, Damage, Health, OpResult, Page, PageLimit, Recovery, Retained, Seq, SessionId, Stats,
-    Store, StoreError, StoredSession,
+    Answer, Batch, Capabilities, Damage, Health, KeptValue, OpResult, Page, PageLimit, Recovery, Retained, Seq,
+    SessionId, Stats, Store, StoreError, StoredSession,
 };
 
 /// Keeps everything in memory; answers at once, on the caller's thread.
@@ -138,6 +138,10 @@ impl Store for Memory {
 
     fn scan_denials(&self, each: &mut dyn FnMut(Denial) -> bool) -> Result<(), StoreError> {
         read::denials(&self.inner.lock().values, each)
+    }
+
+    fn scan_values(&self, each: &mut dyn FnMut(&str, &str, KeptValue) -> bool) -> Result<(), StoreError> {
+        read::values(&self.inner.lock().values, each)
     }
 
     fn health(&self) -> Health {

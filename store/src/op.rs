@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatemq_types::{Denial, Subject};
 
-use crate::{Delivery, Message, Outgoing, Record, Retained, StoreError, Subscription};
+use crate::{Delivery, KeptValue, Message, Outgoing, Record, Retained, StoreError, Subscription};
 
 /// Number of a session: chosen by the broker, from [`Recovery::next_session`](crate::Recovery::next_session) on, never
 /// given out twice. A session that is deleted and made again is another one.
@@ -161,10 +161,31 @@ pub enum Op {
         /// The topic.
         topic: Box<str>,
     },
-    /// Someone is kept out.
+    /// Someone is kept out. Of one subject there is one denial of each who raised one.
     PutDenial(Denial),
-    /// Someone is let in again.
-    DeleteDenial(Subject),
+    /// A denial ends. There need not be one.
+    DeleteDenial {
+        /// Whose.
+        subject: Subject,
+        /// Who had raised it.
+        raised_by: Box<str>,
+    },
+    /// A plugin keeps a value.
+    PutValue {
+        /// The plugin.
+        owner: Box<str>,
+        /// Its name of it.
+        key: Box<str>,
+        /// The value.
+        value: KeptValue,
+    },
+    /// A plugin's value goes. There need not be one.
+    DeleteValue {
+        /// The plugin.
+        owner: Box<str>,
+        /// Its name of it.
+        key: Box<str>,
+    },
 }
 
 /// Changes that are stored together: after a crash either all of those that were not refused are there, or none.
@@ -212,6 +233,7 @@ impl Op {
             Op::PutRetained { retained, .. } => retained.message.len(),
             Op::PutSession { record, .. } => record.will.as_ref().map_or(0, |will| will.message.len()),
             Op::PutSubscription { subscription, .. } => subscription.filter.len(),
+            Op::PutValue { value, .. } => value.bytes.len(),
             _ => 0,
         }
     }

@@ -5,7 +5,9 @@ use std::sync::mpsc::sync_channel;
 
 use gatemq_types::Denial;
 
-use crate::{Batch, Delivery, Message, OpResult, Retained, Seq, SessionId, Stats, StoreError, StoredSession};
+use crate::{
+    Batch, Delivery, KeptValue, Message, OpResult, Retained, Seq, SessionId, Stats, StoreError, StoredSession,
+};
 
 /// Called once with what became of a request, on a thread of the store: it must not wait. All answers of one group commit
 /// are called one after the other, so that whoever is woken by the first finds the others.
@@ -53,6 +55,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read.
     fn scan_denials(&self, each: &mut dyn FnMut(Denial) -> bool) -> Result<(), StoreError>;
+
+    /// Every value of every plugin: owner, key, value. Otherwise like [`Self::scan_sessions`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn scan_values(&self, each: &mut dyn FnMut(&str, &str, KeptValue) -> bool) -> Result<(), StoreError>;
 
     /// Whether it still takes operations.
     fn health(&self) -> Health;

@@ -1,120 +1,128 @@
-"""mosquitto_pub and mosquitto_sub (libmosquitto)."""
+"""mosquitto_pub and mosquitto_sub (libmosquitto): what all versions have, and the tour."""
 
-import subprocess
-import tempfile
-import threading
+import time
 
-from common import BROKER, LARGE, PATIENCE_S, Cell, equal, finish
+import mosquitto_5  # noqa: F401 (adds its scenarios)
+from common import BROKER, LARGE, PATIENCE_S, check, equal, scenario, tour
+from mosquitto_clients import Subscriber, leave_session, publish, publish_lines, publish_well
 
-VERSIONS = {"3.1": "mqttv31", "3.1.1": "mqttv311", "5": "mqttv5"}
 TRANSPORTS = ["mqtt", "mqtts", "mqtts-cert"]
-
-
-def command(cell, program, name, *more):
-    line = ["stdbuf", "-oL", program, "-h", BROKER["host"], "-p", str(cell.port), "-V", VERSIONS[cell.version]]
-    line += ["-i", name]
-    if cell.tls:
-        line += ["--cafile", BROKER["ca"]]
-    if cell.certificate:
-        line += ["--cert", BROKER["certificate"], "--key", BROKER["key"]]
-    return line + list(more)
-
-
-def publish(cell, topic, *more):
-    """Runs mosquitto_pub to its end; what it said."""
-    line = command(cell, "mosquitto_pub", f"{cell.name}-pub", "-t", topic, *more)
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE_S, check=False)
-    return done.returncode, done.stdout.decode()
-
-
-class Subscriber:
-    """mosquitto_sub, from its SUBACK (or its start, unless `ready`) until it has `count` messages."""
-
-    def __init__(self, cell, filters, qos, count, name=None, ready=True, options=()):
-        more = [*options, "-d", "-q", str(qos), "-C", str(count), "-W", str(PATIENCE_S), "-F", "MESSAGE\t%q\t%r\t%t\t%p"]
-        for topic_filter in filters:
-            more += ["-t", topic_filter]
-        line = command(cell, "mosquitto_sub", name or f"{cell.name}-sub", *more)
-        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.lines = []
-        if not ready:
-            # It is refused, or may have all its messages before the SUBACK.
-            return
-        watchdog = threading.Timer(PATIENCE_S, self.process.kill)
-        watchdog.start()
-        for text in self.process.stdout:
-            self.lines.append(text.rstrip("\n"))
-            if text.startswith("Subscribed"):
-                break
-        else:
-            raise AssertionError(f"not subscribed: {self.lines}")
-        watchdog.cancel()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def end(self):
-        """Waits for its end; exit code and (QoS, topic, payload) of each message. `self.retained` has their RETAIN."""
-        rest, _ = self.process.communicate(timeout=PATIENCE_S + 5)
-        self.lines += rest.splitlines()
-        told = [text.split("\t")[1:] for text in self.lines if text.startswith("MESSAGE\t")]
-        self.retained = [retain == "1" for _, retain, _, _ in told]
-        return self.process.returncode, [(int(qos), topic, payload) for qos, _, topic, payload in told]
+COUNT = 20
 
 
 def expect(cell, filters, qos, sent, name=None):
     """Each of (topic, payload) is published once and must arrive with its QoS, and both programs end well."""
     with Subscriber(cell, filters, qos, len(sent), name) as subscriber:
         for topic, payload in sent:
-            with tempfile.NamedTemporaryFile() as file:
-                file.write(payload.encode())
-                file.flush()
-                equal(publish(cell, topic, "-q", str(qos), "-f", file.name), (0, ""), "mosquitto_pub")
+            publish_well(cell, topic, payload, qos)
         code, got = subscriber.end()
     # Each message comes from a connection of its own, so their order is not promised.
     equal(sorted(got), sorted((qos, topic, payload) for topic, payload in sent), "what arrived")
     equal(code, 0, "exit code of mosquitto_sub")
 
 
+@scenario("clean exit")
 def clean_exit(cell):
     expect(cell, [f"{cell.topic}/exit"], 1, [(f"{cell.topic}/exit", "bye")], cell.name)
 
 
-def round_trip(cell, qos):
-    expect(cell, [f"{cell.topic}/qos{qos}"], qos, [(f"{cell.topic}/qos{qos}", f"at {qos}")])
+@scenario("password")
+def password(cell):
+    who = ["-u", BROKER["user"], "-P", BROKER["password"]]
+    equal(publish(cell, f"{cell.topic}/x", *who, "-q", "1", "-m", "x"), (0, ""), "mosquitto_pub")
 
 
-def wildcards(cell):
-    expect(cell, [f"{cell.topic}/+/b"], 1, [(f"{cell.topic}/{level}/b", level) for level in ["a", "", "x y"]])
-    expect(cell, [f"{cell.topic}/#"], 1, [(cell.topic, "parent"), (f"{cell.topic}/a/b/c", "below")])
+@scenario("wrong password")
+def wrong_password(cell):
+    code, said = publish(cell, f"{cell.topic}/x", "-u", BROKER["user"], "-P", "wrong", "-q", "1", "-m", "x")
+    equal(code, 0x86 if cell.v5 else 4, f"the code of CONNACK, with {said},")
 
 
+@scenario("empty client id", versions=("3.1.1",))
+def empty_client_id(cell):
+    topic = f"{cell.topic}/nameless"
+    with Subscriber(cell, [topic], 1, 1, name="") as nameless:
+        # The library has no name to show then, in one way or another.
+        check("null" in nameless.lines[0] and cell.name not in nameless.lines[0], f"a name in {nameless.lines}")
+        publish_well(cell, topic, "x")
+        equal([m.payload for m in nameless.end_well()], ["x"], "what arrived")
+
+
+def round_trip(qos):
+    def run(cell):
+        topic = f"{cell.topic}/qos{qos}"
+        sent = [str(n) for n in range(COUNT)]
+        with Subscriber(cell, [topic], qos, COUNT) as subscriber:
+            publish_lines(cell, topic, sent, qos)
+            got = subscriber.end()
+        equal(got, (0, [(qos, topic, payload) for payload in sent]), "what arrived")
+
+    return run
+
+
+for q in (0, 1, 2):
+    scenario(f"QoS {q}")(round_trip(q))
+
+
+@scenario("large payload")
+def large(cell):
+    expect(cell, [f"{cell.topic}/large"], 1, [(f"{cell.topic}/large", LARGE)])
+
+
+@scenario("empty payload")
+def empty(cell):
+    topic = f"{cell.topic}/empty"
+    with Subscriber(cell, [topic], 1, 1) as subscriber:
+        equal(publish(cell, topic, "-q", "1", "-n"), (0, ""), "mosquitto_pub")
+        equal(subscriber.end(), (0, [(1, topic, "")]), "what arrived")
+
+
+@scenario("odd topic names")
 def odd_topics(cell):
     topics = [f"/{cell.topic}//ü/", f"/{cell.topic}/$not-first", f"/{cell.topic}/ "]
     expect(cell, [f"/{cell.topic}/#"], 1, [(topic, topic) for topic in topics])
 
 
-def large(cell):
-    expect(cell, [f"{cell.topic}/large"], 1, [(f"{cell.topic}/large", LARGE)])
+@scenario("wildcards")
+def wildcards(cell):
+    topic = f"{cell.topic}/wild"
+    expect(cell, [f"{topic}/+/b"], 1, [(f"{topic}/{level}/b", f"of {level}") for level in ["a", "", "x y"]])
+    expect(cell, [f"{topic}/#"], 1, [(topic, "parent"), (f"{topic}/a/b/c", "below")])
 
 
-def empty(cell):
-    expect(cell, [f"{cell.topic}/empty"], 1, [(f"{cell.topic}/empty", "")])
+@scenario("overlapping subscriptions")
+def overlapping(cell):
+    """A copy for each that matches (MQTT-3.3.5-1 of 3.1.1, 3.3.4 of 5.0)."""
+    topic = f"{cell.topic}/overlap"
+    with Subscriber(cell, [f"{topic}/a/#", f"{topic}/a/+", f"{topic}/end"], 1, 3) as subscriber:
+        publish_well(cell, f"{topic}/a/x", "twice")
+        publish_well(cell, f"{topic}/end", "end")
+        equal(sorted(m.payload for m in subscriber.end_well()), ["end", "twice", "twice"], "what arrived")
 
 
-def two_filters(cell):
-    expect(cell, [f"{cell.topic}/one", f"{cell.topic}/two"], 2, [(f"{cell.topic}/two", "2"), (f"{cell.topic}/one", "1")])
+@scenario("several filters in one SUBSCRIBE")
+def several_filters(cell):
+    topic = f"{cell.topic}/several"
+    expect(cell, [f"{topic}/one", f"{topic}/two"], 2, [(f"{topic}/two", "2"), (f"{topic}/one", "1")])
 
 
+@scenario("unsubscribe")
+def unsubscribe(cell):
+    topic = f"{cell.topic}/unsubscribe"
+    with Subscriber(cell, [topic, f"{topic}/end"], 1, 1, options=["-U", topic]) as subscriber:
+        if not any("UNSUBACK" in line for line in subscriber.lines):
+            subscriber.read_until("UNSUBACK")
+        publish_well(cell, topic, "gone")
+        publish_well(cell, f"{topic}/end", "end")
+        equal([m.payload for m in subscriber.end_well()], ["end"], "what arrived")
+
+
+@scenario("denied publish")
 def denied_publish(cell):
     """MQTT 5 tells the reason; MQTT 3 has no words for it but the end of the connection (MQTT-3.3.5-2)."""
     code, said = publish(cell, f"{cell.topic}/allowed", "-d", "-q", "1", "-m", "x")
     equal((code, "PUBACK (Mid: 1, RC:0)" in said), (0, True), f"the allowed twin, which said {said}")
-    if cell.version == "5":
+    if cell.v5:
         code, said = publish(cell, "secret/x", "-d", "-q", "1", "-m", "x")
         equal("PUBACK (Mid: 1, RC:135)" in said, True, f"0x87 in PUBACK, in {said}")
         code, said = publish(cell, "secret/x", "-d", "-q", "2", "-m", "x")
@@ -124,69 +132,169 @@ def denied_publish(cell):
         equal((code != 0, "PUBACK" in said), (True, False), f"the denied twin, which said {said}")
 
 
-def denied_subscribe(cell):
-    if cell.version == "3.1":
-        # It has no words for a refusal: the SUBACK grants, and nothing comes.
-        with Subscriber(cell, ["secret/#"], 1, 1):
-            return
-    with Subscriber(cell, ["secret/#"], 1, 1, ready=False) as subscriber:
-        subscriber.end()
-        said = "\n".join(subscriber.lines)
-    equal("denied" in said, True, f"a refusal, in {said}")
+@scenario("denied subscription")
+def denied_subscription(cell):
+    """Of two filters the one is granted, the other is refused with 0x80, or with its reason in MQTT 5."""
+    topic = f"{cell.topic}/granted"
+    codes = {"3.1": "1, 1", "3.1.1": "128, 1", "5": "135, 1"}[cell.version]
+    with Subscriber(cell, ["secret/#", topic], 1, 1) as subscriber:
+        # MQTT 3.1 has no words for a refusal: the SUBACK grants, and nothing comes.
+        check(subscriber.lines[-1].endswith(f": {codes}"), f"{codes} in {subscriber.lines[-1]}")
+        publish_well(cell, topic, "x")
+        equal([m.payload for m in subscriber.end_well()], ["x"], "what arrived")
 
 
+@scenario("retained")
 def retained(cell):
+    """The last one is given to who subscribes, with RETAIN."""
     topic = f"{cell.topic}/retained"
     for payload in ("first", "second"):
-        equal(publish(cell, topic, "-q", "1", "-r", "-m", payload), (0, ""), "mosquitto_pub")
+        publish_well(cell, topic, payload, 1, "-r")
     with Subscriber(cell, [topic], 1, 1, ready=False) as subscriber:
         equal(subscriber.end(), (0, [(1, topic, "second")]), "what was retained")
-        equal(subscriber.retained, [True], "RETAIN")
+        equal([m.retain for m in subscriber.messages], [True], "RETAIN")
+
+
+@scenario("retained message cleared")
+def retained_cleared(cell):
+    topic = f"{cell.topic}/cleared"
+    publish_well(cell, topic, "first", 1, "-r")
     equal(publish(cell, topic, "-q", "1", "-r", "-n"), (0, ""), "mosquitto_pub")
     with Subscriber(cell, [topic], 1, 1) as subscriber:
-        publish(cell, topic, "-q", "1", "-r", "-m", "live")
+        publish_well(cell, topic, "live", 1, "-r")
         equal(subscriber.end(), (0, [(1, topic, "live")]), "the first message after it was cleared")
-        equal(subscriber.retained, [False], "RETAIN")
-    publish(cell, topic, "-q", "1", "-r", "-n")
+        equal([m.retain for m in subscriber.messages], [False], "RETAIN of what is not from the store")
+    equal(publish(cell, topic, "-q", "1", "-r", "-n"), (0, ""), "mosquitto_pub")
 
 
+def with_will(cell, topic, name, *more, qos=1):
+    options = ["--will-topic", topic, "--will-payload", name, "--will-qos", str(qos), *more]
+    return Subscriber(cell, [f"{topic}/x"], 1, 1, f"{cell.name}-{name[:4]}", options=options)
+
+
+@scenario("will")
 def will(cell):
-    """Of a mosquitto_sub that has what it wanted, of one that is killed, and of one that is told to end: that one asks for
-    its will with MQTT 5 (DISCONNECT 0x04), and takes it back with MQTT 3."""
     topic = f"{cell.topic}/will"
-    wanted = ["killed", "terminated"] if cell.version == "5" else ["killed"]
-    with Subscriber(cell, [topic], 1, len(wanted)) as watch:
-        for name in ("polite", "terminated", "killed"):
-            options = ["--will-topic", topic, "--will-payload", name, "--will-qos", "1"]
-            with Subscriber(cell, [f"{topic}/x"], 1, 1, f"{cell.name}-{name[:4]}", options=options) as subscriber:
-                if name == "polite":
-                    publish(cell, f"{topic}/x", "-q", "1", "-m", "x")
-                elif name == "terminated":
-                    subscriber.process.terminate()
-                else:
-                    subscriber.process.kill()
-                subscriber.process.wait(PATIENCE_S)
-        code, got = watch.end()
-    equal((code, sorted(payload for _, _, payload in got)), (0, wanted), "the wills")
+    with Subscriber(cell, [topic], 2, 3) as watch:
+        for qos in (0, 1, 2):
+            with with_will(cell, topic, f"qos{qos}", qos=qos) as one:
+                one.process.kill()
+        got = sorted((m.qos, m.payload, m.retain) for m in watch.end_well())
+        equal(got, [(qos, f"qos{qos}", False) for qos in (0, 1, 2)], "the wills")
 
 
-def resume(cell):
-    topic, name = f"{cell.topic}/resume", f"{cell.name}-back"
-    stays = ["-c", "-x", "1000"] if cell.version == "5" else ["-c"]
-    line = command(cell, "mosquitto_sub", name, *stays, "-q", "1", "-t", topic, "-E")
-    subprocess.run(line, timeout=PATIENCE_S, check=True)
-    for payload in ("1", "2", "3"):
-        equal(publish(cell, topic, "-q", "1", "-m", payload), (0, ""), "mosquitto_pub")
-    with Subscriber(cell, [topic], 1, 3, name, ready=False, options=stays) as subscriber:
-        equal(subscriber.end(), (0, [(1, topic, payload) for payload in "123"]), "what had waited")
-    # A clean start ends it: nothing waits any more.
+@scenario("retained will")
+def retained_will(cell):
+    topic = f"{cell.topic}/retained-will"
+    with Subscriber(cell, [topic], 1, 1) as watch:
+        with with_will(cell, topic, "kept", "--will-retain") as one:
+            one.process.kill()
+        equal([m.payload for m in watch.end_well()], ["kept"], "the will")
+    with Subscriber(cell, [topic], 1, 1, ready=False) as late:
+        equal([(m.payload, m.retain) for m in late.end_well()], [("kept", True)], "what is retained")
+    equal(publish(cell, topic, "-q", "1", "-r", "-n"), (0, ""), "mosquitto_pub")
+
+
+@scenario("no will after DISCONNECT")
+def no_will(cell):
+    topic = f"{cell.topic}/no-will"
+    with Subscriber(cell, [topic], 1, 1) as watch:
+        with with_will(cell, topic, "polite") as one:
+            publish_well(cell, f"{topic}/x", "x")
+            one.end_well()
+        with with_will(cell, topic, "killed") as one:
+            one.process.kill()
+        equal([m.payload for m in watch.end_well()], ["killed"], "the first will")
+
+
+def stays(cell):
+    return ["-c", "-x", "1000"] if cell.v5 else ["-c"]
+
+
+def session_kept(qos):
+    def run(cell):
+        topic, name = f"{cell.topic}/kept{qos}", f"{cell.name}-kep{qos}"
+        if qos == 1:
+            leave_session(cell, name, topic, qos, *stays(cell))
+        else:
+            with Subscriber(cell, [topic], qos, 1, name, options=stays(cell)) as one:
+                one.process.kill()
+        sent = [str(n) for n in range(COUNT)]
+        publish_lines(cell, topic, sent, qos)
+        with Subscriber(cell, [topic], qos, COUNT, name, ready=False, options=stays(cell)) as subscriber:
+            equal(subscriber.end(), (0, [(qos, topic, payload) for payload in sent]), "what had waited")
+        # A clean start ends it, and leaves nothing behind.
+        with Subscriber(cell, [f"{topic}/end"], 1, 1, name):
+            pass
+
+    return run
+
+
+scenario("session kept, QoS 1 queued")(session_kept(1))
+scenario("session kept, QoS 2 queued")(session_kept(2))
+
+
+@scenario("clean session")
+def clean_session(cell):
+    """A clean start ends the session that was kept: its subscriptions and what waited."""
+    topic, name = f"{cell.topic}/clean", f"{cell.name}-cln"
+    leave_session(cell, name, topic, 1, *stays(cell))
+    publish_well(cell, topic, "waited")
     with Subscriber(cell, [f"{topic}/x"], 1, 1, name):
-        publish(cell, topic, "-q", "1", "-m", "4")
-    with Subscriber(cell, [topic], 1, 1, name) as subscriber:
-        publish(cell, topic, "-q", "1", "-m", "5")
-        equal(subscriber.end(), (0, [(1, topic, "5")]), "the first message of the new session")
+        publish_well(cell, topic, "not subscribed")
+    with Subscriber(cell, [f"{topic}/end"], 1, 1, name, options=stays(cell)) as subscriber:
+        publish_well(cell, f"{topic}/end", "end")
+        equal([m.payload for m in subscriber.end_well()], ["end"], "what came")
+    with Subscriber(cell, [f"{topic}/x"], 1, 1, name):
+        pass
 
 
+@scenario("shared subscription")
+def shared(cell):
+    """Each message goes to one of the group."""
+    topic = f"{cell.topic}/shared"
+    filters = [f"$share/group/{topic}", f"{topic}/end"]
+    sent = [str(n) for n in range(2 * COUNT)]
+    with Subscriber(cell, filters, 1, 999, f"{cell.name}-one") as one:
+        with Subscriber(cell, filters, 1, 999, f"{cell.name}-two") as two:
+            publish_lines(cell, topic, sent, 1)
+            publish_well(cell, f"{topic}/end", "end")
+            for member in (one, two):
+                member.read_until("\tend\t")
+            shares = [[payload for payload in member.payloads if payload != "end"] for member in (one, two)]
+    equal(sorted(shares[0] + shares[1]), sorted(sent), "what the group got")
+    check(all(shares), f"one of them got nothing: {shares}")
+
+
+@scenario("$SYS")
+def sys_topics(cell):
+    with Subscriber(cell, ["$SYS/broker/version"], 0, 1, ready=False) as subscriber:
+        [message] = subscriber.end_well()
+        check(message.payload.startswith("gatemq "), f"a version in {message}")
+
+
+@scenario("takeover")
+def takeover(cell):
+    """The second ends the first, which hears why in MQTT 5, and comes back in MQTT 3, to end the second."""
+    name = f"{cell.name}-twin"
+    with Subscriber(cell, [f"{cell.topic}/x"], 1, 1, name) as first:
+        with Subscriber(cell, [f"{cell.topic}/x"], 1, 1, name):
+            first.read_until("Received DISCONNECT (142)" if cell.v5 else "sending CONNECT")
+
+
+@scenario("keep alive")
+def keep_alive(cell):
+    """Five seconds are the least that these programs take. Without its pings it would be closed after 7.5."""
+    topic = f"{cell.topic}/idle"
+    with Subscriber(cell, [topic], 1, 1, f"{cell.name}-idle", options=["-k", "5"]) as idle:
+        began = time.monotonic()
+        idle.read_until("received PINGRESP", times=2)
+        check(7.5 < time.monotonic() - began < PATIENCE_S, "whether the pings come with the keep alive")
+        publish_well(cell, topic, "still here")
+        equal([m.payload for m in idle.end_well()], ["still here"], "what arrived")
+
+
+@scenario("without a certificate", certificate=True)
 def without_certificate(cell):
     """The listener demands a certificate: without one there is no CONNACK."""
     cell.transport, transport = "mqtts", cell.transport
@@ -197,22 +305,4 @@ def without_certificate(cell):
     equal(code != 0, True, f"a refusal, in {said}")
 
 
-for version in VERSIONS:
-    for transport in TRANSPORTS:
-        cell = Cell("mosquitto", version, transport)
-        for qos in (0, 1, 2):
-            cell.scenario(f"QoS {qos} round trip", round_trip, qos)
-        cell.scenario("wildcards", wildcards)
-        cell.scenario("odd topic names", odd_topics)
-        cell.scenario("two filters", two_filters)
-        cell.scenario("empty payload", empty)
-        cell.scenario("large payload", large)
-        cell.scenario("retained", retained)
-        cell.scenario("will", will)
-        cell.scenario("resume", resume)
-        cell.scenario("denied publish", denied_publish)
-        cell.scenario("denied subscribe", denied_subscribe)
-        if cell.certificate:
-            cell.scenario("without a certificate", without_certificate)
-        cell.scenario("clean exit", clean_exit)
-finish()
+tour("mosquitto", TRANSPORTS)

@@ -1,272 +1,322 @@
-// MQTT.js. What the lines mean: see common.py.
+// MQTT.js: what all versions have, and the tour.
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import mqtt from 'mqtt'
+import { BROKER, check, equal, failure, packet, scenario, tour } from './mqttjs_cell.mjs'
+import './mqttjs_5.mjs'
 
-const BROKER = JSON.parse(readFileSync(process.env.GATEMQ_INTEROP, 'utf8'))
-const VERSIONS = {
-  '3.1': { protocolId: 'MQIsdp', protocolVersion: 3 },
-  '3.1.1': { protocolVersion: 4 },
-  5: { protocolVersion: 5 }
-}
 const TRANSPORTS = ['mqtt', 'mqtts', 'mqtts-cert', 'ws', 'wss', 'wss-cert']
-const PATIENCE_MS = 20_000
 const NOT_AUTHORIZED = 0x87
 const LARGE = Buffer.alloc(500_000, 'The quick brown fox. ')
+const COUNT = 20
+const NUMBERS = Array.from({ length: COUNT }, (_, n) => `${n}`)
 
-let failed = 0
-
-class Cell {
-  constructor (version, transport) {
-    this.version = version
-    this.transport = transport
-    this.v5 = version === '5'
-    // Short: MQTT 3.1 has 23 characters for it, of which scenarios want six.
-    this.name = `mqtt${version}${transport}`
-    this.topic = `interop/mqttjs/${version}/${transport}`
-  }
-
-  async scenario (name, run) {
-    try {
-      await within(run(), name)
-      this.say('ok', name)
-    } catch (error) {
-      failed += 1
-      this.say('FAILED', `${name}: ${String(error?.message ?? error).replace(/\s+/g, ' ').slice(0, 400)}`)
-    }
-  }
-
-  say (how, what) {
-    console.log(how, 'mqttjs', this.version, this.transport, what)
-  }
-
-  options (what, more) {
-    const options = { ...VERSIONS[this.version], clientId: what, reconnectPeriod: 0, connectTimeout: PATIENCE_MS, ...more }
-    if (/^(mqtts|wss)/.test(this.transport)) {
-      options.ca = readFileSync(BROKER.ca)
-      if (this.transport.endsWith('-cert') && !more?.withoutCertificate) {
-        options.cert = readFileSync(BROKER.certificate)
-        options.key = readFileSync(BROKER.key)
-      }
-    }
-    return options
-  }
-
-  async connect (what, more) {
-    const scheme = this.transport.replace('-cert', '')
-    const path = scheme.startsWith('ws') ? BROKER.path : ''
-    const url = `${scheme}://${BROKER.host}:${BROKER.ports[this.transport]}${path}`
-    const client = mqtt.connect(url, this.options(what, more))
-    // Before anything comes: what waited for it comes with the CONNACK.
-    client.inbox = inbox(client)
-    client.on('error', () => {})
-    client.connack = await new Promise((resolve, reject) => {
-      client.once('connect', resolve)
-      client.once('error', reject)
-      client.once('close', () => reject(new Error('closed before CONNACK')))
-    })
-    return client
-  }
-}
-
-/// Messages in their order, each waited for.
-function inbox (client) {
-  const ready = []
-  const waiting = []
-  client.on('message', (topic, payload, packet) => {
-    const message = { topic, payload, packet }
-    waiting.length ? waiting.shift()(message) : ready.push(message)
-  })
-  return () => ready.length ? Promise.resolve(ready.shift()) : new Promise(resolve => waiting.push(resolve))
-}
-
-function within (promise, what) {
-  let timer
-  const late = new Promise((resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${PATIENCE_MS} ms`)), PATIENCE_MS)
-  })
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
-}
-
-function equal (got, want, what) {
-  const [a, b] = [got, want].map(value => JSON.stringify(value))
-  if (a !== b) throw new Error(`${what} is ${a?.slice(0, 150)}, not ${b?.slice(0, 150)}`)
-}
-
-async function failure (promise, what) {
-  try {
-    await promise
-  } catch (error) {
-    return error
-  }
-  throw new Error(`${what}: no error`)
-}
-
-async function cleanExit (cell) {
-  const client = await cell.connect(cell.name)
+scenario('clean exit', async cell => {
+  const client = await cell.connectAs(cell.name)
   await client.endAsync()
   equal(client.connected, false, 'connected')
+})
+
+scenario('password', async cell => {
+  const client = await cell.connect('user', { username: BROKER.user, password: BROKER.password })
+  await client.publishAsync(`${cell.topic}/x`, 'x', { qos: 1 })
+})
+
+scenario('wrong password', async cell => {
+  const error = await failure(cell.connect('user', { username: BROKER.user, password: 'wrong' }), 'a wrong password')
+  equal(error.code, cell.v5 ? 0x86 : 4, 'the code of CONNACK')
+})
+
+scenario('empty client id', async cell => {
+  const topic = `${cell.topic}/nameless`
+  const [one, two] = [await cell.connectAs(''), await cell.connectAs('')]
+  for (const client of [one, two]) await client.subscribeAsync(topic, { qos: 1 })
+  await one.publishAsync(topic, 'x', { qos: 1 })
+  for (const client of [one, two]) equal(await client.payloads(1), ['x'], 'what arrived')
+}, { versions: ['3.1.1'] })
+
+for (const qos of [0, 1, 2]) {
+  scenario(`QoS ${qos}`, async cell => {
+    const topic = `${cell.topic}/qos${qos}`
+    const [subscriber, publisher] = [await cell.connect('sub'), await cell.connect('pub')]
+    const granted = await subscriber.subscribeAsync([topic, `${topic}/end`], { qos })
+    equal(granted.map(({ qos }) => qos), [qos, qos], 'granted QoS')
+    for (const n of NUMBERS) await publisher.publishAsync(topic, n, { qos })
+    await publisher.publishAsync(`${topic}/end`, 'end', { qos })
+    for (const n of [...NUMBERS, 'end']) {
+      const { payload, packet } = await subscriber.inbox()
+      equal([String(payload), packet.qos, packet.retain, packet.dup], [n, qos, false, false], 'message')
+    }
+  })
 }
 
-async function roundTrip (cell, qos) {
-  const topic = `${cell.topic}/qos${qos}`
-  const [subscriber, publisher] = [await cell.connect(`${cell.name}-sub`), await cell.connect(`${cell.name}-pub`)]
-  const [granted] = await subscriber.subscribeAsync(topic, { qos })
-  equal(granted.qos, qos, 'granted QoS')
-  for (let n = 0; n < 20; n++) await publisher.publishAsync(topic, `${n}`, { qos })
-  for (let n = 0; n < 20; n++) {
-    const { payload, packet } = await subscriber.inbox()
-    equal([payload.toString(), packet.qos, packet.retain], [`${n}`, qos, false], 'message')
-  }
-  await Promise.all([subscriber.endAsync(), publisher.endAsync()])
-}
-
-async function wildcards (cell) {
-  const client = await cell.connect(`${cell.name}-both`)
-  await client.subscribeAsync([`${cell.topic}/+/b`, `${cell.topic}/x/#`], { qos: 1 })
-  for (const level of ['a/b', 'a/c', '/b', 'x', 'x/y/z', 'end/b']) {
-    await client.publishAsync(`${cell.topic}/${level}`, level, { qos: 1 })
-  }
-  for (const level of ['a/b', '/b', 'x', 'x/y/z', 'end/b']) {
-    equal((await client.inbox()).payload.toString(), level, 'what matched')
-  }
-  await client.endAsync()
-}
-
-async function large (cell) {
-  const client = await cell.connect(`${cell.name}-both`)
+scenario('large payload', async cell => {
+  const client = await cell.connect('both')
   await client.subscribeAsync(`${cell.topic}/large`, { qos: 2 })
   await client.publishAsync(`${cell.topic}/large`, LARGE, { qos: 2 })
-  equal(LARGE.equals((await client.inbox()).payload), true, 'whether the payload is the same')
-  await client.endAsync()
-}
+  check(LARGE.equals((await client.inbox()).payload), 'whether the payload is the same')
+})
 
-async function retained (cell) {
-  const topic = `${cell.topic}/retained`
-  const publisher = await cell.connect(`${cell.name}-pub`)
-  const first = async what => {
-    const client = await cell.connect(`${cell.name}-sub`)
-    await client.subscribeAsync(topic, { qos: 1 })
-    if (what === 'live') await publisher.publishAsync(topic, what, { qos: 1 })
+scenario('empty payload', async cell => {
+  const client = await cell.connect('both')
+  await client.subscribeAsync(`${cell.topic}/empty`, { qos: 1 })
+  await client.publishAsync(`${cell.topic}/empty`, '', { qos: 1 })
+  equal(await client.payloads(1), [''], 'the payload')
+})
+
+scenario('odd topic names', async cell => {
+  const client = await cell.connect('both')
+  await client.subscribeAsync(`/${cell.topic}/#`, { qos: 1 })
+  for (const topic of [`/${cell.topic}//ü/`, `/${cell.topic}/$not-first`, `/${cell.topic}/ `]) {
+    await client.publishAsync(topic, 'x', { qos: 1 })
+    equal((await client.inbox()).topic, topic, 'topic')
+  }
+})
+
+scenario('wildcards', async cell => {
+  const topic = `${cell.topic}/wild`
+  const client = await cell.connect('both')
+  await client.subscribeAsync([`${topic}/+/b`, `${topic}/x/#`], { qos: 1 })
+  for (const level of ['a/b', 'a/c', '/b', 'x', 'x/y/z', 'end/b']) {
+    await client.publishAsync(`${topic}/${level}`, level, { qos: 1 })
+  }
+  equal(await client.payloads(5), ['a/b', '/b', 'x', 'x/y/z', 'end/b'], 'what matched')
+})
+
+scenario('overlapping subscriptions', async cell => {
+  const topic = `${cell.topic}/overlap`
+  const client = await cell.connect('both')
+  await client.subscribeAsync({ [`${topic}/a/#`]: { qos: 0 }, [`${topic}/a/+`]: { qos: 1 }, [`${topic}/end`]: { qos: 1 } })
+  await client.publishAsync(`${topic}/a/x`, 'twice', { qos: 1 })
+  await client.publishAsync(`${topic}/end`, 'end', { qos: 1 })
+  const got = []
+  for (let n = 0; n < 3; n++) {
     const { payload, packet } = await client.inbox()
-    await client.endAsync()
-    return [payload.toString(), packet.qos, packet.retain]
+    got.push(`${payload} at ${packet.qos}`)
   }
-  await publisher.publishAsync(topic, 'first', { qos: 1, retain: true })
-  await publisher.publishAsync(topic, 'second', { qos: 2, retain: true })
-  equal(await first('retained'), ['second', 1, true], 'what was retained')
-  await publisher.publishAsync(topic, '', { qos: 1, retain: true })
-  equal(await first('live'), ['live', 1, false], 'the first message after it was cleared')
-  await publisher.endAsync()
-}
+  equal(got.sort(), ['end at 1', 'twice at 0', 'twice at 1'], 'a copy for each that matches')
+})
 
-/// Of a client that says goodbye, and of one whose connection breaks.
-async function will (cell) {
-  const topic = `${cell.topic}/will`
-  const watch = await cell.connect(`${cell.name}-watch`)
-  await watch.subscribeAsync(topic, { qos: 1 })
-  const withWill = what => cell.connect(`${cell.name}-${what.slice(0, 4)}`, { will: { topic, payload: what, qos: 1, retain: false } })
-  await (await withWill('polite')).endAsync()
-  const broken = await withWill('broken')
-  broken.stream.destroy()
-  equal((await watch.inbox()).payload.toString(), 'broken', 'the first will')
-  await Promise.all([watch.endAsync(), broken.endAsync(true)])
-}
-
-async function resume (cell) {
-  const topic = `${cell.topic}/resume`
-  const stays = cell.v5 ? { clean: false, properties: { sessionExpiryInterval: 1000 } } : { clean: false }
-  const publisher = await cell.connect(`${cell.name}-pub`)
-  // MQTT.js hands a message out when its QoS is done with, so that only equal ones keep their order.
-  for (const [how, qos] of [['polite', 1], ['broken', 2]]) {
-    const name = `${cell.name}-back${qos}`
-    const before = await cell.connect(name, stays)
-    equal(before.connack.sessionPresent, false, 'Session Present at first')
-    await before.subscribeAsync(topic, { qos: 2 })
-    if (how === 'broken') before.stream.destroy()
-    await before.endAsync(how === 'broken')
-    for (let n = 0; n < 10; n++) await publisher.publishAsync(topic, `${n}`, { qos })
-    const client = await cell.connect(name, stays)
-    if (cell.version !== '3.1') equal(client.connack.sessionPresent, true, 'Session Present')
-    for (let n = 0; n < 10; n++) {
-      const { payload, packet } = await client.inbox()
-      equal([payload.toString(), packet.qos], [`${n}`, qos], 'what had waited')
-    }
-    await client.endAsync()
-    const after = await cell.connect(name)
-    equal(after.connack.sessionPresent, false, 'Session Present after a clean start')
-    await after.endAsync()
+scenario('several filters in one SUBSCRIBE', async cell => {
+  const topic = `${cell.topic}/several`
+  const client = await cell.connect('both')
+  const granted = await client.subscribeAsync({ [`${topic}/2`]: { qos: 2 }, [`${topic}/0`]: { qos: 0 }, [`${topic}/1`]: { qos: 1 } })
+  equal(granted.map(({ qos }) => qos), [2, 0, 1], 'granted QoS')
+  for (const qos of [0, 1, 2]) {
+    await client.publishAsync(`${topic}/${qos}`, 'x', { qos: 2 })
+    equal((await client.inbox()).packet.qos, qos, 'QoS of what arrived')
   }
-  await publisher.endAsync()
-}
+})
 
-async function denied (cell) {
-  const client = await cell.connect(`${cell.name}-deny`)
+scenario('unsubscribe', async cell => {
+  const topic = `${cell.topic}/unsubscribe`
+  const client = await cell.connect('both')
+  await client.subscribeAsync([topic, `${topic}/end`], { qos: 1 })
+  await client.unsubscribeAsync(topic)
+  for (const [at, payload] of [[topic, 'gone'], [`${topic}/end`, 'end']]) await client.publishAsync(at, payload, { qos: 1 })
+  equal(await client.payloads(1), ['end'], 'the next message')
+})
+
+scenario('denied subscription', async cell => {
+  const topic = `${cell.topic}/granted`
+  const client = await cell.connect('deny')
+  const answer = packet(client, { cmd: 'suback' })
+  client.subscribe(['secret/x', topic], { qos: 1 }, () => {})
+  // MQTT 3.1 has no words for a refusal: the SUBACK grants, and nothing comes.
+  const refused = { '3.1': 1, '3.1.1': 0x80, 5: NOT_AUTHORIZED }[cell.version]
+  equal((await answer).granted, [refused, 1], 'codes of SUBACK')
+  await client.publishAsync(topic, 'granted', { qos: 1 })
+  equal(await client.payloads(1), ['granted'], 'what arrived')
+})
+
+scenario('denied publish', async cell => {
+  const client = await cell.connect('deny')
   await client.publishAsync(`${cell.topic}/x`, 'allowed twin', { qos: 1 })
-  const refused = cell.v5 ? NOT_AUTHORIZED : 0x80
-  if (cell.version === '3.1') {
-    // It has no words for a refusal: the SUBACK grants, and nothing comes.
-    const [granted] = await client.subscribeAsync('secret/x', { qos: 1 })
-    equal(granted.qos, 1, 'granted QoS')
-  } else {
-    const error = await failure(client.subscribeAsync('secret/x', { qos: 1 }), 'denied SUBSCRIBE')
-    equal(/Subscribe error/.test(error.message) || error.code === refused, true, `a refusal, in ${error.message}`)
-  }
   if (cell.v5) {
     for (const qos of [1, 2]) {
       const error = await failure(client.publishAsync('secret/x', 'x', { qos }), `denied at QoS ${qos}`)
       equal(error.code, NOT_AUTHORIZED, 'reason code')
     }
     await client.publishAsync(`${cell.topic}/x`, 'still here', { qos: 1 })
-    await client.endAsync()
   } else {
     // MQTT 3 has no words for it but the end of the connection (MQTT-3.3.5-2).
     const closed = once(client, 'close')
-    client.publish('secret/x', 'x', { qos: 1 })
+    client.publish('secret/x', 'x', { qos: 1 }, () => {})
     await closed
-    await client.endAsync(true)
+    check(!client.packets.slice(-1).some(({ cmd }) => cmd === 'puback'), 'no PUBACK')
   }
+})
+
+scenario('retained', async cell => {
+  const topic = `${cell.topic}/retained`
+  const [publisher, subscriber] = [await cell.connect('pub'), await cell.connect('sub')]
+  await publisher.publishAsync(topic, 'first', { qos: 1, retain: true })
+  await publisher.publishAsync(topic, 'second', { qos: 2, retain: true })
+  await subscriber.subscribeAsync(topic, { qos: 1 })
+  const told = async () => {
+    const { payload, packet } = await subscriber.inbox()
+    return [String(payload), packet.qos, packet.retain]
+  }
+  equal(await told(), ['second', 1, true], 'what was retained')
+  await publisher.publishAsync(topic, 'third', { qos: 1, retain: true })
+  equal(await told(), ['third', 1, false], 'what is new')
+})
+
+scenario('retained message cleared', async cell => {
+  const topic = `${cell.topic}/cleared`
+  const client = await cell.connect('both')
+  for (const payload of ['first', '']) await client.publishAsync(topic, payload, { qos: 1, retain: true })
+  await client.subscribeAsync(topic, { qos: 1 })
+  await client.publishAsync(topic, 'live', { qos: 1 })
+  equal(await client.payloads(1), ['live'], 'the first message after it was cleared')
+})
+
+/// A client whose connection breaks.
+async function dies (cell, what, more) {
+  (await cell.connect(what, more)).stream.destroy()
 }
 
-async function properties (cell) {
-  const topic = `${cell.topic}/properties`
-  const sent = {
-    payloadFormatIndicator: true,
-    messageExpiryInterval: 60,
-    responseTopic: `${topic}/answer`,
-    correlationData: Buffer.from([0, 1, 255]),
-    userProperties: { a: '1', b: ['2', 'again'] },
-    contentType: 'text/plain'
+scenario('will', async cell => {
+  const topic = `${cell.topic}/will`
+  const watch = await cell.connect('watch')
+  await watch.subscribeAsync(topic, { qos: 2 })
+  for (const qos of [0, 1, 2]) await dies(cell, `will${qos}`, { will: { topic, payload: `${qos}`, qos, retain: false } })
+  const got = []
+  for (let n = 0; n < 3; n++) {
+    const { payload, packet } = await watch.inbox()
+    got.push(`${payload} at ${packet.qos}`)
   }
-  const client = await cell.connect(`${cell.name}-both`)
-  await client.subscribeAsync(topic, { qos: 1 })
-  await client.publishAsync(topic, 'with properties', { qos: 1, properties: sent })
-  const got = (await client.inbox()).packet.properties
-  const expiry = got.messageExpiryInterval
-  equal(expiry > 0 && expiry <= 60, true, `whether ${expiry} s remain`)
-  for (const name of ['payloadFormatIndicator', 'responseTopic', 'correlationData', 'userProperties', 'contentType']) {
-    equal(got[name], sent[name], name)
+  equal(got.sort(), ['0 at 0', '1 at 1', '2 at 2'], 'the wills')
+})
+
+scenario('retained will', async cell => {
+  const topic = `${cell.topic}/retained-will`
+  const watch = await cell.connect('watch')
+  await watch.subscribeAsync(topic, { qos: 1 })
+  await dies(cell, 'rwill', { will: { topic, payload: 'kept', qos: 1, retain: true } })
+  equal(await watch.payloads(1), ['kept'], 'the will')
+  const late = await cell.connect('late')
+  await late.subscribeAsync(topic, { qos: 1 })
+  const { payload, packet } = await late.inbox()
+  equal([String(payload), packet.retain], ['kept', true], 'what is retained')
+  await watch.publishAsync(topic, '', { qos: 1, retain: true })
+})
+
+scenario('no will after DISCONNECT', async cell => {
+  const topic = `${cell.topic}/no-will`
+  const watch = await cell.connect('watch')
+  await watch.subscribeAsync(topic, { qos: 1 })
+  const polite = await cell.connect('bye', { will: { topic, payload: 'polite', qos: 1, retain: false } })
+  await polite.endAsync()
+  await dies(cell, 'cut', { will: { topic, payload: 'broken', qos: 1, retain: false } })
+  equal(await watch.payloads(1), ['broken'], 'the first will')
+})
+
+function stays (cell) {
+  return cell.v5 ? { clean: false, properties: { sessionExpiryInterval: 1000 } } : { clean: false }
+}
+
+for (const qos of [1, 2]) {
+  scenario(`session kept, QoS ${qos} queued`, async cell => {
+    const [topic, name] = [`${cell.topic}/kept${qos}`, `kept${qos}`]
+    const publisher = await cell.connect('pub')
+    const before = await cell.connect(name, stays(cell))
+    equal(before.connack.sessionPresent, false, 'Session Present at first')
+    await before.subscribeAsync(topic, { qos: 2 })
+    // With QoS 1 it says goodbye, with QoS 2 the connection breaks.
+    qos === 1 ? await before.endAsync() : before.stream.destroy()
+    for (const n of NUMBERS) await publisher.publishAsync(topic, n, { qos })
+    const client = await cell.connect(name, stays(cell))
+    // MQTT 3.1 has no bit for it.
+    if (cell.version !== '3.1') equal(client.connack.sessionPresent, true, 'Session Present')
+    await publisher.publishAsync(topic, 'end', { qos })
+    for (const n of [...NUMBERS, 'end']) {
+      const { payload, packet } = await client.inbox()
+      equal([String(payload), packet.qos], [n, qos], 'what had waited')
+    }
+    await client.endAsync()
+    await cell.connect(name)
+  })
+}
+
+scenario('redelivery with DUP', async cell => {
+  const topic = `${cell.topic}/again`
+  const publisher = await cell.connect('pub')
+  const before = await cell.connect('again', stays(cell))
+  before.handleMessage = () => {} // It does not acknowledge.
+  await before.subscribeAsync(topic, { qos: 1 })
+  await publisher.publishAsync(topic, 'x', { qos: 1 })
+  equal((await before.inbox()).packet.dup, false, 'DUP at first')
+  before.stream.destroy()
+  const client = await cell.connect('again', stays(cell))
+  await publisher.publishAsync(topic, 'end', { qos: 1 })
+  for (const [wanted, dup] of [['x', true], ['end', false]]) {
+    const { payload, packet } = await client.inbox()
+    equal([String(payload), packet.dup], [wanted, dup], 'what came again')
   }
   await client.endAsync()
-}
+  await cell.connect('again')
+})
 
-async function withoutCertificate (cell) {
-  await failure(cell.connect(`${cell.name}-none`, { withoutCertificate: true }), 'without a certificate')
-}
+scenario('clean session', async cell => {
+  const topic = `${cell.topic}/clean`
+  const publisher = await cell.connect('pub')
+  const before = await cell.connect('clean', stays(cell))
+  await before.subscribeAsync(topic, { qos: 1 })
+  await before.endAsync()
+  await publisher.publishAsync(topic, 'waited', { qos: 1 })
+  const client = await cell.connect('clean')
+  equal(client.connack.sessionPresent, false, 'Session Present after a clean start')
+  await publisher.publishAsync(topic, 'not subscribed', { qos: 1 })
+  await client.subscribeAsync(`${topic}/end`, { qos: 1 })
+  await publisher.publishAsync(`${topic}/end`, 'end', { qos: 1 })
+  equal(await client.payloads(1), ['end'], 'what came')
+})
 
-for (const version of Object.keys(VERSIONS).sort()) {
-  for (const transport of TRANSPORTS) {
-    const cell = new Cell(version, transport)
-    await cell.scenario('clean exit', () => cleanExit(cell))
-    for (const qos of [0, 1, 2]) await cell.scenario(`QoS ${qos} round trip`, () => roundTrip(cell, qos))
-    await cell.scenario('wildcards', () => wildcards(cell))
-    await cell.scenario('large payload', () => large(cell))
-    await cell.scenario('retained', () => retained(cell))
-    await cell.scenario('will', () => will(cell))
-    await cell.scenario('resume', () => resume(cell))
-    await cell.scenario('denied', () => denied(cell))
-    if (transport.endsWith('-cert')) await cell.scenario('without a certificate', () => withoutCertificate(cell))
-    if (cell.v5) await cell.scenario('properties pass', () => properties(cell))
+scenario('shared subscription', async cell => {
+  const topic = `${cell.topic}/shared`
+  const [one, two, publisher] = [await cell.connect('one'), await cell.connect('two'), await cell.connect('pub')]
+  for (const member of [one, two]) await member.subscribeAsync([`$share/group/${topic}`, `${topic}/end`], { qos: 1 })
+  const sent = [...NUMBERS, ...NUMBERS.map(n => `more ${n}`)]
+  for (const n of sent) await publisher.publishAsync(topic, n, { qos: 1 })
+  await publisher.publishAsync(`${topic}/end`, 'end', { qos: 1 })
+  const shares = []
+  for (const member of [one, two]) {
+    const share = []
+    for (let [next] = await member.payloads(1); next !== 'end'; [next] = await member.payloads(1)) share.push(next)
+    shares.push(share)
   }
-}
-process.exit(failed ? 1 : 0)
+  equal(shares.flat().sort(), sent.sort(), 'what the group got')
+  check(shares.every(share => share.length), `one of them got nothing: ${JSON.stringify(shares)}`)
+})
+
+scenario('$SYS', async cell => {
+  const client = await cell.connect('sys')
+  await client.subscribeAsync('$SYS/broker/version', { qos: 0 })
+  const [version] = await client.payloads(1)
+  check(version.startsWith('gatemq '), `a version in ${version}`)
+})
+
+scenario('takeover', async cell => {
+  const first = await cell.connect('twin')
+  const closed = once(first, 'close')
+  const second = await cell.connect('twin')
+  await closed
+  await second.publishAsync(`${cell.topic}/x`, 'the second is here', { qos: 1 })
+})
+
+scenario('keep alive', async cell => {
+  const topic = `${cell.topic}/idle`
+  const idle = await cell.connect('idle', { keepalive: 2 })
+  const began = Date.now()
+  // Without its pings it would be closed after three seconds.
+  for (let n = 0; n < 2; n++) await packet(idle, { cmd: 'pingresp' })
+  check(Date.now() - began > 3000, 'whether it was idle for so long')
+  await idle.subscribeAsync(topic, { qos: 1 })
+  await idle.publishAsync(topic, 'still here', { qos: 1 })
+  equal(await idle.payloads(1), ['still here'], 'what arrived')
+})
+
+scenario('without a certificate', async cell => {
+  await failure(cell.connect('none', { withoutCertificate: true }), 'without a certificate')
+}, { certificate: true })
+
+await tour(TRANSPORTS)

@@ -6,11 +6,13 @@
 //! | [`outside`] | plugins that are built outside the workspace, sound ones and ones to refuse |
 //! | [`pki`] | authorities, chains of three certificates, and wrong ones |
 //! | [`broker`] | a configuration, a process, its addresses, its log |
+//! | [`http`] | a server that plugins ask, which may answer anything |
 //! | [`client`] | a raw MQTT client that may break every rule |
 //! | [`power`] | what a power cut leaves of a directory |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
+//! | [`requests`] | what a plugin asks of the broker, on demand |
 //! | [`tape`] | the events, as `events-json` writes them |
 //!
 //! What goes wrong in here is a panic with the reason: this is test code, used by tests and by `cargo xtask`.
@@ -19,10 +21,12 @@
 pub mod artifacts;
 pub mod broker;
 pub mod client;
+pub mod http;
 pub mod outside;
 pub mod pki;
 pub mod power;
 pub mod properties;
+pub mod requests;
 pub mod session;
 pub mod tape;
 pub mod websocket;

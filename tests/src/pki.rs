@@ -74,10 +74,16 @@ impl Pki {
 
     /// A server for these names.
     pub fn server_for(&self, names: &[&str]) -> Credentials {
+        self.server_with(names, |_| {})
+    }
+
+    /// A server for these names whose certificate is as `change` makes it.
+    pub fn server_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Credentials {
         let mut params = parameters(&self.organization, names[0]);
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         params.subject_alt_names = CertificateParams::new(names).unwrap().subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
         let key = new_key();
         let leaf = params.signed_by(&key, &self.intermediate_1).unwrap();
         Credentials { chain: vec![leaf.der().clone(), self.intermediate_1.der().clone()], key }
@@ -124,6 +130,11 @@ impl Credentials {
     /// The key.
     pub fn key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key.serialize_der()).unwrap()
+    }
+
+    /// The key's SubjectPublicKeyInfo, DER.
+    pub fn key_info(&self) -> Vec<u8> {
+        self.key.subject_public_key_info()
     }
 
     /// Writes all but the own certificate into `dir`, as `name-intermediates.crt`, for programs that want them apart.

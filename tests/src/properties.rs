@@ -61,8 +61,13 @@ impl Properties {
     }
 
     fn write(&self, body: &mut Vec<u8>) {
-        body.push(u8::try_from(self.0.len()).expect("fewer than 128 bytes"));
-        assert!(self.0.len() < 128, "fewer than 128 bytes");
+        match u8::try_from(self.0.len()) {
+            Ok(length) if length < 128 => body.push(length),
+            _ => {
+                assert!(self.0.len() < 16_384, "fewer than 16,384 bytes");
+                body.extend([(self.0.len() & 0x7F) as u8 | 0x80, (self.0.len() >> 7) as u8]);
+            }
+        }
         body.extend_from_slice(&self.0);
     }
 }

@@ -34,10 +34,12 @@ impl Tape {
         if let Some(file) = &mut self.file {
             file.read_to_end(&mut self.rest).expect("the events can be read");
         }
-        while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let event = serde_json::from_slice(&line);
-            self.events.push(event.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&line))));
+        // All whole lines at once: one by one each would move the rest of a long tape.
+        let end = self.rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.rest.drain(..end).collect();
+        for line in lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            let event = serde_json::from_slice(line);
+            self.events.push(event.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(line))));
         }
         &self.events
     }

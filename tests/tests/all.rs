@@ -3,18 +3,22 @@
 
 mod chains;
 mod check;
+mod commands;
 mod configuration;
 mod conformance;
 mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod http;
+mod jwt;
 mod listeners;
 mod policy;
 mod promise_1;
 mod promise_2;
 mod promise_3;
 mod promise_6;
+mod promise_7;
 mod promise_8;
 mod reauthenticate;
 mod refused;

@@ -18,6 +18,8 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Matched {
     /// `None`: no rule matches.
     pub(crate) effect: Option<Effect>,
+    /// Its place in the list, from 0.
+    pub(crate) rule: Option<usize>,
     /// Whether a message of another size might be answered otherwise.
     pub(crate) depends_on_size: bool,
 }
@@ -39,6 +41,7 @@ impl Grants {
         });
         Matched {
             effect: decided.map(|number| self.rules[number as usize].effect),
+            rule: decided.map(|number| number as usize),
             depends_on_size: lowest_sized != u32::MAX && decided.is_none_or(|number| lowest_sized <= number),
         }
     }

@@ -18,9 +18,21 @@ impl Grants {
         share_name: Option<&str>,
         values: &Resolved,
     ) -> Option<(Effect, QoS)> {
+        let rule = self.rules.get(self.filter_rule(kind, filter, share_name, values)?)?;
+        Some((rule.effect, rule.qos_max))
+    }
+
+    /// Its place in the list, from 0.
+    pub(crate) fn filter_rule(
+        &self,
+        kind: ActionKind,
+        filter: &str,
+        share_name: Option<&str>,
+        values: &Resolved,
+    ) -> Option<usize> {
         // Every topic that is not a `$` topic has a first level: `#` is what `+/#` is, and a rule `+/#` covers it.
         let filter = if filter == "#" { "+/#" } else { without_empty_parent(filter) };
-        for (rule, grant) in self.rules.iter().zip(&self.source) {
+        for (number, (rule, grant)) in self.rules.iter().zip(&self.source).enumerate() {
             if !rule.actions.contains(kind.set())
                 || !fits_group(rule.effect, &grant.constraints.share_groups, share_name)
             {
@@ -31,7 +43,7 @@ impl Grants {
                 Effect::Deny | Effect::Ask => overlaps(rule, filter, values),
             };
             if matches {
-                return Some((rule.effect, rule.qos_max));
+                return Some(number);
             }
         }
         None

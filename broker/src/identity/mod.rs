@@ -1,5 +1,6 @@
 //! Who a client is here, and what it may do.
 
+mod explain;
 mod key;
 mod publish;
 mod subscribe;
@@ -14,6 +15,7 @@ use gatemq_types::{Effect, Limits, NoMatch, QoS};
 
 use crate::grants::{Grants, Names, Resolved, Unusable, Values, Variable};
 use crate::{Hasher, Tenant};
+pub use explain::{Because, Explanation};
 pub use key::SessionKey;
 
 /// Most subscriptions of a session where its identity says nothing.

@@ -84,7 +84,7 @@ impl Identity {
             return (Known::Deny(code), true);
         }
         let message = Message { topic, qos, retain, payload_bytes };
-        let Matched { effect, depends_on_size } = self.grants.message(ActionKind::Publish, message, &self.values);
+        let Matched { effect, depends_on_size, .. } = self.grants.message(ActionKind::Publish, message, &self.values);
         let known = match effect.unwrap_or(self.unmatched()) {
             Effect::Allow => Known::Allow,
             Effect::Deny => Known::Deny(ReasonCode::NOT_AUTHORIZED),

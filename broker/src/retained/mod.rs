@@ -55,8 +55,9 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn new(message: Arc<Message>, qos: QoS, publisher: &SessionKey) -> Self {
-        Kept { message, qos, user: publisher.user().into(), client_id: publisher.client_id().into() }
+    /// Empty names: no client published it.
+    pub(crate) fn new(message: Arc<Message>, qos: QoS, user: &str, client_id: &str) -> Self {
+        Kept::restored(message, qos, user.into(), client_id.into())
     }
 
     pub(crate) fn restored(message: Arc<Message>, qos: QoS, user: Box<str>, client_id: Box<str>) -> Self {
@@ -168,13 +169,12 @@ mod tests {
     use gatemq_mqtt::Properties;
 
     use super::*;
-    use crate::identity::testing::key;
 
     fn kept(topic: &str, expiry_s: Option<u8>, payload: &[u8], now_ms: u64) -> Kept {
         let expiry = expiry_s.map(|s| [2, 0, 0, 0, s]);
         let properties = Properties::trusted(expiry.as_ref().map_or(&[], |e| &e[..]));
         let message = Arc::new(Message::new(topic, properties, payload, now_ms));
-        Kept::new(message, QoS::AtMostOnce, &key("p"))
+        Kept::new(message, QoS::AtMostOnce, "user", "p")
     }
 
     fn count(retained: &Retained, now_ms: u64) -> usize {

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use gatemq_mqtt::{PacketLimits, Publish, kind, write};
-use gatemq_types::{Protocol, ReasonCode};
+use gatemq_types::{Protocol, QoS, ReasonCode};
 
 use super::layouts::{Buffers, Layouts};
 use crate::changes::Change;
@@ -15,6 +15,8 @@ use crate::tree::{Subscription, Target};
 use crate::will::LeftWill;
 use crate::{Hasher, PublishAction, PublishPermit, Tenant, TopicCache};
 
+/// Largest payload of a plugin's message: what MQTT can say, less any header.
+const PAYLOAD_BYTES_MAX: usize = (256 << 20) - (128 << 10);
 /// Where the node publishes, and no client does.
 const SYS: &str = "$SYS/";
 
@@ -111,6 +113,52 @@ pub fn publish_own(
     route(&permit, Origin { session: None, five: false }, &message, now_ms, out)
 }
 
+/// A message that has no client.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeMessage<'a> {
+    /// Topic name.
+    pub topic: &'a str,
+    /// Payload.
+    pub payload: &'a [u8],
+    /// QoS.
+    pub qos: QoS,
+    /// RETAIN.
+    pub retain: bool,
+}
+
+/// A plugin may not publish it: the topic begins with `$`, is none, or the packet would be larger than MQTT can say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotPublishable;
+
+/// Publishes a message that a plugin wants to be published, as [`publish`] does a client's. `hasher` is the node's.
+///
+/// # Errors
+/// [`NotPublishable`]; it went to nobody.
+pub fn publish_for_plugin(
+    tenant: &Arc<Tenant>,
+    own: NodeMessage<'_>,
+    hasher: &Hasher,
+    now_ms: u64,
+    out: &mut Out,
+) -> Result<Routed, NotPublishable> {
+    let NodeMessage { topic, payload, qos, retain } = own;
+    if topic.len() > usize::from(u16::MAX) || payload.len() > PAYLOAD_BYTES_MAX {
+        return Err(NotPublishable);
+    }
+    let mut frame = Vec::new();
+    let first = kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(retain);
+    let packet_id_at = write::publish(&mut frame, Protocol::V311, first, topic, &[], payload);
+    if qos != QoS::AtMostOnce {
+        // Any but 0: each receiver's packet has its own.
+        frame[packet_id_at + 1] = 1;
+    }
+    let head = 2 + frame.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+    let message = Publish::read(&frame, head, Protocol::V311, &PacketLimits::default()).map_err(|_| NotPublishable)?;
+    let action = PublishAction::new(&message, message.topic);
+    let permit = PublishPermit::for_plugin(tenant, action, hasher.hash_one(topic)).ok_or(NotPublishable)?;
+    Ok(route(&permit, Origin { session: None, five: false }, &message, now_ms, out))
+}
+
 /// Where a message comes from.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
@@ -186,7 +234,8 @@ fn retain(
     source: &mut Source<'_>,
     spare: &mut Spare,
 ) -> (Retention, Option<TenantLimit>) {
-    let Some(session) = from.session else { return (Retention::None, None) };
+    // Nobody's: no client's user is empty.
+    let (user, client_id) = from.session.map_or(("", ""), |from| (from.key().user(), from.key().client_id()));
     let tenant = permit.tenant();
     if message.payload.is_empty() {
         let mut retained = tenant.retained.write();
@@ -197,8 +246,7 @@ fn retain(
             .retain(|| Change::RetainedCleared { tenant: tenant.name().to_owned(), topic: permit.topic().to_owned() });
         return (Retention::Cleared, None);
     }
-    let key = session.key();
-    let kept = Kept::new(source.message(), permit.qos(), key);
+    let kept = Kept::new(source.message(), permit.qos(), user, client_id);
     let mut retained = tenant.retained.write();
     match retained.store(permit.topic(), kept, tenant.limits().retained, now_ms) {
         Ok(()) => {
@@ -206,8 +254,8 @@ fn retain(
                 tenant: tenant.name().to_owned(),
                 message: source.message(),
                 qos: permit.qos(),
-                user: key.user().into(),
-                client_id: key.client_id().into(),
+                user: user.into(),
+                client_id: client_id.into(),
             });
             (Retention::Stored, None)
         }

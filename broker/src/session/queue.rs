@@ -1,6 +1,6 @@
 //! What waits, and how it becomes bytes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -43,6 +43,13 @@ impl Queued {
     }
 }
 
+impl From<Queued> for Kept {
+    fn from(queued: Queued) -> Self {
+        let Queued { first, identifier, message, group, seq, packet_id } = queued;
+        Kept { first, identifier, message, group, seq, packet_id }
+    }
+}
+
 /// In order, and counted.
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
@@ -72,16 +79,29 @@ impl Queue {
         self.waiting.push_back(Waiting::Message(queued));
     }
 
-    /// One that comes back from the store, whatever the bounds.
-    pub(super) fn push_restored(&mut self, queued: Queued) {
+    /// One that is let in whatever the bounds: it comes back from the store, or is about to be sent.
+    pub(super) fn push_anyway(&mut self, queued: Queued) {
         self.bytes.take_anyway(queued.message.len());
         self.push_counted(queued);
     }
 
-    /// What came by shared subscriptions and was not sent: first byte and message, in order.
-    pub(super) fn into_shared(self) -> impl Iterator<Item = (Arc<Group>, u8, Arc<Message>)> {
+    /// What came back from the store with these numbers at QoS 1 came by a shared subscription.
+    pub(super) fn restore_group(&mut self, seqs: &HashSet<u64>, group: &Arc<Group>) {
+        for waiting in &mut self.waiting {
+            // At QoS 2 it was perhaps sent, and goes to nobody else.
+            if let Waiting::Message(queued) = waiting
+                && qos_of(queued.first) == QoS::AtLeastOnce
+                && seqs.contains(&queued.seq)
+            {
+                queued.group = Some(group.clone());
+            }
+        }
+    }
+
+    /// What came by shared subscriptions and was not sent, in order.
+    pub(super) fn into_shared(self) -> impl Iterator<Item = Kept> {
         self.waiting.into_iter().filter_map(|waiting| match waiting {
-            Waiting::Message(Queued { first, message, group: Some(group), .. }) => Some((group, first, message)),
+            Waiting::Message(queued) if queued.group.is_some() => Some(queued.into()),
             _ => None,
         })
     }
@@ -204,6 +224,14 @@ impl Output {
             flights.give_back(reserved);
         }
         self.done(seq, packet_id, spare);
+    }
+
+    /// Whether MQTT has such a packet, and the client takes it.
+    pub(super) fn fits(&self, five: bool, first: u8, identifier: u32, message: &Message) -> bool {
+        let bytes_max = self.limits.packet_bytes_max;
+        let size = |own: &Own| message.packet_bytes(five, first, own);
+        let own = self.own(five, identifier, message.topic(), |own| Message::fits(size(own), bytes_max));
+        Message::fits(size(&own), bytes_max)
     }
 
     /// A message that waited becomes bytes, if it may; `again` is the packet identifier that it has.

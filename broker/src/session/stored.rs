@@ -1,7 +1,7 @@
 //! A session that is in the store: what it got becomes bytes only when the store has it, so that nothing is acknowledged or
 //! sent twice after a restart that the client has seen before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -10,18 +10,19 @@ use parking_lot::Mutex;
 
 use super::queue::{Queue, Queued};
 use super::{Home, Message, Output, Session, Spare, qos_of};
-use crate::changes::{Appended, Change, Record, SessionNumber};
+use crate::changes::{Appended, Change, Places, Record, SessionNumber};
 use crate::sessions::Restored;
+use crate::shared::Group;
 use crate::tree::Place;
 
-/// What a session knows of itself in the store.
+/// What a session knows of itself in the store. One that is not there (number 0) has this while it awaits the store.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) number: SessionNumber,
     /// Number of the last message that it got at QoS 1 or 2.
     pub(super) last_seq: u64,
-    /// Those that the store does not have yet.
-    under_way: BTreeSet<u64>,
+    /// Those that the store does not have yet, and where it may have them instead.
+    under_way: BTreeMap<u64, Places>,
 }
 
 impl Stored {
@@ -30,17 +31,34 @@ impl Stored {
         (number != 0).then(|| Box::new(Stored { number, ..Stored::default() }))
     }
 
+    /// Where the store has a message, or may have it.
+    pub(super) fn places(&mut self, seq: u64) -> Places {
+        let mut places = self.under_way.remove(&seq).unwrap_or_default();
+        if self.number != 0 && seq != 0 {
+            places.push((self.number, seq));
+        }
+        places
+    }
+
     /// Whether the store has a message; one without number need not be there.
     pub(super) fn has(&self, seq: u64) -> bool {
-        seq == 0 || !self.under_way.contains(&seq)
+        seq == 0 || !self.under_way.contains_key(&seq)
     }
 }
 
 impl Output {
     /// Numbers a message that is to wait, and has it stored. False: no packet identifier is left for it.
-    pub(super) fn append_stored(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) -> bool {
+    /// `places`: where it comes from.
+    pub(super) fn append_stored(
+        &mut self,
+        session: &Arc<Session>,
+        queued: &mut Queued,
+        places: &Places,
+        spare: &mut Spare,
+    ) -> bool {
         let qos = qos_of(queued.first);
-        let Some(stored) = self.stored.as_mut().filter(|_| qos != QoS::AtMostOnce) else { return true };
+        let is_stored = |stored: &&mut Box<Stored>| stored.number != 0 && qos != QoS::AtMostOnce;
+        let Some(stored) = self.stored.as_mut().filter(is_stored) else { return true };
         if qos == QoS::ExactlyOnce {
             // It keeps its identifier over restarts: the client knows it by that.
             match self.flights.get_or_insert_default().reserve() {
@@ -50,14 +68,30 @@ impl Output {
         }
         stored.last_seq += 1;
         queued.seq = stored.last_seq;
-        stored.under_way.insert(queued.seq);
-        let Queued { first, identifier, packet_id, seq, ref message, .. } = *queued;
+        stored.under_way.insert(queued.seq, places.clone());
+        let Queued { first, identifier, packet_id, seq, ref message, ref group } = *queued;
         spare.changes.rely_on(|| {
             let packet_id = (packet_id != 0).then_some(packet_id);
             let (session, message) = (session.clone(), message.clone());
-            Change::Appended(Appended { session, seq, first, packet_id, identifier, message })
+            let group = group.as_ref().map_or(0, |group| group.number());
+            Change::Appended(Appended { session, seq, first, packet_id, identifier, group, message })
         });
         true
+    }
+
+    /// Numbers a message of a session that is not in the store, which becomes bytes when what has changed is stored.
+    pub(super) fn await_store(
+        &mut self,
+        session: &Arc<Session>,
+        queued: &mut Queued,
+        places: &Places,
+        spare: &mut Spare,
+    ) {
+        let stored = self.stored.get_or_insert_default();
+        stored.last_seq += 1;
+        queued.seq = stored.last_seq;
+        stored.under_way.insert(queued.seq, places.clone());
+        spare.changes.rely_on(|| Change::Awaited(session.clone(), stored.last_seq));
     }
 
     /// A message is done with. One without number was never stored.
@@ -67,8 +101,10 @@ impl Output {
         {
             stored.under_way.remove(&seq);
             let session = stored.number;
-            let packet_id = (packet_id != 0).then_some(packet_id);
-            spare.changes.note(|| Change::Done { session, seq, packet_id });
+            if session != 0 {
+                let packet_id = (packet_id != 0).then_some(packet_id);
+                spare.changes.note(|| Change::Done { session, seq, packet_id });
+            }
         }
     }
 }
@@ -92,7 +128,7 @@ impl Session {
     /// A session that the store gives back; its client is away. Its subscriptions come after it.
     pub(crate) fn restored(restored: Restored) -> Arc<Session> {
         let Restored { number, key, protocol, expiry_s, limits, last_seq, messages, released, received, .. } = restored;
-        let stored = Some(Box::new(Stored { number, last_seq, under_way: BTreeSet::new() }));
+        let stored = Some(Box::new(Stored { number, last_seq, under_way: BTreeMap::new() }));
         let mut output = Output { open: true, expiry_s, limits, stored, ..Output::default() };
         if !released.is_empty() || !received.is_empty() || messages.iter().any(|message| message.packet_id != 0) {
             let flights = output.flights.get_or_insert_default();
@@ -111,12 +147,19 @@ impl Session {
             for (n, restored) in messages.into_iter().enumerate() {
                 let RestoredMessage { seq, first, identifier, packet_id, message } = restored;
                 let first = if n < sent_max { first | 0b1000 } else { first };
-                queue.push_restored(Queued { first, identifier, message, group: None, seq, packet_id });
+                queue.push_anyway(Queued { first, identifier, message, group: None, seq, packet_id });
             }
             output.queue = Some(queue);
         }
         let (level, armed) = (AtomicU8::new(protocol.level()), AtomicBool::new(false));
         Arc::new(Session { key, number, level, armed, output: Mutex::new(output) })
+    }
+
+    /// What it got with these numbers came by a shared subscription; see [`Queue::restore_group`].
+    pub(crate) fn restore_group(&self, seqs: &HashSet<u64>, group: &Arc<Group>) {
+        if let Some(queue) = &mut self.output.lock().queue {
+            queue.restore_group(seqs, group);
+        }
     }
 
     pub(crate) fn restore_subscription(&self, place: Place) {
@@ -145,7 +188,9 @@ impl Session {
         }
         let home = output.home?;
         output.refill(self.is_five(), now_ms, spare);
-        if output.bytes.is_empty() || self.armed.swap(true, Ordering::AcqRel) {
+        // Whoever takes comes for what waits in its shared subscriptions too.
+        let has_more = !output.bytes.is_empty() || output.has_room_to_share();
+        if !has_more || self.armed.swap(true, Ordering::AcqRel) {
             return None;
         }
         Some(home)

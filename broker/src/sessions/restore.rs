@@ -1,5 +1,6 @@
 //! What a store gives back when a node starts: sessions whose clients are away.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
@@ -84,7 +85,31 @@ fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32)
     }
 }
 
+/// The queue of a shared subscription as the store had it.
+#[derive(Debug)]
+pub struct RestoredGroup {
+    /// Its number in the store.
+    pub number: SessionNumber,
+    /// Its filter, `$share/…` included.
+    pub filter: String,
+    /// Number of the last message that ever waited in it.
+    pub last_seq: u64,
+    /// What waits, in order: number, first byte of its PUBLISH as it was published, message.
+    pub messages: Vec<(u64, u8, Arc<Message>)>,
+    /// By session, numbers of the messages that it had been given and that wait in its own queue.
+    pub given: HashMap<SessionNumber, HashSet<u64>>,
+}
+
 impl crate::Tenant {
+    /// Takes the queue of a shared subscription that the store gives back, after all sessions; of several those with higher
+    /// numbers first. False: it has no members.
+    pub fn restore_group(&self, restored: RestoredGroup) -> bool {
+        let RestoredGroup { number, filter, last_seq, messages, given } = restored;
+        let tree = self.tree.read();
+        let group = tree.find(&filter).and_then(|place| tree.group_at(place));
+        group.map(|group| group.restore((number, last_seq), messages, &given)).is_some()
+    }
+
     /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too
     /// deep.
     pub fn restore_retained(

@@ -1,6 +1,7 @@
 //! Tenants: namespaces of topics and client identifiers. Nothing crosses from one to another.
 
 mod generations;
+mod rates;
 mod usage;
 
 use std::fmt;
@@ -13,8 +14,10 @@ use crate::Hasher;
 use crate::retained::{Retained, RetainedLimits};
 use crate::tree::Tree;
 use generations::Generations;
+pub use rates::TenantRates;
+use usage::TrafficSum;
+pub use usage::{EPISODE_MS, TenantConnection, TenantLimit, TenantLimits, TenantUsage, Traffic};
 pub(crate) use usage::{QueueBytes, Usage};
-pub use usage::{TenantConnection, TenantLimit, TenantLimits, TenantUsage};
 
 /// Longest name of a tenant, in bytes.
 pub const TENANT_BYTES_MAX: usize = 256;
@@ -28,6 +31,8 @@ pub struct Tenant {
     pub(crate) retained: RwLock<Retained>,
     pub(crate) generations: Generations,
     pub(crate) usage: Arc<Usage>,
+    rates: rates::Shared,
+    traffic: TrafficSum,
     limits: RwLock<TenantLimits>,
 }
 
@@ -56,11 +61,12 @@ impl Tenant {
     /// From now on it may have this. What it has beyond that stays.
     pub fn set_limits(&self, limits: TenantLimits) {
         let mut held = self.limits.write();
-        let Usage { connections, sessions, subscriptions, queue_bytes } = &*self.usage;
+        let Usage { connections, sessions, subscriptions, queue_bytes, .. } = &*self.usage;
         connections.set_max(limits.connections_max);
         sessions.set_max(limits.sessions_max);
         subscriptions.set_max(limits.subscriptions_max);
         queue_bytes.set_max(limits.queue_bytes_max);
+        self.rates.set(limits.rates);
         *held = limits;
     }
 
@@ -75,6 +81,40 @@ impl Tenant {
             retained_messages: messages.into(),
             retained_bytes: bytes,
         }
+    }
+
+    /// What it has of that; for a rate and what else is not counted, its bound.
+    pub fn used(&self, limit: TenantLimit) -> u64 {
+        let usage = self.usage();
+        match limit {
+            TenantLimit::Connections => usage.connections,
+            TenantLimit::Sessions => usage.sessions,
+            TenantLimit::Subscriptions => usage.subscriptions,
+            TenantLimit::QueueBytes => usage.queue_bytes,
+            TenantLimit::RetainedMessages => usage.retained_messages,
+            TenantLimit::RetainedBytes => usage.retained_bytes,
+            TenantLimit::MessagesPerS | TenantLimit::BytesPerS => limit.of(&self.limits()),
+        }
+    }
+
+    /// Counts that a limit was reached. True at the beginning of an episode: for [`EPISODE_MS`] it was not.
+    pub fn reached(&self, limit: TenantLimit, now_ms: u64) -> bool {
+        self.usage.reached(limit, now_ms)
+    }
+
+    /// How often a limit was reached since the tenant came into use.
+    pub fn times_reached(&self, limit: TenantLimit) -> u64 {
+        self.usage.times_reached(limit)
+    }
+
+    /// Adds what a worker counted.
+    pub fn add_traffic(&self, traffic: &Traffic) {
+        self.traffic.add(traffic);
+    }
+
+    /// What its clients sent and got, as far as workers have told.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.get()
     }
 
     /// Whether anyone subscribed to something below `$SYS/`.
@@ -186,6 +226,8 @@ impl Tenants {
             retained: RwLock::default(),
             generations: Generations::default(),
             usage: Arc::default(),
+            rates: rates::Shared::default(),
+            traffic: TrafficSum::default(),
             limits: RwLock::default(),
         });
         tenant.set_limits(self.limits);

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::TenantRates;
+use crate::rate::What;
 use crate::retained::RetainedLimits;
 
-/// Bounds of one tenant. What comes when one is reached is refused with a [`TenantLimit`]. Rates are not looked at here.
+/// Bounds of one tenant. What comes when one is reached is refused with a [`TenantLimit`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TenantLimits {
     /// Connections, from [`Tenant::connect`](crate::Tenant::connect) to the end of what it returned.
@@ -19,6 +21,8 @@ pub struct TenantLimits {
     /// Bytes of topics, properties and payloads that wait in the queues of its sessions and shared subscriptions; a
     /// message that waits in several counts in each. Beyond them messages are dropped and counted.
     pub queue_bytes_max: u64,
+    /// What its clients publish per second ([`Tenant::take_rate`](crate::Tenant::take_rate)).
+    pub rates: TenantRates,
     /// What it retains. Beyond that a PUBLISH is answered with 0x97.
     pub retained: RetainedLimits,
 }
@@ -28,8 +32,8 @@ impl Default for TenantLimits {
     fn default() -> Self {
         let (connections_max, sessions_max, subscriptions_max, queue_bytes_max) =
             (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
-        let retained = RetainedLimits::default();
-        TenantLimits { connections_max, sessions_max, subscriptions_max, queue_bytes_max, retained }
+        let (rates, retained) = (TenantRates::default(), RetainedLimits::default());
+        TenantLimits { connections_max, sessions_max, subscriptions_max, queue_bytes_max, rates, retained }
     }
 }
 
@@ -44,6 +48,10 @@ pub enum TenantLimit {
     Subscriptions,
     /// `queue_bytes_max`.
     QueueBytes,
+    /// `rates.messages_per_s_max`.
+    MessagesPerS,
+    /// `rates.bytes_per_s_max`.
+    BytesPerS,
     /// `retained.messages_max`.
     RetainedMessages,
     /// `retained.bytes_max`.
@@ -51,6 +59,18 @@ pub enum TenantLimit {
 }
 
 impl TenantLimit {
+    /// All of them.
+    pub const ALL: [TenantLimit; 8] = [
+        TenantLimit::Connections,
+        TenantLimit::Sessions,
+        TenantLimit::Subscriptions,
+        TenantLimit::QueueBytes,
+        TenantLimit::MessagesPerS,
+        TenantLimit::BytesPerS,
+        TenantLimit::RetainedMessages,
+        TenantLimit::RetainedBytes,
+    ];
+
     /// Its name, as in events and keys.
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,6 +78,8 @@ impl TenantLimit {
             TenantLimit::Sessions => "tenant_sessions_max",
             TenantLimit::Subscriptions => "tenant_subscriptions_max",
             TenantLimit::QueueBytes => "tenant_queue_bytes_max",
+            TenantLimit::MessagesPerS => "tenant_messages_per_s_max",
+            TenantLimit::BytesPerS => "tenant_bytes_per_s_max",
             TenantLimit::RetainedMessages => "tenant_retained_messages_max",
             TenantLimit::RetainedBytes => "tenant_retained_bytes_max",
         }
@@ -70,8 +92,19 @@ impl TenantLimit {
             TenantLimit::Sessions => limits.sessions_max,
             TenantLimit::Subscriptions => limits.subscriptions_max,
             TenantLimit::QueueBytes => limits.queue_bytes_max,
+            TenantLimit::MessagesPerS => limits.rates.messages_per_s_max,
+            TenantLimit::BytesPerS => limits.rates.bytes_per_s_max,
             TenantLimit::RetainedMessages => limits.retained.messages_max as u64,
             TenantLimit::RetainedBytes => limits.retained.bytes_max,
+        }
+    }
+}
+
+impl From<What> for TenantLimit {
+    fn from(what: What) -> Self {
+        match what {
+            What::Messages => TenantLimit::MessagesPerS,
+            What::Bytes => TenantLimit::BytesPerS,
         }
     }
 }
@@ -100,6 +133,9 @@ pub struct TenantUsage {
     /// Bytes of retained messages.
     pub retained_bytes: u64,
 }
+
+/// A limit that was not reached for this long is told again when it is, in milliseconds.
+pub const EPISODE_MS: u64 = 10_000;
 
 /// A count and its bound. Whoever takes too much at the same time as others may be refused where one of them had fitted;
 /// the bound is never exceeded.
@@ -151,6 +187,77 @@ pub(crate) struct Usage {
     pub(crate) sessions: Counter,
     pub(crate) subscriptions: Counter,
     pub(crate) queue_bytes: Counter,
+    refusals: [Refusals; TenantLimit::ALL.len()],
+}
+
+/// How often a limit was reached.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: AtomicU64,
+    last_ms: AtomicU64,
+}
+
+impl Usage {
+    /// Counts that a limit was reached. True at the beginning of an episode: for [`EPISODE_MS`] it was not.
+    pub(super) fn reached(&self, limit: TenantLimit, now_ms: u64) -> bool {
+        let refusals = &self.refusals[limit as usize];
+        refusals.count.fetch_add(1, Ordering::Relaxed);
+        let last_ms = refusals.last_ms.swap(now_ms, Ordering::Relaxed);
+        last_ms == 0 || now_ms.saturating_sub(last_ms) >= EPISODE_MS
+    }
+
+    pub(super) fn times_reached(&self, limit: TenantLimit) -> u64 {
+        self.refusals[limit as usize].count.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts of a tenant's messages, bytes and packets since it came into use on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Packets of admitted clients, whatever their type.
+    pub packets_received: u64,
+    /// Messages that clients published, and that were routed.
+    pub messages_received: u64,
+    /// Messages given to receivers: sent, or waiting for them.
+    pub messages_sent: u64,
+    /// Messages that receivers did not get: too large, or their queue was full.
+    pub messages_dropped: u64,
+    /// Bytes of MQTT from admitted clients.
+    pub bytes_received: u64,
+    /// Bytes of MQTT to them.
+    pub bytes_sent: u64,
+}
+
+impl Traffic {
+    const fn each(&self) -> [u64; 6] {
+        let Traffic {
+            packets_received,
+            messages_received,
+            messages_sent,
+            messages_dropped,
+            bytes_received,
+            bytes_sent,
+        } = *self;
+        [packets_received, messages_received, messages_sent, messages_dropped, bytes_received, bytes_sent]
+    }
+}
+
+/// The sum of what workers counted, each by itself.
+#[derive(Debug, Default)]
+pub(super) struct TrafficSum([AtomicU64; 6]);
+
+impl TrafficSum {
+    pub(super) fn add(&self, traffic: &Traffic) {
+        for (sum, n) in self.0.iter().zip(traffic.each()) {
+            sum.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn get(&self) -> Traffic {
+        let [packets_received, messages_received, messages_sent, messages_dropped, bytes_received, bytes_sent] =
+            [0, 1, 2, 3, 4, 5].map(|at: usize| self.0[at].load(Ordering::Relaxed));
+        Traffic { packets_received, messages_received, messages_sent, messages_dropped, bytes_received, bytes_sent }
+    }
 }
 
 /// A connection of a tenant; dropping it gives its place back.

@@ -11,8 +11,8 @@ use super::plugin::plugins;
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Limits, Listener, ListenerTls, Log, LogFormat, Node, PluginHost, Store, StoreKind,
-    TlsVersion,
+    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, PluginHost, Store,
+    StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
 use gatemq_store::SyncMode;
@@ -74,6 +74,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (node, log, listeners) = (node(values), log(values), listeners(values));
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), limits(values), store(values));
+    let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
     Some(Config {
         node: node?,
         log: log?,
@@ -83,6 +84,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugin_host: plugin_host?,
         plugins: plugins?,
         limits: limits?,
+        denials: Denials { per_raiser_max: per_raiser_max? },
     })
 }
 
@@ -103,7 +105,8 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     let ready_file = values.path(&["node", "ready_file"]);
     let sys_interval_s = values.number(&["node", "sys_interval_s"]);
     let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
-    Some(Node { name, data_dir, workers, ready_file, sys_interval_s })
+    let admin_socket = values.path(&["admin", "socket"]);
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, admin_socket })
 }
 
 /// The host name, or `gatemq` where it cannot be known.

@@ -69,6 +69,12 @@ pub(crate) const KEYS: &[Key] = &[
         "10",
         "Seconds between two publications of the node's values below $SYS/broker/, in each tenant where somebody subscribed to them. 0: never.",
     ),
+    open(
+        "admin.socket",
+        Kind::Path,
+        r#""/run/gatemq/admin.sock""#,
+        "Unix socket for commands such as `gatemq clients`; its owner and group may connect. Default: admin.sock in node.data_dir.",
+    ),
     key(
         "log.level",
         Kind::Text,
@@ -432,6 +438,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Number(1, 100),
         "8",
         "AUTH packets that a client is sent in one enhanced authentication (MQTT 5); one that needs more is refused.",
+    ),
+    key(
+        "denials.per_raiser_max",
+        Kind::Number(1, 1_000_000),
+        "10000",
+        "Denials that each plugin, and that operators, may have raised at a time; further ones are refused.",
     ),
 ];
 

@@ -71,6 +71,15 @@ pub(crate) struct Config {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// `[limits]`
     pub(crate) limits: Limits,
+    /// `[denials]`
+    pub(crate) denials: Denials,
+}
+
+/// `[denials]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denials {
+    /// Denials of each plugin, and as many of operators.
+    pub(crate) per_raiser_max: usize,
 }
 
 /// `[node]`
@@ -86,6 +95,15 @@ pub(crate) struct Node {
     pub(crate) ready_file: Option<PathBuf>,
     /// Seconds between two publications below `$SYS/`; 0: never.
     pub(crate) sys_interval_s: u32,
+    /// `[admin] socket`, where it is written.
+    pub(crate) admin_socket: Option<PathBuf>,
+}
+
+impl Node {
+    /// Where the broker answers commands.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
+    }
 }
 
 /// `[log]`
@@ -354,6 +372,7 @@ impl Limits {
                 messages_max: self.tenant_retained_messages_max,
                 bytes_max: self.tenant_retained_bytes_max,
             },
+            ..TenantLimits::default()
         }
     }
 }

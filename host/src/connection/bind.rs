@@ -17,6 +17,7 @@ use super::admit::{Stranger, packet_limits};
 use super::authenticate::{Refusal, Wants, is_sendable};
 use super::client::{Client, VERDICTS_MAX};
 use super::rate::Rate;
+use crate::denials::Known;
 use crate::listen::tls::certificate;
 use crate::node::Node;
 use crate::worker::Worker;
@@ -44,6 +45,7 @@ pub(super) struct Granted {
     /// Who answers its questions, where its grants ask any.
     pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     pub(super) valid_until_ms: u64,
+    pub(super) tags: Vec<String>,
 }
 
 /// What CONNACK says may be used; a client that keeps to it has broken no rule, whatever its identity is later.
@@ -170,7 +172,7 @@ pub(super) fn grant(
     let identity = identity(node, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
     let asked = provider.filter(|_| asks).map(|p| (p.clone(), AskedSession::new(connect, given)));
-    Ok(Granted { identity, limits, asked, valid_until_ms: given.valid_until_ms })
+    Ok(Granted { identity, limits, asked, valid_until_ms: given.valid_until_ms, tags: given.tags.clone() })
 }
 
 /// What the client is told of what it is given.
@@ -218,7 +220,7 @@ pub(super) fn bind(
     let client_id = given.client_id.get_or_insert_with(|| connect.client_id.clone()).clone();
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
-    let Granted { identity, limits, asked, valid_until_ms } = granted;
+    let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
     let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
@@ -240,6 +242,7 @@ pub(super) fn bind(
         session,
         verdicts: Verdicts::new(VERDICTS_MAX),
         asked,
+        provider: provider.map_or_else(|| "".into(), |p| p.shared_name().clone()),
         answer: None,
         codes_so_far: Vec::new(),
         rate: Rate::new(limits.messages_per_s_max, limits.bytes_per_s_max, now_ms),
@@ -259,6 +262,7 @@ pub(super) fn bind(
         aliases: TopicAliases::default(),
         _counted: counted,
         held: None,
+        known: Known::of(stranger.proven.clone(), &tags),
     };
     Ok((client, greeting))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gatemq_broker::denials::Proven;
 use gatemq_broker::session::Ack;
 use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
@@ -17,6 +18,7 @@ use super::bind::Announced;
 use super::held::Held;
 use super::rate::Rate;
 use super::reauthenticate::Again;
+use crate::denials::Known;
 use crate::node::Node;
 use crate::worker::hot::Hot;
 
@@ -37,6 +39,8 @@ pub(crate) struct Client {
     pub(super) verdicts: Verdicts,
     /// Who answers its questions; absent where its grants ask none.
     pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
+    /// Name of who admitted it; empty with `--dev`.
+    pub(super) provider: Arc<str>,
     /// The answer to the question that the packet at the front has asked.
     pub(super) answer: Option<(Question, Verdict)>,
     /// Codes of the filters of the packet at the front that are decided.
@@ -68,6 +72,8 @@ pub(crate) struct Client {
     pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
+    /// What it is found by besides its names.
+    pub(super) known: Option<Box<Known>>,
 }
 
 /// What a DISCONNECT says besides the code.
@@ -103,6 +109,31 @@ pub(super) struct Lane<'a> {
 }
 
 impl Client {
+    /// Who it is, and what it may do.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Name of the plugin instance that admitted it; empty with `--dev`.
+    pub(crate) fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// Its certificate, if it has proven one.
+    pub(crate) fn proven(&self) -> Option<&Proven> {
+        self.known.as_ref()?.proven.as_ref()
+    }
+
+    /// Tags of its identity.
+    pub(crate) fn tags(&self) -> &[String] {
+        self.known.as_ref().map_or(&[], |known| &known.tags)
+    }
+
+    /// When it was admitted, in milliseconds since 1970.
+    pub(crate) fn connected_ms(&self) -> u64 {
+        self.connected_ms
+    }
+
     /// Handles the whole packets of `data`, as far as they can be handled now.
     ///
     /// # Errors

@@ -37,14 +37,18 @@ impl Client {
         let (node, now_ms) = (&worker.node, worker.now_ms.get());
         self.tell_dropped(node);
         self.tell_again_aborted(node, ending);
-        let denied = ending.reason == CloseReason::Denied;
+        node.denials.note_left(self.session.key(), self.proven(), now_ms);
         let how = Leave {
             // MQTT-3.1.2-8, -10; and not for one who was shut out.
-            publish_will: !denied && !matches!(ending.reason, CloseReason::ClientDisconnected | CloseReason::Kicked),
+            publish_will: !matches!(
+                ending.reason,
+                CloseReason::ClientDisconnected | CloseReason::Kicked | CloseReason::Denied
+            ),
             expiry_s: self.leave_expiry_s,
-            end: denied,
+            // The session of who is denied stays: a denial may be lifted, and what waits was acknowledged.
+            end: false,
         };
-        leave(worker, hot, &self.peer, &self.session, how, if denied { "denied" } else { "disconnect" });
+        leave(worker, hot, &self.peer, &self.session, how, "disconnect");
         let events = &node.events;
         if let Some(breach) = ending.breach {
             events.emit(Some(&self.peer), breach_event(&self.peer, breach));

@@ -25,6 +25,12 @@ impl Ending {
         Ending { reason, code: code.in_disconnect(), breach: None }
     }
 
+    /// Of a client that is denied. What a CONNACK calls Banned a DISCONNECT cannot say (MQTT-3.14.2-1): it says Administrative
+    /// action.
+    pub(crate) const fn of_denial() -> Self {
+        Ending::with_code(CloseReason::Denied, CloseReason::Denied.code())
+    }
+
     /// Whether the client is told with a DISCONNECT: not when it said goodbye itself, or is not there any more.
     pub(crate) const fn is_told(self) -> bool {
         !matches!(

@@ -34,6 +34,7 @@ pub(crate) mod stream;
 mod subscribe;
 mod will;
 
+pub(crate) use client::Client;
 pub(crate) use ending::Ending;
 pub(crate) use leave::sweep;
 
@@ -56,8 +57,9 @@ use crate::listen::Seat;
 use crate::node::Node;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
+use crate::worker::scan::Kick;
 use ask::Asking;
-use client::{Client, Fed, Lane, Step};
+use client::{Fed, Lane, LastWords, Step};
 use parked::Parked;
 use stream::Stream;
 
@@ -155,6 +157,11 @@ async fn begin(
     };
     // Whoever took over the session meanwhile has told nobody: this number was not known yet.
     connection.look_at_session();
+    connection.look_at_denials(&worker.node, now_ms);
+    // So has a worker that stops: it tells those that are registered.
+    if worker.is_stopping() {
+        connection.stop(Ending::of(CloseReason::ServerStopping));
+    }
     Some(Rc::new(RefCell::new(connection)))
 }
 
@@ -442,6 +449,33 @@ impl Connection {
         if self.client.session.is_closed() {
             self.stop(Ending::of(CloseReason::TakenOver));
         }
+    }
+
+    /// A denial may have been raised since it was looked for: from this turn on those who raise one find this connection.
+    fn look_at_denials(&mut self, node: &Node, now_ms: u64) {
+        if crate::denials::refuses_connected(node, &self.client.peer, self.client.proven(), now_ms) {
+            self.stop(Ending::of_denial());
+        }
+    }
+
+    /// Its client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether its end is decided.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Ends it because somebody wants that.
+    pub(crate) fn kick(&mut self, node: &Node, kick: Kick) {
+        if let Some(fact) = kick.fact {
+            node.events.emit(Some(&self.client.peer), fact);
+        }
+        let reason_string = Some(kick.reason_string).filter(|reason| !reason.is_empty());
+        self.client.last_words = Some(Box::new(LastWords { reason_string, server: None }));
+        self.stop(kick.ending);
     }
 
     /// Ends it at its next turn; the first reason stays.

@@ -1,5 +1,6 @@
 //! An admitted client gets its session: a new one, or the one that waited for it, checked before it sends anything.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -105,12 +106,12 @@ pub(super) async fn open<'a>(
     let session = Some(client.session.clone());
     let opened = Opened { worker, peer: client.peer.clone(), session, resumed: opened.resumed };
     if opened.resumed {
-        recheck(worker, stranger, client).await?;
+        Box::pin(recheck(worker, stranger, client)).await?;
     }
     let ticket = worker.submit(&mut worker.hot.borrow_mut());
     if client.session.number() != 0 {
         // The CONNACK promises what is to be there after a restart too.
-        answer(worker, stranger, worker.stored(ticket)).await?;
+        answer(worker, stranger, pin!(worker.stored(ticket))).await?;
     }
     Ok(opened)
 }

@@ -24,6 +24,7 @@ use super::open::tell_revoked;
 use super::rate::Rate;
 use super::subscribe::filter_action;
 use crate::config::Limits;
+use crate::denials::Known;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::plugins::tell_failure;
@@ -259,7 +260,8 @@ impl Client {
 
     /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
     fn replace_identity(&mut self, granted: Granted, now_ms: u64) {
-        let Granted { identity, limits, asked, valid_until_ms } = granted;
+        let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
+        self.known = Known::of(self.known.take().and_then(|known| known.proven), &tags);
         let mut packets = *self.state.limits();
         packets.topic_levels_max = as_u16(limits.topic_levels_max);
         self.state.set_limits(packets);

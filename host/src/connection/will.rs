@@ -1,5 +1,6 @@
 //! Wills: whether a client may leave one, and what is done with one that is due.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use gatemq_broker::{Decision, LeftWill, Will, router};
@@ -12,6 +13,7 @@ use super::admit::Stranger;
 use super::authenticate::{NotAdmitted, Refusal, answer};
 use super::client::Client;
 use super::retained::tell_retention;
+use crate::denials;
 use crate::plugins::tell_failure;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
@@ -78,7 +80,7 @@ pub(super) async fn ask(
     let Some((instance, session)) = client.asked.clone() else {
         return Err(failed("", "there is no provider to ask".to_owned()).into());
     };
-    let verdict: Result<Verdict, CallFailure> = answer(worker, stranger, instance.authorize(&session, action)).await?;
+    let verdict: Result<Verdict, CallFailure> = answer(worker, stranger, pin!(instance.authorize(&session, action))).await?;
     verdict.map_err(|failure| {
         tell_failure(events, instance.name(), "authorize", &failure);
         failed(instance.name(), failure.to_string()).into()
@@ -87,6 +89,9 @@ pub(super) async fn ask(
 
 /// Publishes a will that is due, if its client may still publish it. The caller has who is armed told.
 pub(crate) fn publish_will(worker: &Worker, hot: &mut Hot, peer: &Arc<Peer>, left: &LeftWill) {
+    if denials::withholds_will(&worker.node, peer, worker.now_ms.get()) {
+        return;
+    }
     let (will, events) = (&left.will, &worker.node.events);
     let topic = will.topic().to_owned();
     match router::publish_will(left, worker.now_ms.get(), &mut hot.out) {

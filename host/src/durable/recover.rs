@@ -1,16 +1,16 @@
 //! Sessions, their queues and retained messages come back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use gatemq_broker::session::{Message as Kept, RestoredMessage};
-use gatemq_broker::sessions::Restored;
+use gatemq_broker::sessions::{Restored, RestoredGroup};
 use gatemq_broker::{SessionKey, SessionLimits};
 use gatemq_store::{Batch, Message, Op, Outgoing, PageLimit, Seq, SessionId, Store, StoreError, StoredSession, wait};
 use gatemq_types::{Protocol, QoS};
 
-use super::translate::EPOCH;
+use super::translate::{EPOCH, GROUP_LEVEL};
 use crate::node::Node;
 
 /// Entries of a queue that are read at a time.
@@ -25,7 +25,12 @@ struct Recovered {
     subscriptions: u64,
     messages: u64,
     retained: u64,
+    /// Sessions that nobody could have now.
+    aside: u64,
 }
+
+/// By shared subscription and by session, what was given to the session and is in its queue.
+type Given = HashMap<u64, HashMap<u64, HashSet<u64>>>;
 
 /// Gives a node what its store has, before the first client comes. `now_ms`: the start.
 ///
@@ -42,10 +47,15 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     })?;
     // The one with the higher number is the later one, should a crash have left two of a client.
     found.sort_unstable_by_key(|session| std::cmp::Reverse(session.session));
+    let (groups, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|stored| stored.record.level == GROUP_LEVEL);
+    let mut given = Given::new();
     for stored in found {
         let session = stored.session;
         let (subscriptions, queue) = (stored.subscriptions.len() as u64, queue(store, &stored)?);
         let messages = queue.len() as u64;
+        for entry in queue.iter().filter(|entry| entry.delivery.group != 0) {
+            given.entry(entry.delivery.group).or_default().entry(session.0).or_default().insert(entry.seq.0);
+        }
         match restored(node, stored, queue, now_ms) {
             Ok(restored) => match node.sessions.restore(restored) {
                 true => {
@@ -56,8 +66,14 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
                 false => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
             },
             // It stays in the store, for a configuration that allows it again.
-            Err(why) => tracing::warn!(session = session.0, "a stored session is left aside: {why}"),
+            Err(why) => {
+                recovered.aside += 1;
+                tracing::warn!(session = session.0, "a stored session is left aside: {why}");
+            }
         }
+    }
+    for stored in groups {
+        group(node, store, stored, &mut given, &mut recovered, &mut tidy)?;
     }
     recovered.retained = retained(node, store, now_ms, &mut tidy)?;
     for ops in tidy.chunks(TIDY_MAX) {
@@ -86,6 +102,39 @@ fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<gatemq_store::
         entries.extend(page.entries);
     }
     Ok(entries)
+}
+
+/// What waits in a shared subscription. Without members it is gone; they may be among the sessions that were left aside.
+fn group(
+    node: &Node,
+    store: &dyn Store,
+    stored: StoredSession,
+    given: &mut Given,
+    recovered: &mut Recovered,
+    tidy: &mut Vec<Op>,
+) -> Result<(), StoreError> {
+    let (session, filter) = (stored.session, String::from(&*stored.record.owner.client_id));
+    let kept = |entry: gatemq_store::Entry| (entry.seq.0, entry.delivery.first, Arc::new(message(&entry.message)));
+    let messages: Vec<_> = queue(store, &stored)?.into_iter().map(kept).collect();
+    let count = messages.len() as u64;
+    let restored = RestoredGroup {
+        number: session.0,
+        filter: filter.clone(),
+        last_seq: stored.last.0,
+        messages,
+        given: given.remove(&session.0).unwrap_or_default(),
+    };
+    let tenant = node.tenants.get(&stored.record.owner.tenant);
+    match tenant.is_some_and(|tenant| tenant.restore_group(restored)) {
+        true => recovered.messages += count,
+        false if recovered.aside == 0 => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
+        false => tracing::warn!(
+            group = session.0,
+            filter = %filter.escape_debug(),
+            "what waits in a shared subscription is left aside: none of its members is there"
+        ),
+    }
+    Ok(())
 }
 
 /// A session for the broker.

@@ -7,9 +7,11 @@ mod ring;
 
 pub(crate) use collector::Collector;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use gatemq_broker::denials::{Recent, of_address};
 use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
 
 use parking_lot::Mutex;
@@ -31,6 +33,8 @@ pub(crate) struct Events {
     /// Bits of classes that some collector wants. Read for each message, hardly ever written.
     classes: AtomicU32,
     log: LogLines,
+    /// Addresses that failed before they authenticated.
+    failed: Recent,
 }
 
 impl Events {
@@ -44,6 +48,7 @@ impl Events {
             early: Mutex::default(),
             classes: AtomicU32::new(0),
             log: LogLines::default(),
+            failed: Recent::default(),
         })
     }
 
@@ -65,6 +70,11 @@ impl Events {
         self.classes.store(classes, Ordering::Relaxed);
     }
 
+    /// Name of the node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     /// The collectors.
     pub(crate) fn collectors(&self) -> &[Arc<Collector>] {
         self.collectors.get().map_or(&[], Vec::as_slice)
@@ -76,11 +86,19 @@ impl Events {
         self.classes.load(Ordering::Relaxed) & Class::Traffic as u32 != 0
     }
 
+    /// Whether somebody at this address failed in the last hour before authenticating: what an address may be denied for.
+    pub(crate) fn failed_lately(&self, ip: IpAddr, now_ms: u64) -> bool {
+        self.failed.holds(&of_address(ip), now_ms)
+    }
+
     /// Something happened, to `peer` if it was about a connection.
     pub(crate) fn emit(&self, peer: Option<&Arc<Peer>>, fact: Fact) {
         let kind = fact.kind();
         if let Some(at) = EventKind::ALL.iter().position(|k| *k == kind) {
             self.counts[at].fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(peer) = peer.filter(|peer| is_failure_before_authentication(peer, &fact)) {
+            self.failed.note(&of_address(peer.remote.ip()), clock::now_ms());
         }
         self.log.write(peer.map(|p| &**p), &fact);
         if self.collectors.get().is_none() {
@@ -108,5 +126,58 @@ impl Events {
     pub(crate) fn counts(&self) -> impl Iterator<Item = (EventKind, u64)> {
         let counts = EventKind::ALL.iter().zip(&self.counts);
         counts.map(|(kind, n)| (*kind, n.load(Ordering::Relaxed))).filter(|(_, n)| *n > 0)
+    }
+}
+
+/// What a peer did before anybody knew who it is. What the broker refused for its own reasons does not count.
+fn is_failure_before_authentication(peer: &Peer, fact: &Fact) -> bool {
+    peer.tenant.is_empty()
+        && match fact {
+            Fact::TlsHandshakeFailed { .. }
+            | Fact::ConnectTimedOut { .. }
+            | Fact::UpgradeFailed { .. }
+            | Fact::AuthExchangeAborted { .. }
+            | Fact::ProtocolViolated { .. }
+            | Fact::PacketMalformed { .. } => true,
+            Fact::ConnectionRefused { reason } => reason.starts_with("address_"),
+            Fact::ClientRefused { stage, .. } => matches!(&**stage, "authenticate" | "exchange"),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise 7: an address can be denied for what failed there before it authenticated, and for nothing else.
+    #[test]
+    fn promise_7_what_counts_as_a_failure_of_an_address() {
+        let refused = |reason: &'static str| Fact::ConnectionRefused { reason: reason.into() };
+        let client = |stage: &'static str| Fact::ClientRefused {
+            stage: stage.into(),
+            code: 0x86,
+            reason: "".into(),
+            plugin: "".into(),
+            chain: Vec::new(),
+        };
+        let violated = || Fact::ProtocolViolated { clause: "".into(), detail: "".into(), code: 0x82 };
+        for (fact, tenant, counts) in [
+            (client("authenticate"), "", true),
+            (client("denial"), "", false),
+            (client("identity"), "", false),
+            (refused("address_connections_per_s_max"), "", true),
+            (refused("connections_max"), "", false),
+            (refused("denied"), "", false),
+            (violated(), "", true),
+            (violated(), "t", false),
+            (Fact::ConnectionAccepted {}, "", false),
+        ] {
+            let events = Events::new("node");
+            let peer = crate::denials::testing::peer("192.0.2.7", tenant);
+            let what = format!("{fact:?} of {tenant:?}");
+            events.emit(Some(&Arc::new(peer)), fact);
+            let failed = |ip: &str| events.failed_lately(ip.parse().unwrap(), clock::now_ms());
+            assert_eq!((failed("192.0.2.7"), failed("192.0.2.8")), (counts, false), "{what}");
+        }
     }
 }

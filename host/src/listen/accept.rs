@@ -1,80 +1,131 @@
-//! The thread that accepts for a listener.
+//! Accepting for a listener: a task of one worker, which keeps a connection or gives it to a worker that has fewer.
+//!
+//! Not a thread of its own: waking it, and it waking the worker, costs more than accepting.
 
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use gatemq_types::event::{Fact, Peer};
-use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::{spawn_local, yield_now};
 
 use super::Listener;
+use crate::denials;
 use crate::node::Node;
-use crate::worker::inbox::Accepted;
+use crate::worker::Worker;
 
 /// How long to wait when there is no descriptor or memory for another socket.
 const EXHAUSTED_WAIT: Duration = Duration::from_millis(100);
+/// Sockets that are accepted before the worker's connections get their turn.
+const ACCEPTS_PER_TURN: usize = 32;
 
-/// A listener's thread.
+/// A listener for which a worker accepts. Dropping it ends that too, at some time.
 pub(crate) struct Accepting {
-    socket: Arc<socket2::Socket>,
-    stopping: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    stopped: oneshot::Receiver<()>,
+}
+
+/// What a worker is told: accept for this listener.
+pub(crate) struct Accept {
+    listener: Arc<Listener>,
+    socket: socket2::Socket,
+    begun: SyncSender<io::Result<()>>,
+    stop: oneshot::Receiver<()>,
+    stopped: oneshot::Sender<()>,
 }
 
 impl Accepting {
-    /// Begins to accept.
+    /// Has `worker`, which must have begun, accept, and waits until it does.
     ///
     /// # Errors
-    /// No thread can be had.
-    pub(crate) fn start(node: Arc<Node>, listener: Arc<Listener>, socket: socket2::Socket) -> std::io::Result<Self> {
-        let (socket, stopping) = (Arc::new(socket), Arc::new(AtomicBool::new(false)));
-        let (accepting, flag) = (socket.clone(), stopping.clone());
-        let thread = std::thread::Builder::new().name(format!("accept-{}", listener.name)).spawn(move || {
-            while !flag.load(Ordering::SeqCst) {
-                // Non-blocking from the first: no system call of its own for it.
-                match acceptfrom_with(&*accepting, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                    Ok((socket, remote)) => hand_over(&node, &listener, socket.into(), remote),
-                    Err(_) if flag.load(Ordering::SeqCst) => return,
-                    Err(e) => accept_failed(&listener, &e.into()),
-                }
-            }
-        })?;
-        Ok(Accepting { socket, stopping, thread })
+    /// The socket cannot be waited for.
+    pub(crate) fn start(
+        node: &Node,
+        worker: usize,
+        listener: Arc<Listener>,
+        socket: socket2::Socket,
+    ) -> io::Result<Self> {
+        let (begun, has_begun) = sync_channel(1);
+        let ((stop, told_to_stop), (ended, stopped)) = (oneshot::channel(), oneshot::channel());
+        let accept = Accept { listener, socket, begun, stop: told_to_stop, stopped: ended };
+        node.send(worker, |mail| mail.listeners.push(accept));
+        has_begun.recv().map_err(|_| io::Error::other("its worker has ended"))??;
+        Ok(Accepting { stop, stopped })
     }
 
-    /// Accepts no more.
-    pub(crate) fn stop(self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        // Wakes the thread out of accept.
-        let _ = self.socket.shutdown(std::net::Shutdown::Both);
-        let _ = self.thread.join();
+    /// Accepts no more: afterwards no worker gets a socket of this listener. Does not wait beyond `deadline`.
+    pub(crate) async fn stop(self, deadline: Instant) {
+        drop(self.stop);
+        // An error is a worker that has ended, and its tasks with it.
+        let _ = tokio::time::timeout_at(deadline.into(), self.stopped).await;
     }
 }
 
-fn accept_failed(listener: &Listener, e: &std::io::Error) {
+impl Accept {
+    /// Begins; on the worker's thread.
+    pub(crate) fn begin(self, worker: &Rc<Worker>) {
+        let Accept { listener, socket, begun, stop, stopped } = self;
+        let socket = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket.into()));
+        let answer = match socket {
+            Ok(socket) => {
+                let worker = worker.clone();
+                spawn_local(async move {
+                    tokio::select! {
+                        biased;
+                        _ = stop => {}
+                        () = accept(&worker, &listener, &socket) => {}
+                    }
+                    drop((socket, stopped));
+                });
+                Ok(())
+            }
+            Err(e) => Err(e),
+        };
+        // Whoever started it waits for this.
+        let _ = begun.send(answer);
+    }
+}
+
+/// Does not end. A turn is short, however many come at once; the others come back after the worker's connections.
+async fn accept(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: &TcpListener) {
+    loop {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match socket.accept().await {
+                Ok((socket, remote)) => hand_over(worker, listener, socket, remote),
+                Err(e) => accept_failed(listener, &e).await,
+            }
+        }
+        yield_now().await;
+    }
+}
+
+async fn accept_failed(listener: &Listener, e: &io::Error) {
     // The client has gone already: its own business.
-    if e.kind() == std::io::ErrorKind::ConnectionAborted {
+    if e.kind() == io::ErrorKind::ConnectionAborted {
         return;
     }
     tracing::warn!("listener {}: accept: {e}; trying again in {} ms", listener.name, EXHAUSTED_WAIT.as_millis());
-    std::thread::sleep(EXHAUSTED_WAIT);
+    tokio::time::sleep(EXHAUSTED_WAIT).await;
 }
 
-fn hand_over(node: &Node, listener: &Arc<Listener>, socket: TcpStream, remote: Option<SocketAddrAny>) {
-    let Some(remote) = remote.and_then(|r| SocketAddr::try_from(r).ok()) else { return };
-    let seat = match listener.enter(remote) {
-        Ok(seat) => seat,
+fn hand_over(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: TcpStream, remote: SocketAddr) {
+    let node = &worker.node;
+    let refused = denials::refuses_address(node, listener, remote.ip(), "accept", || peer(listener, 0, remote));
+    if let Some(fact) = refused {
+        return node.events.emit(Some(&Arc::new(peer(listener, 0, remote))), fact);
+    }
+    match listener.enter(remote) {
+        Ok(seat) => worker.place(socket, remote, seat),
         Err(limit) => {
             let peer = peer(listener, 0, remote);
             node.events.emit(Some(&Arc::new(peer)), Fact::ConnectionRefused { reason: limit.into() });
-            return;
         }
-    };
-    let worker = node.least_loaded();
-    let accepted = Accepted { socket, remote, seat };
-    node.send(worker, |mail| mail.sockets.push(accepted));
+    }
 }
 
 /// What is known of whoever connects.

@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`accept`] | the thread that accepts, refuses what is above a limit, and hands over |
+//! | [`accept`] | accepts, refuses what is above a limit, and hands over |
 //! | [`addresses`] | connections of each address |
 //! | [`network`], [`proxy`] | who is a proxy, and whom it carries |
 //! | [`tls`], [`ws`] | what a connection speaks below MQTT |
@@ -14,7 +14,7 @@ mod proxy;
 pub(crate) mod tls;
 pub(crate) mod ws;
 
-pub(crate) use accept::{Accepting, peer};
+pub(crate) use accept::{Accept, Accepting, peer};
 pub(crate) use network::Network;
 pub(crate) use proxy::{NoHeader, Proxied, read_header};
 

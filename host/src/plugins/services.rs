@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use gatemq_plugin_loader::{Answer, Level, Services};
-use gatemq_types::service::{Request, ServiceError};
+use gatemq_types::service::Request;
 use parking_lot::Mutex;
+
+use crate::admin::{Asker, By, Desk};
 
 /// Counters and gauges that a plugin may have.
 const METRICS_MAX: usize = 256;
@@ -15,6 +18,8 @@ const LOG_LINES_PER_S_MAX: u32 = 1000;
 /// Services of one instance.
 pub(crate) struct InstanceServices {
     name: String,
+    asker: Arc<Asker>,
+    desk: Arc<Desk>,
     metrics: Mutex<HashMap<String, i64>>,
     lines: Mutex<Lines>,
 }
@@ -44,8 +49,9 @@ struct Lines {
 
 impl InstanceServices {
     /// For an instance of that name.
-    pub(crate) fn new(name: &str) -> Self {
-        InstanceServices { name: name.to_owned(), metrics: Mutex::default(), lines: Mutex::default() }
+    pub(crate) fn new(name: &str, desk: &Arc<Desk>) -> Self {
+        let (asker, desk) = (Asker::new(By::Plugin(name.into())), desk.clone());
+        InstanceServices { name: name.to_owned(), asker, desk, metrics: Mutex::default(), lines: Mutex::default() }
     }
 
     /// Whether one more line may be written, and how many were left out before it.
@@ -109,8 +115,8 @@ impl Services for InstanceServices {
         self.metric(gauge, |value| *value = to);
     }
 
-    fn request(&self, _: Request, answer: Answer) {
-        answer(Err(ServiceError::NotSupported));
+    fn request(&self, request: Request, answer: Answer) {
+        self.desk.request(&self.asker, request, answer);
     }
 }
 
@@ -127,7 +133,7 @@ mod tests {
     /// Promise 6: a plugin that floods log and metrics is bounded.
     #[test]
     fn promise_6_a_flooding_plugin_is_bounded() {
-        let services = InstanceServices::new("p");
+        let services = InstanceServices::new("p", &Desk::new());
         (0..10_000).for_each(|n| services.count(&format!("c{n}"), 1));
         assert_eq!(services.metrics.lock().len(), METRICS_MAX);
         // Over at most three turns of the second.

@@ -13,6 +13,7 @@ use super::load::{self, GIVE_UP_WAIT};
 use super::services::InstanceServices;
 use super::set::{Managed, Plugins};
 use super::tell_failure;
+use crate::admin::Desk;
 use crate::config::{Config, PluginHost};
 use crate::events::{Collector, Events};
 
@@ -47,14 +48,19 @@ pub(crate) struct PluginSet {
 ///
 /// # Errors
 /// A required plugin was refused or failed, or the chain of auth providers cannot be made.
-pub(crate) async fn start(config: &Config, events: &Arc<Events>, dev: bool) -> Result<PluginSet, Vec<Problem>> {
+pub(crate) async fn start(
+    config: &Config,
+    events: &Arc<Events>,
+    desk: &Arc<Desk>,
+    dev: bool,
+) -> Result<PluginSet, Vec<Problem>> {
     let found = find(config).map_err(|e| vec![Problem::Configuration(e)])?;
     let (mut managed, mut problems) = (Vec::new(), Vec::new());
     // Where a plugin was meant to guard the node and does not, `--dev` opens nothing either.
     let mut complete = true;
     for found in found {
         let is_in_chain = orders(config).is_naming(&found.name);
-        let one = manage(found, is_in_chain, events);
+        let one = manage(found, is_in_chain, events, desk);
         if let Err(why) = start_one(&one, &config.plugin_host, events).await {
             one.plugin.missing(&why);
             if one.in_force.lock().settings.required {
@@ -109,9 +115,9 @@ pub(super) fn orders(config: &Config) -> Orders<'_> {
 }
 
 /// One that has not started.
-fn manage(found: Found, is_in_chain: bool, events: &Arc<Events>) -> Managed {
+fn manage(found: Found, is_in_chain: bool, events: &Arc<Events>, desk: &Arc<Desk>) -> Managed {
     let (name, events) = (found.name.clone(), events.clone());
-    let services = Arc::new(InstanceServices::new(&name));
+    let services = Arc::new(InstanceServices::new(&name, desk));
     let tell = move |lane: Lane, change: BreakerChange| {
         let (plugin, calls) = (name.clone().into(), lane.name().into());
         let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);

@@ -67,6 +67,7 @@ impl Worker {
             store.commit(durable::batch(&changes), Box::new(answer));
             waiting.appended.extend(changes.into_iter().filter_map(|change| match change {
                 Change::Appended(appended) => Some((appended.session, appended.seq)),
+                Change::Awaited(session, seq) => Some((session, seq)),
                 _ => None,
             }));
         });

@@ -5,9 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
 
-use crate::listen::Seat;
+use super::Worker;
+use super::scan::Scan;
+use crate::admin::Publication;
+use crate::listen::{Accept, Seat};
 
-/// A socket that was accepted.
+/// A socket that another worker has accepted.
 pub(crate) struct Accepted {
     /// The socket, non-blocking.
     pub(crate) socket: TcpStream,
@@ -17,8 +20,11 @@ pub(crate) struct Accepted {
     pub(crate) seat: Seat,
 }
 
-/// What a worker has to do. Bounded by what it is about: connections of the worker, and sockets within
-/// `connections_max`.
+/// What somebody wants to know of a worker or its connections.
+pub(crate) type Ask = Box<dyn FnOnce(&Worker) + Send>;
+
+/// What a worker has to do. Bounded by what it is about: connections of the worker, sockets within `connections_max`, and
+/// listeners.
 #[derive(Default)]
 pub(crate) struct Mail {
     /// Connections with something to write.
@@ -27,8 +33,16 @@ pub(crate) struct Mail {
     pub(crate) ended: Vec<u32>,
     /// New sockets.
     pub(crate) sockets: Vec<Accepted>,
+    /// Listeners to accept for.
+    pub(crate) listeners: Vec<Accept>,
     /// What the store has answered, in the order of what it was asked. Bounded by what is under way.
     pub(crate) commits: Vec<Result<(), StoreError>>,
+    /// What operators and plugins ask of it. Bounded by those who ask: each waits for its answer.
+    pub(crate) asks: Vec<Ask>,
+    /// Looks at all connections: one at a time, the desk waits for it.
+    pub(crate) scans: Vec<Scan>,
+    /// Messages of plugins: within what the desk allows.
+    pub(crate) publications: Vec<Publication>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
@@ -38,7 +52,11 @@ impl Mail {
         self.armed.is_empty()
             && self.ended.is_empty()
             && self.sockets.is_empty()
+            && self.listeners.is_empty()
             && self.commits.is_empty()
+            && self.asks.is_empty()
+            && self.scans.is_empty()
+            && self.publications.is_empty()
             && !self.stop
     }
 }

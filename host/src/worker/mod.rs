@@ -3,11 +3,13 @@
 mod commits;
 pub(crate) mod hot;
 pub(crate) mod inbox;
+pub(crate) mod scan;
 mod tick;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -19,6 +21,7 @@ use tokio::task::spawn_local;
 
 use crate::clock;
 use crate::connection::{self, Connection};
+use crate::listen::Seat;
 use crate::node::Node;
 use commits::Commits;
 use hot::Hot;
@@ -96,6 +99,18 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         for accepted in mail.sockets.drain(..) {
             worker.adopt(accepted);
         }
+        for ask in mail.asks.drain(..) {
+            ask(&worker);
+        }
+        for scan in mail.scans.drain(..) {
+            spawn_local(worker.clone().scan(scan));
+        }
+        for publication in mail.publications.drain(..) {
+            publication.route(&worker);
+        }
+        for accept in mail.listeners.drain(..) {
+            accept.begin(&worker);
+        }
         if std::mem::take(&mut mail.stop) {
             worker.stop();
             while worker.tasks.get() > 0 {
@@ -123,22 +138,37 @@ impl Worker {
         Home { worker: self.id, connection }
     }
 
-    /// Serves a socket; it stays on this worker.
+    /// Gives a socket that was accepted here to the worker with the fewest connections, which may be this one.
+    pub(crate) fn place(self: &Rc<Self>, socket: TcpStream, remote: SocketAddr, seat: Seat) {
+        let worker = self.node.least_loaded(self.id);
+        if worker == self.id {
+            return self.serve(socket, remote, seat);
+        }
+        match socket.into_std() {
+            Ok(socket) => self.node.send(worker as usize, |mail| mail.sockets.push(Accepted { socket, remote, seat })),
+            Err(_) => self.node.unload(worker),
+        }
+    }
+
+    /// Serves a socket that another worker has placed here.
     fn adopt(self: &Rc<Self>, accepted: Accepted) {
         let Accepted { socket, remote, seat } = accepted;
-        let worker = self.clone();
-        self.tasks.set(self.tasks.get() + 1);
         match TcpStream::from_std(socket) {
-            Ok(socket) if !self.stopping.get() => {
-                spawn_local(async move {
-                    // Counted out also by a panic, which ends this connection and no other.
-                    let ended = Ended { worker: &worker };
-                    connection::run(&worker, &seat, socket, remote).await;
-                    drop((seat, ended));
-                });
-            }
-            _ => self.ended(),
+            Ok(socket) => self.serve(socket, remote, seat),
+            Err(_) => self.node.unload(self.id),
         }
+    }
+
+    /// Serves a socket; it stays on this worker.
+    fn serve(self: &Rc<Self>, socket: TcpStream, remote: SocketAddr, seat: Seat) {
+        self.tasks.set(self.tasks.get() + 1);
+        let worker = self.clone();
+        spawn_local(async move {
+            // Counted out also by a panic, which ends this connection and no other.
+            let ended = Ended { worker: &worker };
+            connection::run(&worker, &seat, socket, remote).await;
+            drop((seat, ended));
+        });
     }
 
     fn ended(&self) {
@@ -208,6 +238,13 @@ impl Worker {
             f(&mut slot.connection.borrow_mut());
             slot.waker.wake_by_ref();
         }
+    }
+
+    /// Reads from a connection, between two turns; `None`: there is none of that number.
+    pub(crate) fn look_at<T>(&self, connection: u32, f: impl FnOnce(&Connection) -> T) -> Option<T> {
+        let slots = self.slots.borrow();
+        let slot = slots.get(connection as usize)?.as_ref()?;
+        Some(f(&slot.connection.borrow()))
     }
 
     /// After a turn: what changed is submitted, and everyone who has something to write is told.

@@ -18,8 +18,10 @@ pub fn limits(choice: u8) -> PacketLimits {
         _ => PacketLimits {
             packet_bytes_max: 60,
             connect_bytes_max: 80,
-            topic_levels_max: 3,
+            user_properties_bytes_max: 6,
             user_properties_max: 1,
+            topic_levels_max: 3,
+            topic_bytes_max: 8,
             filters_per_packet_max: 2,
             topic_alias_max: 1,
         },

@@ -182,8 +182,6 @@ pub const DISCONNECT: PropertySet = PropertySet::of(&[17, 31, 38]);
 /// AUTH (3.15.2.2).
 pub const AUTH: PropertySet = PropertySet::of(&[21, 22, 31, 38]);
 
-const USER: u8 = 38;
-
 /// The properties of one packet, checked. The default has none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Properties<'a>(&'a [u8]);
@@ -299,9 +297,10 @@ impl<'a> Iterator for Iter<'a> {
 /// Checks property bytes as a whole.
 fn check(bytes: &[u8], allowed: PropertySet, limits: &PacketLimits) -> Result<(), Breach> {
     let mut reader = Reader::new(bytes, 0);
-    let (mut seen, mut users) = (0u64, 0u16);
+    let (mut seen, mut users, mut user_bytes) = (0u64, 0u16, 0usize);
     while !reader.is_empty() {
-        let id = read_one(&mut reader)?.id();
+        let property = read_one(&mut reader)?;
+        let id = property.id();
         if !allowed.has(id) {
             return Err(if allowed == PUBLISH && id == 11 {
                 Breach::SubscriptionIdFromClient
@@ -309,10 +308,13 @@ fn check(bytes: &[u8], allowed: PropertySet, limits: &PacketLimits) -> Result<()
                 Breach::PropertyMisplaced
             });
         }
-        if id == USER {
-            users += 1;
+        if let Property::User((name, value)) = property {
+            (users, user_bytes) = (users.saturating_add(1), user_bytes + name.len() + value.len());
             if users > limits.user_properties_max {
                 return Err(Breach::UserPropertiesTooMany);
+            }
+            if user_bytes > limits.user_properties_bytes_max as usize {
+                return Err(Breach::UserPropertiesTooLarge);
             }
         } else if seen >> id & 1 != 0 {
             return Err(Breach::PropertyRepeated);

@@ -127,7 +127,7 @@ impl<'a> ConnAck<'a> {
 /// version (return code 1, 3.1.1 MQTT-3.1.2-2) or client identifier (2, MQTT-3.1.3-8) is refused (MQTT-3.1.4-1).
 pub fn refuse(out: &mut Vec<u8>, frame: &[u8], head: usize, breach: Breach) -> bool {
     let Some(protocol) = connect::answer_form(frame, head) else { return false };
-    let has_code = matches!(breach, Breach::ProtocolLevelUnsupported | Breach::ClientIdEmpty | Breach::ClientIdTooLong);
+    let has_code = matches!(breach, Breach::ProtocolLevelUnsupported | Breach::ClientIdEmpty);
     if protocol != Protocol::V5 && !has_code {
         return false;
     }

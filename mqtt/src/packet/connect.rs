@@ -5,10 +5,7 @@ use gatemq_types::{Protocol, QoS, Secret, UserProperty};
 use crate::codec::properties::{self, Properties, Property};
 use crate::codec::read::Reader;
 use crate::packet::flags_0000;
-use crate::{Breach, PacketLimits, topic};
-
-/// Longest client identifier of MQTT 3.1 (3.1), in characters.
-const CLIENT_ID_CHARACTERS_MAX_V31: usize = 23;
+use crate::{Breach, PacketLimits};
 
 /// A CONNECT. What MQTT 3 does not say has the value that 5.0 gives to what is left out.
 #[derive(Clone, Debug)]
@@ -153,9 +150,7 @@ impl Connect {
         if client_id.is_empty() && !may_be_empty {
             return Err(Breach::ClientIdEmpty);
         }
-        if protocol == Protocol::V31 && client_id.chars().count() > CLIENT_ID_CHARACTERS_MAX_V31 {
-            return Err(Breach::ClientIdTooLong);
-        }
+        // MQTT 3.1 wants at most 23 characters; its clients use more, and other brokers take them.
         let will = if flags.will() { Some(will(&mut reader, flags, protocol, limits)?) } else { None };
         // MQTT 3.1 lets the remaining length overrule these two flags.
         let present = |reader: &Reader<'_>| protocol != Protocol::V31 || !reader.is_empty();
@@ -235,7 +230,7 @@ fn will(reader: &mut Reader<'_>, flags: Flags, protocol: Protocol, limits: &Pack
     let mut properties = Vec::new();
     read.forward(&mut properties, None);
     Ok(Will {
-        topic: topic::name(reader.binary()?, limits.topic_levels_max)?.to_owned(),
+        topic: limits.topic(reader.binary()?)?.to_owned(),
         qos: QoS::from_bits(flags.will_qos()).ok_or(Breach::WillQosReserved)?,
         retain: flags.will_retain(),
         delay_s: delay_s.unwrap_or(0),

@@ -80,19 +80,14 @@ pub fn write(
         Property::ServerReference(server).write(&mut properties);
     }
     words.append(&mut properties, 1, packet_bytes_max);
-    // Without properties their length is left out too (3.14.2.2.1).
-    let body = match properties.len() {
-        0 => 1,
-        n => 1 + write::varint_len(n) + n,
-    };
+    // The length of no properties may be left out (3.14.2.2.1), but there are clients that read nothing then.
+    let body = 1 + write::varint_len(properties.len()) + properties.len();
     if !write::fits(body, packet_bytes_max) {
         return false;
     }
     out.push(kind::DISCONNECT << 4);
     write::varint(out, body);
     out.push(reason.0);
-    if !properties.is_empty() {
-        write::properties(out, &properties);
-    }
+    write::properties(out, &properties);
     true
 }

@@ -4,7 +4,7 @@ use gatemq_types::{Protocol, QoS};
 
 use crate::codec::properties::{self, Properties};
 use crate::codec::read::Reader;
-use crate::{Breach, PacketLimits, topic};
+use crate::{Breach, PacketLimits};
 
 /// A PUBLISH, borrowed from the bytes it came in.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl<'a> Publish<'a> {
         let topic_alias = if properties.is_empty() { 0 } else { alias(properties, limits)? };
         let topic = match (name, topic_alias) {
             ([], 1..) => "",
-            _ => topic::name(name, limits.topic_levels_max)?,
+            _ => limits.topic(name)?,
         };
         let payload = reader.rest();
         Ok(Publish { qos, retain, dup, topic, packet_id, topic_alias, properties, payload, frame, packet_id_at })

@@ -45,7 +45,7 @@ impl<'a> Subscribe<'a> {
             if count > usize::from(limits.filters_per_packet_max) {
                 return Err(Breach::FiltersTooMany);
             }
-            let filter = Filter::read(reader.string()?, limits.topic_levels_max)?;
+            let filter = limits.filter(reader.string()?)?;
             let options = SubscribeOptions::read(reader.u8()?, protocol)?;
             if options.no_local() && filter.share_name.is_some() {
                 return Err(Breach::NoLocalShared);

@@ -39,7 +39,7 @@ impl<'a> Unsubscribe<'a> {
             if count > usize::from(limits.filters_per_packet_max) {
                 return Err(Breach::FiltersTooMany);
             }
-            Filter::read(reader.string()?, limits.topic_levels_max)?;
+            limits.filter(reader.string()?)?;
         }
         match count {
             0 => Err(Breach::UnsubscribeWithoutFilter),

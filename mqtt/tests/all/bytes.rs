@@ -28,8 +28,10 @@ pub(crate) fn limits() -> PacketLimits {
     PacketLimits {
         packet_bytes_max: 300,
         connect_bytes_max: 200,
-        topic_levels_max: 4,
+        user_properties_bytes_max: 12,
         user_properties_max: 2,
+        topic_levels_max: 4,
+        topic_bytes_max: 20,
         filters_per_packet_max: 3,
         topic_alias_max: 5,
     }

@@ -6,7 +6,7 @@ use gatemq_mqtt::Breach;
 use gatemq_types::Protocol::{V5, V31, V311};
 
 use crate::bytes::Reading::{Client, Exchange, First, WithoutMethod};
-use crate::bytes::{Reading, connect, packet, s};
+use crate::bytes::{Reading, connect, limits, packet, s};
 
 struct Row {
     breach: Breach,
@@ -101,6 +101,12 @@ fn properties() -> Vec<Row> {
             with_properties(&[38, 0, 0, 0, 0].repeat(3)),
             with_properties(&[38, 0, 0, 0, 0].repeat(2)),
         ),
+        row(
+            UserPropertiesTooLarge,
+            Client(V5),
+            with_properties(&[&[38, 0, 6][..], b"abcdef", &[0, 7], b"ghijklm"].concat()),
+            with_properties(&[&[38, 0, 6][..], b"abcdef", &[0, 6], b"ghijkl"].concat()),
+        ),
         row(PayloadFormatUnknown, Client(V5), with_properties(&[1, 2]), with_properties(&[1, 1])),
         row(ReceiveMaximumZero, First, connect5(&[0x21, 0, 0]), connect5(&[0x21, 0, 1])),
         row(MaximumPacketSizeZero, First, connect5(&[0x27, 0, 0, 0, 0]), connect5(&[0x27, 0, 0, 0, 1])),
@@ -139,6 +145,25 @@ fn topics() -> Vec<Row> {
             connect("MQTT", 4, 6, &[&s("c"), &s("w/x"), &s("")]),
         ),
         row(TopicTooDeep, Client(V311), packet(0x30, &[&s("////")]), packet(0x30, &[&s("///")])),
+        row(
+            TopicTooLong,
+            Client(V5),
+            packet(0x30, &[&s(&"a".repeat(21)), &[0]]),
+            packet(0x30, &[&s(&"a".repeat(20)), &[0]]),
+        ),
+        row(
+            TopicTooLong,
+            First,
+            connect("MQTT", 4, 6, &[&s("c"), &s(&"w".repeat(21)), &s("")]),
+            connect("MQTT", 4, 6, &[&s("c"), &s(&"w".repeat(20)), &s("")]),
+        ),
+        row(FilterTooLong, Client(V311), subscribe311(&"a".repeat(21), 0), subscribe311(&"a".repeat(20), 0)),
+        row(
+            FilterTooLong,
+            Client(V5),
+            packet(0xA2, &[&[0, 1, 0], &s(&"a".repeat(21))]),
+            packet(0xA2, &[&[0, 1, 0], &s(&"a".repeat(20))]),
+        ),
         row(FilterEmpty, Client(V311), subscribe311("", 0), subscribe311("a", 0)),
         row(FilterHashMisplaced, Client(V5), subscribe5("a/#/b", 0), subscribe5("a/b/#", 0)),
         row(FilterHashMisplaced, Client(V5), subscribe5("a#", 0), subscribe5("#", 0)),
@@ -186,12 +211,6 @@ fn connects() -> Vec<Row> {
         ),
         row(ClientIdEmpty, First, connect("MQTT", 4, 0, &[&s("")]), connect("MQTT", 4, 2, &[&s("")])),
         row(ClientIdEmpty, First, connect("MQIsdp", 3, 2, &[&s("")]), connect("MQTT", 5, 0, &[&[0], &s("")])),
-        row(
-            ClientIdTooLong,
-            First,
-            connect("MQIsdp", 3, 2, &[&s(&"\u{E9}".repeat(24))]),
-            connect("MQIsdp", 3, 2, &[&s(&"\u{E9}".repeat(23))]),
-        ),
         // The fields that flags announce are there (MQTT-3.1.2-9, -17, -19); MQTT 3.1 alone forgives a missing user name.
         row(
             EndsEarly,
@@ -331,6 +350,29 @@ fn flags_that_mqtt_3_1_does_not_use() {
         assert!(Client(V311).read(&bytes).is_err(), "{bytes:02X?}");
     }
     assert_eq!(First.read(&connect("MQIsdp", 3, 3, &[&s("c")])), Ok(()));
+}
+
+/// Guards the clients of 3.1 whose identifiers are longer than the 23 characters that it allows.
+#[test]
+fn a_long_client_id_of_mqtt_3_1() {
+    assert_eq!(First.read(&connect("MQIsdp", 3, 2, &[&s(&"\u{E9}".repeat(40))])), Ok(()));
+}
+
+/// Guards what an event says of a limit: each breach of a limit names it and its value, a breach of another rule none.
+#[test]
+fn breaches_of_limits_name_them() {
+    let limits = limits();
+    for (breach, limit) in [
+        (Breach::PacketTooLarge, ("packet_bytes_max", 300)),
+        (Breach::TopicTooDeep, ("topic_levels_max", 4)),
+        (Breach::FilterTooLong, ("topic_bytes_max", 20)),
+        (Breach::UserPropertiesTooMany, ("user_properties_max", 2)),
+        (Breach::UserPropertiesTooLarge, ("user_properties_bytes_max", 12)),
+        (Breach::FiltersTooMany, ("filters_per_packet_max", 3)),
+    ] {
+        assert_eq!(limits.exceeded_by(breach), Some(limit));
+    }
+    assert_eq!(limits.exceeded_by(Breach::TopicEmpty), None);
 }
 
 /// Guards what an operator reads: every breach has a clause, a failure code and words, and the two versions' clauses differ

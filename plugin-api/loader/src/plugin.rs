@@ -73,7 +73,7 @@ type Observer = Box<dyn Fn(Lane, BreakerChange) + Send + Sync>;
 
 /// See the module.
 pub struct Plugin {
-    name: String,
+    name: Arc<str>,
     state: Mutex<State>,
     counters: Counters,
     copies: AtomicU32,
@@ -135,7 +135,7 @@ impl Plugin {
             turns: HashMap::new(),
         };
         Arc::new(Plugin {
-            name: name.to_owned(),
+            name: name.into(),
             state: Mutex::new(state),
             counters: Counters::default(),
             copies: AtomicU32::new(0),
@@ -149,6 +149,11 @@ impl Plugin {
 
     /// Its name.
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name, for whoever keeps it.
+    pub fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -272,7 +277,7 @@ impl Plugin {
     pub fn status(&self) -> PluginStatus {
         let state = self.lock();
         PluginStatus {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             library: state.generation.as_ref().map(|generation| generation.instance.info().clone()),
             generation: state.generation.as_ref().map_or(0, |generation| generation.number),
             copies: self.copies.load(Ordering::Relaxed),

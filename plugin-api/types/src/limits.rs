@@ -23,6 +23,15 @@ macro_rules! limits {
                 }
                 true
             }
+
+            /// Sets a limit by its name, as in `receive_max`; false if there is none of that name.
+            pub fn set_named(&mut self, name: &str, value: u64) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = Some(value),)*
+                    _ => return false,
+                }
+                true
+            }
         }
     };
 }
@@ -76,5 +85,7 @@ mod tests {
         }
         assert_eq!(back, limits);
         assert!(!back.set(9999, 1));
+        assert!(back.set_named("will_allowed", 1) && !back.set_named("will", 1));
+        assert_eq!(back, Limits { will_allowed: Some(1), ..limits });
     }
 }

@@ -79,6 +79,7 @@ impl TestFaults {
                 "qos_max" => identity.limits.qos_max = Some(number()?),
                 "retain" => identity.limits.retain_allowed = Some(number()?),
                 "levels" => identity.limits.topic_levels_max = Some(number()?),
+                "keep_alive" => identity.limits.keep_alive_s_max = Some(number()?),
                 "allow" => grants.push(Grant::allow(Actions::ALL, value)),
                 "deny" => grants.push(Grant::deny(Actions::ALL, value)),
                 "ask" => grants.push(Grant::ask(Actions::ALL, value)),

@@ -31,8 +31,8 @@ use parking_lot::Mutex;
 
 use crate::engine::{Engine, read};
 use crate::{
-    Answer, Batch, Capabilities, Health, OpResult, OpenError, Page, PageLimit, Recovery, Retained, Seq, SessionId,
-    Stats, Store, StoreError, StoredSession,
+    Answer, Batch, Capabilities, Health, KeptValue, OpResult, OpenError, Page, PageLimit, Recovery, Retained, Seq,
+    SessionId, Stats, Store, StoreError, StoredSession,
 };
 use commit_high::CommitHigh;
 use committer::{Inbox, give};
@@ -232,6 +232,10 @@ impl Store for Embedded {
 
     fn scan_denials(&self, each: &mut dyn FnMut(Denial) -> bool) -> Result<(), StoreError> {
         self.scan(|database| read::denials(&database.snapshot(), each))
+    }
+
+    fn scan_values(&self, each: &mut dyn FnMut(&str, &str, KeptValue) -> bool) -> Result<(), StoreError> {
+        self.scan(|database| read::values(&database.snapshot(), each))
     }
 
     fn health(&self) -> Health {

@@ -59,11 +59,19 @@ impl Engine {
                 Ok(Outcome::Done)
             }
             Op::PutDenial(put) => {
-                staging.put(keys::denial(&denial::write_subject(&put.subject)), denial::write(put));
+                staging.put(keys::denial(&denial::write_name(&put.subject, &put.raised_by)), denial::write(put));
                 Ok(Outcome::Done)
             }
-            Op::DeleteDenial(subject) => {
-                staging.remove(keys::denial(&denial::write_subject(subject)));
+            Op::DeleteDenial { subject, raised_by } => {
+                staging.remove(keys::denial(&denial::write_name(subject, raised_by)));
+                Ok(Outcome::Done)
+            }
+            Op::PutValue { owner, key, value } => {
+                staging.put(keys::value(owner, key), value.write(owner, key));
+                Ok(Outcome::Done)
+            }
+            Op::DeleteValue { owner, key } => {
+                staging.remove(keys::value(owner, key));
                 Ok(Outcome::Done)
             }
             _ => self.apply_part(staging, op),

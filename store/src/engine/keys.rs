@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `c` | number of the last commit |
-//! | `d` subject | a denial |
+//! | `d` subject and who raised it | a denial |
 //! | `n` | the next session's number |
 //! | `p` number | a message that several queues share |
 //! | `q` session seq | an entry of a queue |
@@ -13,6 +13,7 @@
 //! | `s` session 2 filter | a subscription |
 //! | `s` session 3 packet identifier | in flight towards the client |
 //! | `s` session 4 packet identifier | received and not released |
+//! | `v` plugin key | a value that a plugin keeps |
 //! | `x` session | a session that ended, of which parts are left |
 //!
 //! Everything stands in one ordered map: what is in it at one moment is then what one journal says, and a commit number
@@ -68,8 +69,8 @@ pub(crate) fn behind(prefix: &[u8]) -> Vec<u8> {
     end
 }
 
-pub(crate) fn denial(subject: &[u8]) -> Vec<u8> {
-    of(b'd', &[&text(subject)])
+pub(crate) fn denial(name: &[u8]) -> Vec<u8> {
+    of(b'd', &[&text(name)])
 }
 
 pub(crate) fn payload(number: u64) -> Vec<u8> {
@@ -104,6 +105,10 @@ pub(crate) fn flight(session: SessionId, part: u8, packet_id: u16) -> Vec<u8> {
     of(b's', &[&session.0.to_be_bytes(), &[part], &packet_id.to_be_bytes()])
 }
 
+pub(crate) fn value(owner: &str, key: &str) -> Vec<u8> {
+    of(b'v', &[&text(owner.as_bytes()), &text(key.as_bytes())])
+}
+
 pub(crate) fn ended(session: SessionId) -> Vec<u8> {
     of(b'x', &[&session.0.to_be_bytes()])
 }
@@ -128,6 +133,7 @@ mod tests {
         for tenant in texts {
             keys.extend(texts.iter().map(|topic| retained(tenant, topic)));
         }
+        keys.extend(texts.iter().flat_map(|owner| texts.map(|key| value(owner, key))));
         keys.extend(texts.iter().map(|filter| subscription(SessionId(1), filter)));
         keys.extend([1, 2, 255, 256, u64::MAX].iter().flat_map(|n| [entry(SessionId(*n), 7), entry(SessionId(7), *n)]));
         assert!(keys.iter().all(|key| key.len() < 500));

@@ -11,8 +11,8 @@ use super::keys::{self, part};
 use super::staging::Map;
 use crate::types::denial;
 use crate::{
-    Delivery, Entry, Message, Outgoing, Page, PageLimit, Record, Retained, Seq, SessionId, StoreError, StoredSession,
-    Subscription,
+    Delivery, Entry, KeptValue, Message, Outgoing, Page, PageLimit, Record, Retained, Seq, SessionId, StoreError,
+    StoredSession, Subscription,
 };
 
 /// Where the message of an entry is while a page is read.
@@ -161,6 +161,14 @@ pub(crate) fn retained(map: &dyn Map, each: &mut dyn FnMut(&str, Retained) -> bo
 /// See [`Store::scan_denials`](crate::Store::scan_denials).
 pub(crate) fn denials(map: &dyn Map, each: &mut dyn FnMut(Denial) -> bool) -> Result<(), StoreError> {
     map.range(b"d", b"e", &mut |key, value| Ok(each(denial::read(value).ok_or_else(|| map.damaged(key))?)))
+}
+
+/// See [`Store::scan_values`](crate::Store::scan_values).
+pub(crate) fn values(map: &dyn Map, each: &mut dyn FnMut(&str, &str, KeptValue) -> bool) -> Result<(), StoreError> {
+    map.range(b"v", b"w", &mut |key, value| {
+        let (owner, name, value) = KeptValue::read(value).ok_or_else(|| map.damaged(key))?;
+        Ok(each(owner, name, value))
+    })
 }
 
 impl Engine {

@@ -8,8 +8,15 @@ use super::bytes::{Reader, Writer};
 
 const VERSION: u8 = 1;
 
+/// Bytes that tell denials apart: of one subject there may be one of each who raised it.
+pub(crate) fn write_name(subject: &Subject, raised_by: &str) -> Vec<u8> {
+    let mut writer = Writer::new(VERSION);
+    writer.bytes(&write_subject(subject)).text(raised_by);
+    writer.into_bytes()
+}
+
 /// Bytes that tell subjects apart.
-pub(crate) fn write_subject(subject: &Subject) -> Vec<u8> {
+fn write_subject(subject: &Subject) -> Vec<u8> {
     let mut writer = Writer::new(VERSION);
     match subject {
         Subject::Address { address, bits } => match address {
@@ -18,6 +25,7 @@ pub(crate) fn write_subject(subject: &Subject) -> Vec<u8> {
         },
         Subject::Certificate(hash) => writer.u8(b'c').raw(hash),
         Subject::Key(hash) => writer.u8(b'k').raw(hash),
+        Subject::Issuer(hash) => writer.u8(b'a').raw(hash),
         Subject::User { tenant, user } => writer.u8(b'u').text(tenant).text(user),
         Subject::Client { tenant, user, client_id } => writer.u8(b'i').text(tenant).text(user).text(client_id),
     };
@@ -37,6 +45,7 @@ fn read_subject(bytes: &[u8]) -> Option<Subject> {
         }
         b'c' => Subject::Certificate(reader.raw(32)?.try_into().ok()?),
         b'k' => Subject::Key(reader.raw(32)?.try_into().ok()?),
+        b'a' => Subject::Issuer(reader.raw(32)?.try_into().ok()?),
         b'u' => Subject::User { tenant: reader.text()?.into(), user: reader.text()?.into() },
         b'i' => Subject::Client {
             tenant: reader.text()?.into(),

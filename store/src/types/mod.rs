@@ -6,6 +6,7 @@
 //! | `session` | a session's record, subscriptions and flights |
 //! | `retained` | a retained message |
 //! | `denial` | who is kept out |
+//! | `value` | what plugins keep |
 //! | `bytes` | writing and reading values |
 
 pub(crate) mod bytes;
@@ -13,10 +14,12 @@ pub(crate) mod denial;
 mod message;
 mod retained;
 mod session;
+mod value;
 
 pub use message::{Delivery, Message};
 pub use retained::Retained;
 pub use session::{Outgoing, Owner, Record, StoredSession, Subscription, Will};
+pub use value::KeptValue;
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,8 @@ fn values() -> Vec<(Vec<u8>, Reads)> {
     assert_eq!(Retained::read(&retained.write("t")), Some(("t".into(), retained.clone())));
     let denied = denial_of(Subject::User { tenant: "t".into(), user: "u".into() });
     assert_eq!(denial::read(&denial::write(&denied)), Some(denied.clone()));
+    let kept = KeptValue { until_ms: 9, bytes: [1, 2].into() };
+    assert_eq!(KeptValue::read(&kept.write("o", "k")), Some(("o", "k", kept.clone())));
     vec![
         (message().as_bytes().to_vec(), |bytes| Message::read(bytes).is_some()),
         (record().write(), |bytes| Record::read(bytes).is_some()),
@@ -41,6 +43,7 @@ fn values() -> Vec<(Vec<u8>, Reads)> {
         (subscription.write(), |bytes| Subscription::read(bytes).is_some()),
         (retained.write("t"), |bytes| Retained::read(bytes).is_some()),
         (denial::write(&denied), |bytes| denial::read(bytes).is_some()),
+        (kept.write("o", "k"), |bytes| KeptValue::read(bytes).is_some()),
     ]
 }
 

@@ -6,8 +6,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use gatemq_store::{
-    Append, Batch, Delivery, Embedded, Epoch, Health, Limit, Memory, Message, Op, OpenError, Options, Outcome,
-    PageLimit, Seq, SessionId, Store, StoreError, SyncMode, check, wait,
+    Append, Batch, Delivery, Embedded, Epoch, Health, KeptValue, Limit, Memory, Message, Op, OpenError, Options,
+    Outcome, PageLimit, Seq, SessionId, Store, StoreError, SyncMode, check, wait,
 };
 use gatemq_types::{Denial, Subject};
 
@@ -169,6 +169,7 @@ fn denials_come_back() {
         Subject::Address { address: [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(), bits: 64 },
         Subject::Certificate([1; 32]),
         Subject::Key([1; 32]),
+        Subject::Issuer([1; 32]),
         Subject::User { tenant: "t".into(), user: "u".repeat(70_000) },
         Subject::Client { tenant: "t".into(), user: "u".into(), client_id: "c".into() },
     ];
@@ -179,7 +180,9 @@ fn denials_come_back() {
         raised_by: "operator".into(),
     };
     done(&store, subjects.iter().flat_map(|subject| [1, 2].map(|ms| Op::PutDenial(denial(subject, ms)))));
-    done(&store, [Op::DeleteDenial(subjects[0].clone())]);
+    done(&store, [Op::DeleteDenial { subject: subjects[0].clone(), raised_by: "operator".into() }]);
+    // Another's of the same subject is another one.
+    done(&store, [Op::DeleteDenial { subject: subjects[1].clone(), raised_by: "plugin guard".into() }]);
     drop(store);
     let store = open(directory.path());
     let mut found = Vec::new();
@@ -188,8 +191,32 @@ fn denials_come_back() {
         true
     });
     scanned.unwrap();
-    assert_eq!(found.len(), 5);
+    assert_eq!(found.len(), 6);
     assert!(subjects.iter().skip(1).all(|subject| found.contains(&denial(subject, 2))));
+}
+
+/// Guards what plugins keep: the last value of each key of each owner comes back, and what was taken away does not.
+#[test]
+fn values_of_plugins_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let put = |owner: &str, key: &str, byte| Op::PutValue {
+        owner: owner.into(),
+        key: key.into(),
+        value: KeptValue { until_ms: 5, bytes: [byte; 3].into() },
+    };
+    let long = "k".repeat(70_000);
+    done(&store, [put("a", "k", 1), put("a", "k", 2), put("b", "k", 3), put("a", &long, 4)]);
+    done(&store, [Op::DeleteValue { owner: "a".into(), key: long.as_str().into() }]);
+    drop(store);
+    let mut found = Vec::new();
+    let scanned = open(directory.path()).scan_values(&mut |owner, key, value| {
+        found.push((owner.to_owned(), key.to_owned(), value.until_ms, value.bytes[2]));
+        true
+    });
+    scanned.unwrap();
+    found.sort();
+    assert_eq!(found, [("a".to_owned(), "k".to_owned(), 5, 2), ("b".into(), "k".into(), 5, 3)]);
 }
 
 /// Guards order and group commits: batches are answered in the order in which they were submitted, many in one commit.

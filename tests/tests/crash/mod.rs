@@ -2,6 +2,7 @@
 
 mod load;
 mod publisher;
+mod shared;
 mod store;
 mod subscriber;
 mod survives;

@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-types", &[]),
     ("gatemq-plugin-api", &["gatemq-types"]),
     ("gatemq-plugin-loader", &["gatemq-plugin-api", "gatemq-types"]),
+    ("gatemq-plugin-http", &["gatemq-plugin-api"]),
     ("gatemq-mqtt", &["gatemq-types"]),
     ("gatemq-broker", &["gatemq-mqtt", "gatemq-types"]),
     ("gatemq-store", &["gatemq-types"]),
@@ -75,7 +76,7 @@ fn manifests() -> BTreeMap<String, Manifest> {
 #[test]
 fn crates_depend_downwards_only() {
     let manifests = manifests();
-    let plugin = ["gatemq-plugin-api"];
+    let plugin = ["gatemq-plugin-api", "gatemq-plugin-http"];
     // Until there is a testkit, a plugin's own tests load it as the host does.
     let plugin_tests = ["gatemq-plugin-loader", "gatemq-types"];
     let mut wrong = Vec::new();

@@ -25,3 +25,4 @@ mod tests;
 pub(crate) use error::HandshakeError;
 pub(crate) use error::TlsConfigError;
 pub(crate) use handshake::Acceptor;
+pub(crate) use trust::sha256;

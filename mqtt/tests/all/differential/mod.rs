@@ -22,8 +22,10 @@ use table::{ROWS, Row};
 const LIMITS: PacketLimits = PacketLimits {
     packet_bytes_max: 1 << 20,
     connect_bytes_max: 1 << 20,
-    topic_levels_max: u16::MAX,
+    user_properties_bytes_max: u32::MAX,
     user_properties_max: u16::MAX,
+    topic_levels_max: u16::MAX,
+    topic_bytes_max: u16::MAX,
     filters_per_packet_max: u16::MAX,
     topic_alias_max: u16::MAX,
 };

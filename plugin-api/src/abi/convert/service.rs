@@ -51,6 +51,7 @@ fn subject_to(s: &Subject) -> SubjectRecord {
         }
         Subject::Certificate(sha256) => SubjectRecord { kind: 2, sha256: *sha256, ..nobody() },
         Subject::Key(sha256) => SubjectRecord { kind: 3, sha256: *sha256, ..nobody() },
+        Subject::Issuer(sha256) => SubjectRecord { kind: 6, sha256: *sha256, ..nobody() },
         Subject::User { tenant, user } => {
             SubjectRecord { kind: 4, tenant: tenant.as_str().into(), user: user.as_str().into(), ..nobody() }
         }
@@ -72,6 +73,7 @@ fn subject_from(s: &SubjectRecord) -> Result<Subject, ServiceError> {
         3 => Subject::Key(s.sha256),
         4 => Subject::User { tenant, user },
         5 => Subject::Client { tenant, user, client_id: s.client_id.to_string() },
+        6 => Subject::Issuer(s.sha256),
         _ => return Err(ServiceError::NotSupported),
     })
 }
@@ -204,6 +206,7 @@ mod tests {
             Request::Deny { subject: address, ttl_ms: 5, reason: "r".into() },
             Request::Deny { subject: Subject::Key([7; 32]), ttl_ms: 0, reason: "r".into() },
             Request::Allow { subject: client },
+            Request::Deny { subject: Subject::Issuer([8; 32]), ttl_ms: 1, reason: "r".into() },
             Request::Denials { page: 2 },
             Request::Revoke { selector: selector.clone(), retained: RevokeRetained::Withhold },
             Request::Publish(message),

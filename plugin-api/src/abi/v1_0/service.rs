@@ -16,7 +16,7 @@ pub struct SelectorRecord {
     pub leaf_sha256: ROption<[u8; 32]>,
 }
 
-/// Kind 0 is none, 1 address, 2 certificate, 3 key, 4 user, 5 client.
+/// Kind 0 is none, 1 address, 2 certificate, 3 key, 4 user, 5 client, 6 issuer.
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug)]
 pub struct SubjectRecord {

@@ -120,7 +120,7 @@ events! {
     }
     /// A client was refused.
     202 ClientRefused Security Policy {
-        /// Where: `connect`, `authenticate`, `exchange`, `identity`, `will`, `authorize`.
+        /// Where: `connect`, `authenticate`, `exchange`, `identity`, `denial`, `will`, `authorize`.
         stage: Text,
         /// Reason code, as for MQTT 5.0.
         code: u64,
@@ -147,6 +147,13 @@ events! {
         messages_published: u64,
     }
 
+    /// An operator or a plugin ended a client's connection.
+    205 ClientKicked Security Policy {
+        /// Who: `operator`, or `plugin NAME`.
+        by: Text,
+        /// Why, in their words.
+        why: Text,
+    }
     /// An enhanced authentication ended before it was decided: the client was not admitted, or its connection has ended.
     206 AuthExchangeAborted Security Peer {
         /// Authentication Method.
@@ -273,7 +280,7 @@ events! {
     503 SessionExpired Lifecycle Peer {}
     /// A session that outlives its connection ended before its time.
     504 SessionEnded Lifecycle Peer {
-        /// `clean start`, `disconnect`, `denied`, `sessions_detached_max`, `no connection` (its connection failed in the broker).
+        /// `clean start`, `disconnect`, `sessions_detached_max`, `no connection` (its connection failed in the broker).
         reason: Text,
     }
     /// A client does not take its output and was disconnected.
@@ -464,6 +471,48 @@ events! {
         count: u64,
     }
 
+    /// Somebody is kept out from now on, or let in more slowly.
+    1001 DenialAdded System Policy {
+        /// Whom, such as `address 192.0.2.1/32`.
+        subject: Text,
+        /// `refuse`; or `slow`, where it was to be refused and others connect from the address: its connections a second are
+        /// limited instead.
+        action: Text,
+        /// Until when, in milliseconds since 1970; 0 is until it is lifted.
+        until_ms: u64,
+        /// Why, in the words of whoever raised it.
+        reason: Text,
+        /// Who raised it: `operator`, or `plugin NAME`.
+        raised_by: Text,
+    }
+    /// A denial was lifted.
+    1002 DenialLifted System Policy {
+        /// Whose.
+        subject: Text,
+        /// Who had raised it.
+        raised_by: Text,
+        /// Who lifted it.
+        by: Text,
+    }
+    /// The time of a denial is over.
+    1003 DenialExpired System Policy {
+        /// Whose.
+        subject: Text,
+        /// Who had raised it.
+        raised_by: Text,
+    }
+    /// A denial kept somebody out, or ended a connection.
+    1004 DenialEnforced Security Policy {
+        /// What of the peer is denied.
+        subject: Text,
+        /// Where: `accept`, `proxy`, `tls`, `authenticate`, `session` (it was connected), `will` (which was not published).
+        stage: Text,
+        /// Why it was denied.
+        reason: Text,
+        /// Who raised the denial.
+        raised_by: Text,
+    }
+
     /// The node serves clients.
     1201 NodeStarted System Broker {
         /// Version of the broker.
@@ -485,6 +534,13 @@ events! {
     1212 StoreFailed System Broker {
         /// What happened, and to which file.
         error: Text,
+    }
+    /// An operator had something done.
+    1211 AdminActed System Broker {
+        /// Who: user and process at the other end of the admin socket.
+        by: Text,
+        /// What.
+        action: Text,
     }
     /// The node stops.
     1202 NodeStopping System Broker {

@@ -1,49 +1,82 @@
-//! The two clients of rumqttc behind one trait.
+//! What both clients of rumqttc have in common, behind one trait.
 
 use std::time::{Duration, Instant};
 
-use rumqttc::{TlsConfiguration, Transport, v5};
+use rumqttc::v5::mqttbytes::v5::PublishProperties;
+use rumqttc::{TlsConfiguration, Transport};
 
-use crate::Cell;
+use crate::cell::{Cell, Went};
 
 /// Long for a busy machine; nothing is waited out that has happened.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PACKET_BYTES_MAX: u32 = 1 << 20;
+pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PACKET_BYTES_MAX: u32 = 1 << 20;
 /// Requests that wait for the event loop.
-const REQUESTS: usize = 10;
+pub const REQUESTS: usize = 10;
+
+/// A message that came. MQTT 3 has no properties.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub topic: String,
+    pub qos: u8,
+    pub retain: bool,
+    pub dup: bool,
+    pub payload: Vec<u8>,
+    pub properties: PublishProperties,
+}
+
+impl Message {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.payload).into_owned()
+    }
+}
 
 /// What a client was told.
 pub enum Seen {
     /// With Session Present.
     Connected(bool),
-    SubAck(u8),
+    SubAck(Vec<u8>),
+    /// MQTT 3 says 0 for all.
+    UnsubAck(u8),
     /// The last acknowledgement of a message, or at QoS 0 that it is written.
     Published(u8),
-    Message {
-        topic: String,
-        qos: u8,
-        retain: bool,
-        payload: Vec<u8>,
-    },
+    Message(Message),
+    /// PINGRESP.
+    Pinged,
     Other,
 }
 
+/// A will: topic, payload, QoS, RETAIN.
+pub type Will<'a> = (&'a str, &'a str, u8, bool);
+
 /// What a client brings.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Brings<'a> {
     /// It resumes its session, which outlives its connection.
     pub stays: bool,
-    /// A will at QoS 1: topic and payload.
-    pub will: Option<(&'a str, &'a str)>,
+    pub will: Option<Will<'a>>,
+    pub keep_alive_s: u64,
+    /// With a password.
+    pub user: Option<(&'a str, &'a str)>,
+    /// It acknowledges nothing by itself.
+    pub manual_acks: bool,
+}
+
+impl Default for Brings<'_> {
+    fn default() -> Self {
+        Brings { stays: false, will: None, keep_alive_s: 30, user: None, manual_acks: false }
+    }
 }
 
 pub trait Peer: Sized {
     /// Whether this version has reason codes.
     const TELLS_WHY: bool;
+    /// A short one: that of MQTT 5 takes no less than five seconds.
+    const KEEP_ALIVE_S: u64;
     fn new(cell: &Cell, name: &str, brings: Brings<'_>) -> Result<Self, String>;
-    fn subscribe(&self, filter: &str, qos: u8) -> Result<(), String>;
-    fn publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String>;
-    fn disconnect(&self) -> Result<(), String>;
+    fn send_subscribe(&self, filters: &[(&str, u8)]) -> Result<(), String>;
+    fn send_unsubscribe(&self, filter: &str) -> Result<(), String>;
+    fn send_publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String>;
+    fn send_disconnect(&self) -> Result<(), String>;
     /// What comes next; an error is the connection's end.
     fn next(&mut self, within: Duration) -> Result<Seen, String>;
     /// What came while something else was waited for.
@@ -65,19 +98,68 @@ pub trait Peer: Sized {
         }
     }
 
-    /// That the connection ends.
-    fn end(&mut self) -> Result<(), String> {
+    /// That the connection ends, and what its error says.
+    fn end(&mut self) -> Result<String, String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
-            if self.next(deadline.saturating_duration_since(Instant::now())).is_err() {
-                return Ok(());
+            if let Err(why) = self.next(deadline.saturating_duration_since(Instant::now())) {
+                return Ok(why);
             }
         }
         Err("the connection does not end".into())
     }
+
+    /// Says goodbye.
+    fn leave(mut self) -> Went {
+        self.send_disconnect()?;
+        self.end().map(drop)
+    }
+
+    /// The codes of SUBACK.
+    fn subscribe_all(&mut self, filters: &[(&str, u8)]) -> Result<Vec<u8>, String> {
+        self.send_subscribe(filters)?;
+        self.wait(|seen| if let Seen::SubAck(codes) = seen { Some(codes.clone()) } else { None })
+    }
+
+    /// The code of SUBACK.
+    fn subscribe(&mut self, filter: &str, qos: u8) -> Result<u8, String> {
+        self.subscribe_all(&[(filter, qos)]).map(|codes| codes[0])
+    }
+
+    fn unsubscribe(&mut self, filter: &str) -> Result<u8, String> {
+        self.send_unsubscribe(filter)?;
+        self.wait(|seen| if let Seen::UnsubAck(code) = seen { Some(*code) } else { None })
+    }
+
+    /// The reason code of the last acknowledgement.
+    fn publish(&mut self, topic: &str, qos: u8, payload: &str) -> Result<u8, String> {
+        self.publish_as(topic, qos, false, payload.as_bytes())
+    }
+
+    fn publish_as(&mut self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<u8, String> {
+        self.send_publish(topic, qos, retain, payload)?;
+        self.published()
+    }
+
+    fn published(&mut self) -> Result<u8, String> {
+        self.wait(|seen| if let Seen::Published(code) = seen { Some(*code) } else { None })
+    }
+
+    fn message(&mut self) -> Result<Message, String> {
+        self.wait(|seen| if let Seen::Message(message) = seen { Some(message.clone()) } else { None })
+    }
+
+    /// What the next messages say.
+    fn texts(&mut self, count: usize) -> Result<Vec<String>, String> {
+        (0..count).map(|_| self.message().map(|message| message.text())).collect()
+    }
+
+    fn pinged(&mut self) -> Went {
+        self.wait(|seen| matches!(seen, Seen::Pinged).then_some(()))
+    }
 }
 
-fn transport(cell: &Cell) -> Transport {
+pub fn transport(cell: &Cell) -> Transport {
     match &cell.ca {
         None => Transport::Tcp,
         Some(ca) => Transport::Tls(TlsConfiguration::Simple {
@@ -88,136 +170,6 @@ fn transport(cell: &Cell) -> Transport {
     }
 }
 
-fn text(error: impl std::fmt::Display) -> String {
+pub fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
-}
-
-pub struct V4 {
-    client: rumqttc::Client,
-    connection: rumqttc::Connection,
-    kept: Vec<Seen>,
-}
-
-impl Peer for V4 {
-    const TELLS_WHY: bool = false;
-
-    fn new(cell: &Cell, name: &str, brings: Brings<'_>) -> Result<Self, String> {
-        let mut options = rumqttc::MqttOptions::new(name, &cell.host, cell.port);
-        options.set_transport(transport(cell)).set_keep_alive(Duration::from_secs(30));
-        options.set_max_packet_size(PACKET_BYTES_MAX as usize, PACKET_BYTES_MAX as usize);
-        options.set_clean_session(!brings.stays);
-        if let Some((topic, payload)) = brings.will {
-            options.set_last_will(rumqttc::LastWill::new(topic, payload, rumqttc::QoS::AtLeastOnce, false));
-        }
-        let (client, connection) = rumqttc::Client::new(options, REQUESTS);
-        Ok(V4 { client, connection, kept: Vec::new() })
-    }
-
-    fn subscribe(&self, filter: &str, qos: u8) -> Result<(), String> {
-        self.client.subscribe(filter, rumqttc::qos(qos).map_err(|e| format!("{e:?}"))?).map_err(text)
-    }
-
-    fn publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String> {
-        let qos = rumqttc::qos(qos).map_err(|e| format!("{e:?}"))?;
-        self.client.publish(topic, qos, retain, payload).map_err(text)
-    }
-
-    fn disconnect(&self) -> Result<(), String> {
-        self.client.disconnect().map_err(text)
-    }
-
-    fn next(&mut self, within: Duration) -> Result<Seen, String> {
-        use rumqttc::{Event, Outgoing, Packet};
-        let event = self.connection.recv_timeout(within).map_err(|e| format!("{e:?}"))?.map_err(text)?;
-        Ok(match event {
-            Event::Incoming(Packet::ConnAck(ack)) => Seen::Connected(ack.session_present),
-            Event::Incoming(Packet::SubAck(ack)) => Seen::SubAck(match ack.return_codes[0] {
-                rumqttc::SubscribeReasonCode::Success(qos) => qos as u8,
-                rumqttc::SubscribeReasonCode::Failure => 0x80,
-            }),
-            Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) | Event::Outgoing(Outgoing::Publish(0)) => {
-                Seen::Published(0)
-            }
-            Event::Incoming(Packet::Publish(message)) => {
-                let (qos, retain) = (message.qos as u8, message.retain);
-                Seen::Message { topic: message.topic, qos, retain, payload: message.payload.to_vec() }
-            }
-            _ => Seen::Other,
-        })
-    }
-
-    fn kept(&mut self) -> &mut Vec<Seen> {
-        &mut self.kept
-    }
-}
-
-pub struct V5 {
-    client: v5::Client,
-    connection: v5::Connection,
-    kept: Vec<Seen>,
-}
-
-impl Peer for V5 {
-    const TELLS_WHY: bool = true;
-
-    fn new(cell: &Cell, name: &str, brings: Brings<'_>) -> Result<Self, String> {
-        let mut options = v5::MqttOptions::new(name, &cell.host, cell.port);
-        options.set_transport(transport(cell)).set_keep_alive(Duration::from_secs(30));
-        options.set_max_packet_size(Some(PACKET_BYTES_MAX));
-        options.set_clean_start(!brings.stays);
-        options.set_session_expiry_interval(brings.stays.then_some(1000));
-        if let Some((topic, payload)) = brings.will {
-            let qos = v5::mqttbytes::QoS::AtLeastOnce;
-            options.set_last_will(v5::mqttbytes::v5::LastWill::new(topic, payload, qos, false, None));
-        }
-        let (client, connection) = v5::Client::new(options, REQUESTS);
-        Ok(V5 { client, connection, kept: Vec::new() })
-    }
-
-    fn subscribe(&self, filter: &str, qos: u8) -> Result<(), String> {
-        self.client.subscribe(filter, v5::mqttbytes::qos(qos).ok_or("a QoS")?).map_err(text)
-    }
-
-    fn publish(&self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> Result<(), String> {
-        let qos = v5::mqttbytes::qos(qos).ok_or("a QoS")?;
-        self.client.publish(topic, qos, retain, payload.to_vec()).map_err(text)
-    }
-
-    fn disconnect(&self) -> Result<(), String> {
-        self.client.disconnect().map_err(text)
-    }
-
-    fn next(&mut self, within: Duration) -> Result<Seen, String> {
-        use rumqttc::Outgoing;
-        use v5::Event;
-        use v5::mqttbytes::v5::{Packet, PubAckReason, PubRecReason, SubscribeReasonCode};
-        let event = self.connection.recv_timeout(within).map_err(|e| format!("{e:?}"))?.map_err(text)?;
-        Ok(match event {
-            Event::Incoming(Packet::ConnAck(ack)) => Seen::Connected(ack.session_present),
-            Event::Incoming(Packet::SubAck(ack)) => Seen::SubAck(match ack.return_codes[0] {
-                SubscribeReasonCode::Success(qos) => qos as u8,
-                SubscribeReasonCode::NotAuthorized => 0x87,
-                _ => 0x80,
-            }),
-            Event::Incoming(Packet::PubAck(ack)) => Seen::Published(match ack.reason {
-                PubAckReason::Success | PubAckReason::NoMatchingSubscribers => 0,
-                PubAckReason::NotAuthorized => 0x87,
-                _ => 0x80,
-            }),
-            // A refused QoS 2 message ends with its PUBREC.
-            Event::Incoming(Packet::PubRec(ack)) if ack.reason == PubRecReason::NotAuthorized => Seen::Published(0x87),
-            Event::Incoming(Packet::PubComp(_)) | Event::Outgoing(Outgoing::Publish(0)) => Seen::Published(0),
-            Event::Incoming(Packet::Publish(message)) => Seen::Message {
-                topic: String::from_utf8_lossy(&message.topic).into_owned(),
-                qos: message.qos as u8,
-                retain: message.retain,
-                payload: message.payload.to_vec(),
-            },
-            _ => Seen::Other,
-        })
-    }
-
-    fn kept(&mut self) -> &mut Vec<Seen> {
-        &mut self.kept
-    }
 }

@@ -1,0 +1,53 @@
+//! `gatemq clients`, `gatemq kick`.
+
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+
+use super::{Ask, Call, shown, table, time};
+use crate::cli::WhichArgs;
+
+/// Pages are fetched until there are no more, or so many rows were seen.
+pub(crate) fn list(ask: &Ask, which: &WhichArgs, rows_max: usize) -> ExitCode {
+    let mut parameters: Vec<_> = given(which).into_iter().map(|(name, value)| (name, Some(plain(&value)))).collect();
+    parameters.push(("page", Some("0".to_owned())));
+    ask.run_pages("/v1/clients", &parameters, rows_max, people)
+}
+
+/// Disconnects whoever is meant.
+pub(crate) fn kick(ask: &Ask, which: &WhichArgs, reason: &str) -> ExitCode {
+    let clients: Map<String, Value> = given(which).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    ask.run(&Call::post("/v1/clients/kick", json!({ "clients": clients, "reason": reason })), |answer| {
+        format!("disconnected: {}\n", shown(&answer["count"]))
+    })
+}
+
+fn given(which: &WhichArgs) -> Vec<(&'static str, Value)> {
+    let WhichArgs { tenant, user, client_id, connection, tag, certificate } = which;
+    let text = |value: &Option<String>| value.clone().map(Value::from);
+    let all = [
+        ("tenant", text(tenant)),
+        ("user", text(user)),
+        ("client_id", text(client_id)),
+        ("connection", connection.map(Value::from)),
+        ("tag", text(tag)),
+        ("leaf_sha256", text(certificate)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// As a parameter.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn people(rows: &[Value]) -> String {
+    let row = |client: &Value| {
+        let columns = ["connection", "tenant", "user", "client_id", "remote", "listener", "protocol"];
+        let mut cells: Vec<_> = columns.iter().map(|column| shown(&client[column])).collect();
+        cells.push(time::shown(&client["connected_ms"]));
+        cells
+    };
+    let headings = ["CONNECTION", "TENANT", "USER", "CLIENT ID", "REMOTE", "LISTENER", "MQTT", "CONNECTED"];
+    table::render(&headings, &rows.iter().map(row).collect::<Vec<_>>())
+}

@@ -1,0 +1,40 @@
+//! What is kept of a client to find it by, besides its names. Nothing for one without certificate and tags.
+
+use gatemq_broker::denials::Proven;
+use gatemq_types::Tls;
+use rustls_pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+use crate::listen::tls::sha256;
+
+/// See the module.
+pub(crate) struct Known {
+    /// Its certificate, whose key it has proven.
+    pub(crate) proven: Option<Proven>,
+    /// Tags of its identity.
+    pub(crate) tags: Box<[String]>,
+}
+
+impl Known {
+    /// `None` where there is nothing to keep.
+    pub(crate) fn of(proven: Option<Proven>, tags: &[String]) -> Option<Box<Known>> {
+        let known = Known { proven, tags: tags.into() };
+        (known.proven.is_some() || !known.tags.is_empty()).then(|| Box::new(known))
+    }
+}
+
+/// What of a peer's certificate can be denied. `None`: it has shown none, or none that was verified and whose key it proved to
+/// have; on a resumed handshake it had done so before.
+pub(crate) fn proven(tls: Option<&Tls>) -> Option<Proven> {
+    let tls = tls.filter(|tls| tls.verified)?;
+    let key_at = |at: u32| {
+        let der = tls.chain.get(usize::try_from(at).ok()?)?;
+        let certificate = CertificateDer::from(der.as_bytes());
+        // It was read when the path was verified.
+        let parsed = EndEntityCert::try_from(&certificate).ok()?;
+        Some(sha256(&parsed.subject_public_key_info()))
+    };
+    let authorities = tls.path.iter().skip(1).filter_map(|at| key_at(*at));
+    let issuers = authorities.chain(tls.anchor.as_ref().map(|anchor| anchor.spki_sha256));
+    Some(Proven { leaf: tls.leaf_sha256?, key: key_at(0)?, issuers: issuers.collect() })
+}
