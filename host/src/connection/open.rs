@@ -107,7 +107,7 @@ pub(super) async fn open<'a>(
     let opened = Opened { worker, peer: client.peer.clone(), session, resumed: opened.resumed };
     if let Some(before) = client.session.worker_before() {
         // What was said on the connection before comes to the store before what is said on this one.
-        answer(worker, stranger, worker.stored_by(before)).await?;
+        answer(worker, stranger, pin!(worker.stored_by(before))).await?;
     }
     client.session.arrived();
     if opened.resumed {
