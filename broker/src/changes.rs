@@ -2,39 +2,20 @@
 //! rely on it only when it is there.
 //!
 //! A session that outlives its connection has a number in the store, and each of its messages at QoS 1 and 2 one in the
-//! session. The router, and whoever else is given an [`Out`](crate::Out), appends to its `changes`; nothing here waits.
+//! session. Several workers change a session, and their batches reach the store in any order, so what is said of a message is
+//! so that the order does not matter, and a record has a version. The router, and whoever else is given an [`Out`](crate::Out), appends to its `changes`; nothing here waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use gatemq_mqtt::packet::connect;
 use gatemq_types::QoS;
 use parking_lot::Mutex;
 
 use crate::SessionKey;
 use crate::session::{Message, Session};
 
-/// Number of a session in the store, or of a shared subscription that has a queue there; given out by [`Numbers`], never
-/// twice.
+/// Number of a session in the store; given out by [`Sessions`](crate::Sessions), never twice.
 pub type SessionNumber = u64;
-
-/// Numbers of a node's sessions in its store. Clones count on together.
-#[derive(Clone, Default, Debug)]
-pub struct Numbers(Arc<AtomicU64>);
-
-impl Numbers {
-    /// From this one on; it must not be 0.
-    pub(crate) fn start(&self, next: SessionNumber) {
-        self.0.store(next, Ordering::Relaxed);
-    }
-
-    /// The next one; 0: there is no store.
-    pub(crate) fn next(&self) -> SessionNumber {
-        match self.0.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.0.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-}
 
 /// One change.
 #[derive(Debug)]
@@ -63,36 +44,14 @@ pub enum Change {
     },
     /// It got a message. Nobody is to rely on that before it is stored; then [`Session::stored`] is to be told.
     Appended(Appended),
-    /// A shared subscription with members in the store has a queue there from now on, which ends like a session.
-    Group {
-        /// Its number.
-        group: SessionNumber,
-        /// The tenant's name.
-        tenant: String,
-        /// Its filter, `$share/…` included.
-        filter: String,
-    },
-    /// A message waits in it, because no member can have it now.
-    Waits {
-        /// Which.
-        group: SessionNumber,
-        /// The message's place.
-        seq: u64,
-        /// First byte of its PUBLISH, as it was published.
-        first: u8,
-        /// The message.
-        message: Arc<Message>,
-    },
-    /// Nothing to store, but once all that was changed before is, [`Session::stored`] is to be told.
-    Awaited(Arc<Session>, u64),
-    /// A message is done with: acknowledged, expired, dropped, or of a shared subscription and given to a member.
+    /// A message is done with: acknowledged, expired, dropped.
     Done {
         /// Which session.
         session: SessionNumber,
         /// Which message.
         seq: u64,
-        /// Its packet identifier, where the store knows of one.
-        packet_id: Option<u16>,
+        /// A session that is to be told when that is stored, by [`Session::stored`].
+        tell: Option<Arc<Session>>,
     },
     /// PUBREC came for a message: from now on PUBREL is what is sent again.
     Released {
@@ -100,8 +59,6 @@ pub enum Change {
         session: SessionNumber,
         /// Which message.
         seq: u64,
-        /// Its packet identifier.
-        packet_id: u16,
         /// What has a lower one is sent again earlier.
         order: u64,
     },
@@ -154,6 +111,21 @@ pub struct Record {
     pub expiry_s: u32,
     /// Since when its client is away, in milliseconds since 1970; 0: it is there.
     pub away_since_ms: u64,
+    /// The later one of two is the one with the higher version; the first has 0. Workers bring them in any order.
+    pub version: u64,
+    /// The highest number of a message that was sent, as far as this record knows: while its client is there, later ones are.
+    pub sent_seq: u64,
+    /// The will that is to be published.
+    pub will: Option<StoredWill>,
+}
+
+/// A will as the store has it. Whoever left it was permitted to.
+#[derive(Clone, Debug)]
+pub struct StoredWill {
+    /// As it was left.
+    pub message: Arc<connect::Will>,
+    /// A provider had been asked, and allowed it.
+    pub asked: bool,
 }
 
 /// A message that a session got.
@@ -165,12 +137,8 @@ pub struct Appended {
     pub seq: u64,
     /// First byte of its PUBLISH: QoS and RETAIN.
     pub first: u8,
-    /// Packet identifier of a QoS 2 message, which it keeps over restarts.
-    pub packet_id: Option<u16>,
     /// Subscription Identifier; 0 is none.
     pub identifier: u32,
-    /// The shared subscription by which it came, where that has a queue in the store; 0: none.
-    pub group: SessionNumber,
     /// The message, shared by all who got it.
     pub message: Arc<Message>,
 }
@@ -183,22 +151,15 @@ pub type RetainedChanges = Arc<Mutex<Vec<Change>>>;
 #[derive(Default, Debug)]
 pub struct Changes {
     retained: Option<RetainedChanges>,
-    numbers: Numbers,
     relied_on: bool,
     of_retained: bool,
     list: Vec<Change>,
 }
 
 impl Changes {
-    /// For a worker of a node that has a store; all have the same list of what is retained, and the numbers of
-    /// [`Sessions::numbers`](crate::Sessions::numbers).
-    pub fn kept(retained: RetainedChanges, numbers: Numbers) -> Self {
-        Changes { retained: Some(retained), numbers, ..Changes::default() }
-    }
-
-    /// A number for a queue in the store; 0: there is no store.
-    pub(crate) fn number(&self) -> SessionNumber {
-        self.numbers.next()
+    /// For a worker of a node that has a store; all have the same list of what is retained.
+    pub fn kept(retained: RetainedChanges) -> Self {
+        Changes { retained: Some(retained), ..Changes::default() }
     }
 
     /// Whether there are none.

@@ -167,28 +167,25 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
+    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), events: events.clone() };
+    let reload = Arc::new(reload);
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {
-            // It ends with the runtime, and its file with it.
-            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk))));
-            let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
-            let listeners = listeners.join(", ");
-            if dev {
-                tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
-            }
-            let version = env!("CARGO_PKG_VERSION").into();
-            events.emit(None, Fact::NodeStarted { version, listeners: listeners.into() });
+            tell_started(&events, bound, dev);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            let (started, plugins, of) = (config.clone(), plugins.clone(), events.clone());
-            tokio::spawn(Reload { sources, started, dev, plugins, events: of }.at_each(hup));
-            tokio::select! {
+            // It ends with the runtime, and its file with it.
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
+            let reloading = tokio::spawn(reload.at_each(hup));
+            let code = tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
                     let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
                     stopping(&events, "the store failed", code)
                 }
-            }
+            };
+            reloading.abort();
+            code
         }
         Err(e) => unavailable(e),
     };
@@ -203,6 +200,16 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     }
     plugins.stop(deadline).await;
     code
+}
+
+/// The node serves.
+fn tell_started(events: &Events, bound: &Bound, dev: bool) {
+    let listeners: Vec<_> = bound.iter().map(|(name, (kind, at))| format!("{name}={kind} {at}")).collect();
+    if dev {
+        tracing::warn!("--dev, on loopback: without an auth provider everybody is admitted, to everything");
+    }
+    let version = env!("CARGO_PKG_VERSION").into();
+    events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
 }
 
 /// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.

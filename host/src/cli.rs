@@ -82,6 +82,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DenyCommand,
     },
+    /// Look at the plugins of a running broker, or load one again.
+    Plugin {
+        /// What to do.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Have a running broker read its configuration again and load changed plugins, as SIGHUP does.
+    Reload {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
     /// Say why a client that is connected may publish or subscribe to something, or may not.
     Explain {
         /// Which broker, and how its answer is shown.
@@ -243,6 +255,25 @@ pub(crate) struct WhichArgs {
     /// SHA-256 of the client's own certificate.
     #[arg(long, value_name = "SHA256")]
     pub(crate) certificate: Option<String>,
+}
+
+/// What to do with plugins.
+#[derive(Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List them: what is loaded, how each is, its breaker, its calls.
+    List {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Load one again, or give it its new configuration. Calls go to the new one; if it is refused the old one stays.
+    Reload {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Name of the instance, as in [plugins.NAME].
+        name: String,
+    },
 }
 
 /// What to do with denials.

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{AskArgs, Cli, Command, ConfigCommand, DenyCommand, SourceArgs, StoreCommand};
+use cli::{AskArgs, Cli, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
 use config::Sources;
 
 /// Finds the broker's socket, and runs a command that talks to it.
@@ -79,6 +79,13 @@ fn main() -> ExitCode {
         Command::Clients { ask, which, rows } => with_socket(ask, |ask| command::clients::list(&ask, &which, rows)),
         Command::Kick { ask, which, reason } => with_socket(ask, |ask| command::clients::kick(&ask, &which, &reason)),
         Command::Deny { command } => deny(command),
+        Command::Plugin { command: PluginCommand::List { ask } } => {
+            with_socket(ask, |ask| command::plugins::list(&ask))
+        }
+        Command::Plugin { command: PluginCommand::Reload { ask, name } } => {
+            with_socket(ask, |ask| command::plugins::reload_one(&ask, &name))
+        }
+        Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
         Command::Keys => {
             config::print_keys();

@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again, checked, and what may change while running is changed.
+//! SIGHUP, `gatemq reload`, `gatemq plugin reload`: the configuration is read again, checked, and what may change while running is changed.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::signal::unix::Signal;
 
 use crate::config::{self, Config, Sources};
 use crate::events::Events;
-use crate::plugins::Plugins;
+use crate::plugins::{Plugins, Reloaded};
 
 /// Problems of a refused configuration that its event names; the log has all.
 const TOLD_MAX: usize = 10;
@@ -26,47 +26,59 @@ pub(crate) struct Reload {
     pub(crate) events: Arc<Events>,
 }
 
+/// What a reload came to.
+pub(crate) struct Reloads {
+    /// What has changed and takes effect from the next start on.
+    pub(crate) restart: Vec<String>,
+    /// What became of each plugin.
+    pub(crate) plugins: Vec<(String, Result<Reloaded, String>)>,
+}
+
 impl Reload {
     /// Reloads at each signal; those that come during a reload are one.
-    pub(crate) async fn at_each(self, mut hangup: Signal) {
+    pub(crate) async fn at_each(self: Arc<Self>, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
-            self.reload().await;
+            // It has said in the log what is wrong.
+            let _ = self.reload(None).await;
         }
     }
 
-    async fn reload(&self) {
-        let config = match config::load(&self.sources) {
-            Ok(config) if self.dev => match config::check_dev(&config) {
-                problems if problems.is_empty() => config,
-                problems => return self.refused(&problems),
-            },
-            Ok(config) => config,
-            Err(problems) => return self.refused(&problems),
-        };
-        let restart = needs_restart(&self.started, &config).join(", ");
+    /// Reads the configuration again and changes what may change while running. `only`: of plugins, that one alone, and nothing
+    /// else. What is refused leaves everything as it was.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, a line each.
+    pub(crate) async fn reload(&self, only: Option<&str>) -> Result<Reloads, Vec<String>> {
+        let problems = |problems: Vec<config::Problem>| problems.iter().map(config::Problem::to_string).collect();
+        let config = config::load(&self.sources).and_then(|config| match self.dev {
+            true => Some(config::check_dev(&config)).filter(|problems| !problems.is_empty()).map_or(Ok(config), Err),
+            false => Ok(config),
+        });
+        let config = config.map_err(|wrong| self.refused(problems(wrong)))?;
+        let restart = needs_restart(&self.started, &config);
         if !restart.is_empty() {
-            tracing::warn!("changed, but in effect from the next start on: {restart}");
+            tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
         }
-        match self.plugins.reload_all(&config).await {
-            Ok(all) => {
-                for (plugin, reloaded) in all {
-                    match reloaded {
-                        Ok(reloaded) => tracing::info!(plugin, ?reloaded, "reloaded"),
-                        Err(why) => tracing::error!("not reloaded: {}", why.escape_debug()),
-                    }
-                }
+        let plugins = self.plugins.reload(&config, only).await.map_err(|why| self.refused(vec![why]))?;
+        for (plugin, reloaded) in &plugins {
+            match reloaded {
+                Ok(reloaded) => tracing::info!(plugin, ?reloaded, "reloaded"),
+                Err(why) => tracing::error!("not reloaded: {}", why.escape_debug()),
             }
-            Err(why) => tracing::error!("no plugin is reloaded: {}", why.escape_debug()),
         }
-        self.events.emit(None, Fact::ConfigReloaded { restart: restart.into() });
+        if only.is_none() {
+            self.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
+        }
+        Ok(Reloads { restart, plugins })
     }
 
-    fn refused(&self, problems: &[config::Problem]) {
-        for problem in problems {
-            tracing::error!("{}", problem.to_string().escape_debug());
+    fn refused(&self, problems: Vec<String>) -> Vec<String> {
+        for problem in &problems {
+            tracing::error!("{}", problem.escape_debug());
         }
-        let told: Vec<_> = problems.iter().take(TOLD_MAX).map(config::Problem::to_string).collect();
-        self.events.emit(None, Fact::ConfigRefused { why: told.join("; ").into() });
+        let told = problems.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
+        self.events.emit(None, Fact::ConfigRefused { why: told.into() });
+        problems
     }
 }
 

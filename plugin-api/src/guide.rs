@@ -210,13 +210,27 @@
 //! | method | thread | when it takes longer than the plugin's `timeout_ms` |
 //! |---|---|---|
 //! | `authenticate`, `exchange`, `refresh`, `authorize_slow` | the plugin's own runtime (two threads) | the client is refused, the future dropped where it waits, within a second |
-//! | `start`, `reconfigure`, `health`, `stop`, `interest`, `authorize` | a call thread of this plugin | the caller is refused, the thread abandoned and replaced |
+//! | `start`, `stop`, `interest`, `authorize` | a call thread of this plugin | the caller is refused, the thread abandoned and replaced |
+//! | `reconfigure`, `health` | another one, so that no client's call waits for them | the same; they have at least 5 s |
 //! | `collect` | the collector's own thread | its rings fill, the oldest events are lost and told by `EventsLost` |
 //!
 //! With four call threads away the plugin's synchronous calls are refused until one comes back; the fourth runtime whose
 //! threads are all held fences its futures until one of
 //! them comes back. So an
 //! endless loop in a plugin costs clients of that plugin their admission, and nobody else anything but a core.
+//!
+//! A plugin that keeps failing is not called for a while (its breaker; the operator's keys begin with `breaker_`). Failing is no
+//! answer, a panic, or `Unavailable`; a client that is rejected is none.
+//!
+//! # While it is replaced
+//!
+//! When its library or configuration changes, a plugin is replaced while the broker runs. A new configuration goes to
+//! [`crate::Plugin::reconfigure`] where the library is the same; where it says [`crate::ReconfigureError::LoadAgain`], and with
+//! a new library, another instance is started beside the one that serves. It gets all calls once it is ready; the one before ends
+//! its calls and the exchanges that it began, and is stopped. Sessions that the one before has admitted are asked of the new one:
+//! keep nothing in memory that an answer about an admitted client needs.
+//!
+//! # Where code may wait
 //!
 //! In `async` methods wait with `.await`. Code that blocks both threads for more than 400 ms costs a new runtime: the futures
 //! that had begun go on in the old one if it comes back, and tasks that were given to it with `tokio::spawn` end with it. Use

@@ -22,7 +22,8 @@ const EPOCH: Epoch = Epoch(1);
 fn put_session(n: u64) -> Op {
     let owner = Owner { tenant: "tenant".into(), user: "user".into(), client_id: format!("client-{n:08}").into() };
     let (will, state) = (None, [].into());
-    let record = Record { owner, epoch: EPOCH, node: 1, level: 5, expiry_s: 3600, away_since_ms: 0, will, state };
+    let record =
+        Record { owner, epoch: EPOCH, node: 1, version: 0, level: 5, expiry_s: 3600, away_since_ms: 0, will, state };
     Op::PutSession { session: SessionId(n), record }
 }
 
@@ -31,7 +32,7 @@ fn message() -> Result<Arc<Message>> {
 }
 
 fn append(session: u64, seq: u64, message: &Arc<Message>) -> Op {
-    let delivery = Delivery { first: 0x32, identifiers: [].into(), group: 0 };
+    let delivery = Delivery { first: 0x32, identifiers: [].into() };
     let (session, seq) = (SessionId(session), Seq(seq));
     Op::Append(Append { session, epoch: EPOCH, seq, message: message.clone(), delivery, limit: None })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatemq_types::{Denial, Subject};
 
-use crate::{Delivery, KeptValue, Message, Outgoing, Record, Retained, StoreError, Subscription};
+use crate::{Delivery, KeptValue, Message, Record, Retained, StoreError, Subscription};
 
 /// Number of a session: chosen by the broker, from [`Recovery::next_session`](crate::Recovery::next_session) on, never
 /// given out twice. A session that is deleted and made again is another one.
@@ -70,7 +70,8 @@ pub enum Op {
         seq: Seq,
     },
     /// A session is new, or its record changes. The record's epoch must not be older than the stored one; a newer one
-    /// fences what carries the one before.
+    /// fences what carries the one before. One with a lower version than the stored one is not stored: several workers write
+    /// it, and their batches come in any order.
     PutSession {
         /// Which.
         session: SessionId,
@@ -111,23 +112,17 @@ pub enum Op {
         /// The filter as it was subscribed, `$share/…` included.
         filter: Box<str>,
     },
-    /// A packet identifier is in flight towards the client.
-    PutOutgoing {
-        /// Which session.
+    /// The receiver has the message of an entry (PUBREC), so only its number is kept, until it is done with. It may come
+    /// before its append, which then stores nothing, and behind its acknowledgement, and then changes nothing.
+    Release {
+        /// Whose queue.
         session: SessionId,
         /// Who says so.
         epoch: Epoch,
-        /// The flight.
-        outgoing: Outgoing,
-    },
-    /// A packet identifier is free again.
-    DeleteOutgoing {
-        /// Which session.
-        session: SessionId,
-        /// Who says so.
-        epoch: Epoch,
-        /// Packet identifier.
-        packet_id: u16,
+        /// Which.
+        seq: Seq,
+        /// What has a lower one was released earlier.
+        order: u64,
     },
     /// A QoS 2 message with this identifier came from the client.
     PutIncoming {
@@ -203,7 +198,7 @@ pub type OpResult = Result<Outcome, StoreError>;
 pub enum Outcome {
     /// It is stored.
     Done,
-    /// It had been done before, so nothing had to be changed: an entry that is there or was done with.
+    /// It had been done before, so nothing had to be changed: an entry that is there or was done with, a record that is newer.
     Repeated,
     /// The session is its node's, with this epoch.
     Claimed(Epoch),

@@ -133,10 +133,17 @@ pub struct Page {
 pub struct Entry {
     /// Its place.
     pub seq: Seq,
-    /// How this receiver gets it.
-    pub delivery: Delivery,
-    /// The message.
-    pub message: Arc<Message>,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What an entry of a queue holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// A message, and how this receiver gets it.
+    Message(Delivery, Arc<Message>),
+    /// The receiver has it ([`Op::Release`](crate::Op::Release)): what has a lower number here was released earlier.
+    Released(u64),
 }
 
 /// Whether a store takes operations.

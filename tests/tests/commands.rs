@@ -147,3 +147,41 @@ fn explain_says_why() {
     let err = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(69) && err.contains("--socket") && err.contains("nowhere.sock"), "{err}");
 }
+
+/// Issue 5, items 3 and 5: plugins are listed with their health; one is loaded again by name; a wrong configuration is refused with
+/// its problem, and what is in force stays so.
+#[test]
+fn plugins_are_listed_and_reloaded() {
+    let mut broker = broker();
+    let mut client = client(&broker, "c", "alice");
+    let plugins = told(&broker, &["plugin", "list"]);
+    let faults = plugins.as_array().unwrap().iter().find(|plugin| plugin["name"] == "faults").unwrap();
+    assert_eq!(
+        (&faults["health"], &faults["breaker"], &faults["generation"]),
+        (&"ready".into(), &"closed".into(), &1.into())
+    );
+    assert!(faults["calls"].as_u64().unwrap() >= 1 && faults["sha256"].as_str().unwrap().len() == 64, "{faults}");
+    assert_eq!(told(&broker, &["plugin", "reload", "faults"])["result"], "unchanged");
+    let (code, _, err) = gatemq(&broker, &["plugin", "reload", "nobody"]);
+    assert!(code == Some(66) && err.contains("nobody"), "{err}");
+
+    let file = broker.directory().join("gatemq.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let other = good.replace("filter = \"own/#\"", "filter = \"other/#\"");
+    assert_ne!(other, good);
+    std::fs::write(&file, &other).unwrap();
+    assert_eq!(told(&broker, &["plugin", "reload", "faults"])["result"], "replaced");
+    broker.tape().wait_for("PluginReplaced", |e| e["event"] == "PluginReplaced");
+    let (_, people, _) = gatemq(&broker, &["plugin", "list"]);
+    assert!(people.starts_with("NAME") && people.contains("faults"), "{people}");
+
+    // The command reads the same file, so it is given the socket.
+    std::fs::write(&file, format!("{other}\n[nonsense]\nkey = 1\n")).unwrap();
+    let mut reload = Command::new(Artifacts::get().broker());
+    let socket = broker.directory().join("data/admin.sock");
+    let output = reload.args(["reload", "--socket"]).arg(&socket).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(65) && err.contains("nonsense") && err.contains("gatemq.toml"), "{err}");
+    broker.tape().wait_for("ConfigRefused", |e| e["event"] == "ConfigRefused");
+    client.ping();
+}

@@ -10,6 +10,9 @@ use gatemq_tests::client::{Client, Packet, Tls, Version};
 use gatemq_tests::pki::Pki;
 use sha2::{Digest, Sha256};
 
+/// A listener on which one address may come as often as it likes.
+const LISTENER: &str = "[listeners.mqtt]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\"\naddress_connections_per_s_max = 0\n";
+
 /// A client of address 127.0.0.`n`: the code of its CONNACK.
 fn connect_from(broker: &Broker, n: u8, version: Version, client_id: &str) -> (Client, u8) {
     let mut client = Client::tcp_from(Ipv4Addr::new(127, 0, 0, n), broker.address("mqtt"), version).unwrap();
@@ -35,7 +38,7 @@ fn publish(client: &mut Client, topic: &str) -> u8 {
 #[test]
 fn promise_3_a_breaker_fences_a_plugin_that_keeps_failing() {
     let breaker = "breaker_calls = 6\nbreaker_open_ms = 4000\n";
-    let mut broker = Setup::new().mqtt("mqtt").faults(breaker).tape().start();
+    let mut broker = Setup::new().toml(LISTENER).faults(breaker).tape().start();
     let (mut admitted, code) = connect_from(&broker, 1, Version::V5, "admitted");
     assert_eq!(code, 0);
     for n in 0..20 {
@@ -53,7 +56,7 @@ fn promise_3_a_breaker_fences_a_plugin_that_keeps_failing() {
     }
     let refused = broker.tape().wait_for_client("ClientRefused", "too-early");
     assert!(refused["fields"]["reason"].as_str().unwrap().contains("breaker"), "{refused}");
-    assert_eq!(publish(&mut admitted, "ask/allow"), 0x10, "its provider is asked, nobody subscribes");
+    assert_eq!(publish(&mut admitted, "ask/allow"), 0, "its provider is asked");
     gatemq_tests::wait_for("the breaker lets one through", gatemq_tests::PATIENCE, || {
         (code_from(&broker, 9, "sensor") == 0).then_some(())
     });
@@ -82,7 +85,7 @@ fn promise_6_strangers_leave_calls_for_the_admitted() {
     for version in Version::ALL {
         assert_eq!(connect_from(&broker, 9, version, "one-more").1, version.connack(0x89));
     }
-    assert_eq!(publish(&mut admitted, "ask/allow"), 0x10);
+    assert_eq!(publish(&mut admitted, "ask/allow"), 0);
     held.into_iter().for_each(Client::break_off);
     gatemq_tests::wait_for("their places are free", gatemq_tests::PATIENCE, || {
         (code_from(&broker, 9, "sensor") == 0).then_some(())
@@ -132,7 +135,7 @@ fn promise_1_a_provider_that_is_not_ready_admits_nobody() {
     }
     let refused = broker.tape().wait_for_client("ClientRefused", "too-early");
     assert!(refused["fields"]["reason"].as_str().unwrap().starts_with("not ready"), "{refused}");
-    assert_eq!(publish(&mut admitted, "ask/allow"), 0x10, "who is there is asked about all the same");
+    assert_eq!(publish(&mut admitted, "ask/allow"), 0, "who is there is asked about all the same");
     broker.reload(|text| text.replace("config.health = \"error\"", "config.health = \"ok\""));
     broker.tape().wait_for("it works again", |e| e["event"] == "PluginRecovered");
     assert_eq!(code_from(&broker, 2, "sensor"), 0);

@@ -192,6 +192,31 @@ fn what_was_not_acknowledged_comes_again() {
     });
 }
 
+/// An acknowledgement behind a packet that asks counts, also when the packet behind it ends the connection: what it is for does
+/// not come again (MQTT-4.4.0-1), what was not acknowledged does.
+#[test]
+fn an_acknowledgement_behind_a_question_outlives_a_breach() {
+    let grants = r##"config.grants = [{ ask = ["publish"], filter = "ask/#" }, { allow = ["all"], filter = "#" }]"##;
+    let field = Field::start(grants, &[]);
+    at_once(&PAIRS, |&(kind, level)| {
+        let name = format!("{}-{level:?}", kind.name());
+        let (stays, mut other) = (Connect::stays(level, &name), field.other(&name));
+        let mut client = field.begin(kind, &stays);
+        assert_eq!(client.subscribe(&name, 1), 1);
+        send(&mut other, &name, &["1", "2"]);
+        let [first, second] = [client.next_message(), client.next_message()];
+        client.publish("ask/slow-hang", 1, b"no").unwrap();
+        client.ping();
+        // PUBACK, and one whose flags are not 0, in one read.
+        let [high, low] = first.id.to_be_bytes();
+        client.send(&[0x40, 2, high, low, 0x42, 2, high, low]).unwrap();
+        client.expect_goodbye();
+        let mut client = field.resume(kind, &stays);
+        assert_eq!(told(&client.next_message()), (true, second.id, "2"), "{name}");
+        client.nothing_came(&mut other);
+    });
+}
+
 /// QoS 2 towards the client: a PUBLISH without PUBREC comes again with DUP, a PUBREL without PUBCOMP comes again, and no
 /// message twice (4.3.3, MQTT-4.4.0-1).
 #[test]

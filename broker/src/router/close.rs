@@ -2,23 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::changes::{Change, Changes};
+use crate::changes::Change;
 use crate::session::{Closed, Home, Session, Spare};
-use crate::tree::{Place, Tree};
 
 /// Subscriptions that are ended under one hold of the tree's lock.
 const SUBSCRIPTIONS_PER_LOCK: usize = 256;
-
-/// Takes a session's subscription out of its tenant's tree, and the queue in the store with it that a shared subscription
-/// had for such members. False: there was none.
-pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Session>, changes: &mut Changes) -> bool {
-    let group = tree.group_at(place).cloned();
-    let ended = tree.unsubscribe(place, session);
-    if let Some(group) = group {
-        group.end_store(changes);
-    }
-    ended
-}
 
 /// Ends a session: no more bytes, no more subscriptions; what it was sent by shared subscriptions and did not acknowledge
 /// goes to their other members, whose connections are appended to `armed`. Returns who wrote for it, to whoever ends it
@@ -32,7 +20,7 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
         let mut tree = tenant.tree.write();
         for place in places.by_ref().take(SUBSCRIPTIONS_PER_LOCK) {
             let filter = tree.filter(place);
-            end_subscription(&mut tree, place, session, &mut spare.changes);
+            tree.unsubscribe(place, session);
             tenant.generations.bump(&filter);
         }
     }
@@ -45,7 +33,7 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
         while let Some((_, first, message)) = shared.next_if(|(next, ..)| Arc::ptr_eq(next, &group)) {
             messages.push((first, message));
         }
-        group.take_back(messages, session.number() != 0, now_ms, spare, armed);
+        group.take_back(messages, now_ms, spare, armed);
     }
     home
 }

@@ -41,9 +41,9 @@ impl Attached {
     pub(crate) fn new(key: Arc<SessionKey>, opening: Opening, number: SessionNumber) -> Self {
         let Opening { protocol, limits, home, expiry_s, will } = opening;
         let limits = SessionLimits { inflight_max: limits.inflight_max.max(1), ..limits };
-        let (home, will) = (Some(home), will.map(Box::new));
         let aliases = Aliases::allowed(limits.topic_alias_max);
-        let stored = Stored::numbered(number);
+        let stored = Stored::numbered(number, home.worker);
+        let (home, will) = (Some(home), will.map(Box::new));
         let output = Output { home, open: true, limits, expiry_s, will, aliases, stored, ..Output::default() };
         let (level, armed, output) = (AtomicU8::new(protocol.level()), AtomicBool::new(false), Mutex::new(output));
         Attached::to(&Arc::new(Session { key, number, level, armed, output }), protocol, 0)
@@ -86,7 +86,7 @@ impl Attached {
         let mut output = self.own()?;
         let bytes = std::mem::take(&mut output.bytes);
         if output.queue.is_some() {
-            output.refill(self.protocol == Protocol::V5, now_ms, spare);
+            output.refill(&self.session, self.protocol == Protocol::V5, now_ms, spare);
         }
         self.session.armed.store(!output.bytes.is_empty(), Ordering::Release);
         if output.has_room_to_share() {

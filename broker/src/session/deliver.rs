@@ -50,18 +50,6 @@ pub(crate) enum Offered {
     Changed,
 }
 
-/// A message that waited in a shared subscription.
-pub(crate) struct Offer<'a> {
-    /// First byte of its PUBLISH for this member.
-    pub(crate) first: u8,
-    /// Its Subscription Identifier.
-    pub(crate) identifier: u32,
-    pub(crate) message: &'a Arc<Message>,
-    pub(crate) group: &'a Arc<Group>,
-    /// The store has it for the group, or for the session that it comes from.
-    pub(crate) in_store: bool,
-}
-
 /// Whether a message became bytes.
 pub(super) enum Appended {
     Yes,
@@ -120,7 +108,8 @@ impl Session {
         }
         let appended = match output.home {
             Some(_) if output.is_stored(first) => {
-                output.take_shared(self, Queued::new(first, identifier, source.message(), Some(group)), spare)
+                let queued = || Queued::new(first, identifier, source.message(), Some(group));
+                output.take_shared(self, queued, spare)
             }
             Some(_) => output.append(message, first, identifier, source, spare, Some(group)),
             None => Appended::NotNow,
@@ -130,31 +119,53 @@ impl Session {
 
     /// As [`Self::offer`], of a message that waited. `comes`: only while the connection with that epoch has the session,
     /// and the group is on its list already.
-    pub(crate) fn offer_waiting(
+    #[expect(clippy::too_many_arguments, reason = "what a PUBLISH is made of")]
+    pub(crate) fn offer_message(
         self: &Arc<Self>,
-        waiting: &Offer<'_>,
+        first: u8,
+        message: &Arc<Message>,
+        identifier: u32,
+        group: &Arc<Group>,
         comes: Option<u32>,
         now_ms: u64,
         spare: &mut Spare,
     ) -> Offered {
-        let Offer { first, identifier, message, group, in_store } = *waiting;
         let mut output = self.output.lock();
         if !output.open {
             return Offered::Closed;
         }
         let is_its = output.home.is_some() && comes.is_none_or(|epoch| epoch == output.epoch);
-        // To nobody else once it is sent at QoS 2, so the store lets go of it before.
-        let awaits_store = in_store && qos_of(first) == QoS::ExactlyOnce;
-        let appended = if is_its && (output.is_stored(first) || awaits_store) {
-            output.take_shared(self, Queued::new(first, identifier, message.clone(), Some(group)), spare)
-        } else if is_its && output.queue.is_none() {
-            let (message, group) = (message.clone(), Some(group.clone()));
-            let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
-            output.append_message(kept, None, self.is_five(), now_ms, spare)
-        } else {
-            Appended::NotNow
+        let appended = match is_its && output.queue.is_none() {
+            _ if is_its && output.is_stored(first) => {
+                let queued = || Queued::new(first, identifier, message.clone(), Some(group));
+                output.take_shared(self, queued, spare)
+            }
+            true => {
+                let (message, group) = (message.clone(), Some(group.clone()));
+                let kept = Kept { first, identifier, message, group, seq: 0 };
+                output.append_message(kept, None, self.is_five(), now_ms, spare)
+            }
+            false => Appended::NotNow,
         };
         self.offered(&mut output, &appended, comes.is_none().then_some(group))
+    }
+
+    /// A message of a shared subscription that no member can have now, for one that is in the store: there it is safe.
+    /// False: too much waits for it already.
+    pub(crate) fn keep_shared(
+        self: &Arc<Self>,
+        first: u8,
+        identifier: u32,
+        message: &Arc<Message>,
+        group: &Arc<Group>,
+        spare: &mut Spare,
+    ) -> bool {
+        let mut output = self.output.lock();
+        if !output.open || !output.is_stored(first) || !output.may_wait(message.len()) {
+            return false;
+        }
+        let queued = Queued::new(first, identifier, message.clone(), Some(group));
+        output.enqueue(self, queued, spare) == Delivered::Quiet
     }
 
     fn offered(&self, output: &mut Output, appended: &Appended, list: Option<&Arc<Group>>) -> Offered {
@@ -175,31 +186,21 @@ impl Output {
     /// Whether a message for it is stored before it becomes bytes.
     #[inline]
     fn is_stored(&self, first: u8) -> bool {
-        self.stored.as_ref().is_some_and(|stored| stored.number != 0) && qos_of(first) != QoS::AtMostOnce
+        self.stored.is_some() && qos_of(first) != QoS::AtMostOnce
     }
 
-    /// A message of a shared subscription that is to be bytes as soon as the store has what changes by that; only if there
-    /// is room for it then, so that nothing is given to a session that cannot send it.
-    fn take_shared(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Appended {
-        let Queued { first, identifier, ref message, .. } = queued;
-        if !self.fits(session.is_five(), first, identifier, message) {
-            return Appended::TooLarge;
-        }
-        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.len(), queue.bytes.get()));
+    /// A message of a shared subscription for a session that is in the store, if its window has room for it and for what
+    /// waits.
+    fn take_shared(&mut self, session: &Arc<Session>, queued: impl FnOnce() -> Queued, spare: &mut Spare) -> Appended {
+        let waiting = self.queue.as_ref().map_or(0, |queue| queue.len());
         let in_flight = self.flights.as_ref().map_or(0, |flights| flights.in_flight());
-        let bytes = self.bytes.len() + bytes;
-        let room = bytes == 0 || bytes + message.len() <= OUTPUT_BYTES_MAX;
-        if self.held || !room || waiting + in_flight >= usize::from(self.limits.inflight_max) {
+        if waiting + in_flight >= usize::from(self.limits.inflight_max) {
             return Appended::NotNow;
         }
-        if !self.is_stored(first) {
-            self.await_store(session, &mut queued, spare);
-        } else if !self.append_stored(session, &mut queued, spare) {
-            return Appended::NotNow;
+        match self.enqueue(session, queued(), spare) {
+            Delivered::Quiet => Appended::Waits,
+            _ => Appended::NotNow,
         }
-        let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
-        queue.push_anyway(queued);
-        Appended::Waits
     }
 
     /// Whether a message may become bytes now.
@@ -284,7 +285,7 @@ impl Output {
         let packet_id = self.flights.get_or_insert_default().send(qos_of(first));
         if self.expiry_s > 0 || group.is_some() && qos_of(first) == QoS::AtLeastOnce {
             let (message, group) = (source.message(), group.cloned());
-            let kept = Kept { first, identifier, message, group, seq: 0, packet_id: 0 };
+            let kept = Kept { first, identifier, message, group, seq: 0 };
             self.flights.get_or_insert_default().keep(packet_id, kept);
         }
         if let Some(place) = self.bytes.get_mut(at..at + 2) {
@@ -334,7 +335,7 @@ impl Output {
         may
     }
 
-    /// It waits, if its tenant may have it waiting, and is stored where the session is.
+    /// It waits, if its tenant may have it waiting, and is stored where the session is. What it waits for is the store then.
     pub(super) fn enqueue(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Delivered {
         let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
         let len = queued.message.len();
@@ -345,12 +346,9 @@ impl Output {
             self.dropped += 1;
             return Delivered::QuotaExceeded;
         }
-        let numbered = self.append_stored(session, &mut queued, spare);
-        let Some(queue) = &mut self.queue else { return Delivered::Dropped };
-        if !numbered {
-            queue.bytes.give(len);
-            self.dropped += 1;
-            return Delivered::Dropped;
+        if let Some(stored) = self.stored.as_mut().filter(|_| qos_of(queued.first) != QoS::AtMostOnce) {
+            queued.seq = stored.next_seq();
+            stored.append(session, &queued, spare);
         }
         queue.push_counted(queued);
         Delivered::Quiet

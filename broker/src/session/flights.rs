@@ -1,5 +1,9 @@
-//! QoS 1 and 2 in flight: a slab by packet identifier for what was sent, and the identifiers of what was received.
+//! QoS 1 and 2 in flight: a slab of what was sent, and the identifiers of what was received.
+//!
+//! What is in the store has a packet identifier that follows from its number there, so that it has the same one after a
+//! restart and none has to be stored. Of a session that is not, the identifier is the place in the slab.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatemq_mqtt::kind;
@@ -13,10 +17,12 @@ use crate::shared::Group;
 /// Bounded by the window of what may be sent and by the receive maximum.
 #[derive(Default)]
 pub(super) struct Flights {
-    /// Packet identifier - 1 is the index; the value is the kind of acknowledgement awaited, 0 none; [`RESERVED`]: a message
-    /// that waits has it.
+    /// The kind of acknowledgement that each awaits, 0 none; of what is not in the store the packet identifier is the index
+    /// + 1.
     sent: Vec<u8>,
     free: Vec<u16>,
+    /// Of what is in the store: packet identifier, and index.
+    numbered: BTreeMap<u16, u16>,
     /// How many of them were sent on this connection.
     in_flight: u32,
     /// By the same index, in sessions that outlive their connection.
@@ -28,6 +34,7 @@ pub(super) struct Flights {
 
 /// What is needed to send something again.
 struct InFlight {
+    packet_id: u16,
     /// What was sent earlier has a lower one (MQTT-4.6.0-1), and so has what was released earlier (MQTT-4.6.0-4).
     order: u64,
     /// Its number in the store; 0: it is not there.
@@ -50,14 +57,15 @@ pub(super) struct Kept {
     pub(super) group: Option<Arc<Group>>,
     /// Its number in the store; 0: it is not there.
     pub(super) seq: u64,
-    /// The packet identifier that was reserved for it; 0: none.
-    pub(super) packet_id: u16,
 }
 
-/// Awaits nothing yet.
-const RESERVED: u8 = u8::MAX;
-/// Identifiers that messages may have which wait. The others are for those in flight.
-const RESERVED_MAX: usize = 32_767;
+/// Numbers that lie so far apart have the same packet identifier.
+pub(super) const NUMBERS: u64 = u16::MAX as u64;
+
+/// The packet identifier of a message with this number in the store, which is not 0.
+pub(super) fn packet_id(seq: u64) -> u16 {
+    (seq.wrapping_sub(1) % NUMBERS) as u16 + 1
+}
 
 /// What became of an acknowledgement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,12 +107,20 @@ pub enum Received {
 /// What a new connection begins with.
 #[derive(Default)]
 pub(super) struct Restarted {
-    /// Packet identifiers of the PUBRELs that are sent again.
+    /// Packet identifiers of the PUBRELs that are sent.
     pub(super) releases: Vec<u16>,
     /// Packet identifiers of the messages that are sent again.
     pub(super) messages: Vec<u16>,
-    /// What is not sent again: number in the store, and packet identifier of a QoS 2 message (else 0).
-    pub(super) ended: Vec<(u64, u16)>,
+    /// Numbers in the store of what is not sent again.
+    pub(super) ended: Vec<u64>,
+    /// What is not sent again, but released, as its receiver may have it: number in the store, and order.
+    pub(super) released: Vec<(u64, u64)>,
+}
+
+/// The kind of acknowledgement that a message awaits.
+#[inline]
+fn awaited_after(qos: QoS) -> u8 {
+    if qos == QoS::ExactlyOnce { kind::PUBREC } else { kind::PUBACK }
 }
 
 impl Flights {
@@ -119,56 +135,62 @@ impl Flights {
         self.in_flight as usize
     }
 
-    /// Gives out a packet identifier; there must be room, and nothing may wait to be sent again.
-    pub(super) fn send(&mut self, qos: QoS) -> u16 {
+    /// Takes a place for something that awaits this kind of acknowledgement.
+    #[inline]
+    fn take(&mut self, awaits: u8) -> u16 {
         let at = self.free.pop().unwrap_or_else(|| {
             self.sent.push(0);
             (self.sent.len() - 1) as u16
         });
         self.in_flight += 1;
-        self.sent[usize::from(at)] = if qos == QoS::ExactlyOnce { kind::PUBREC } else { kind::PUBACK };
-        at + 1
+        self.sent[usize::from(at)] = awaits;
+        at
     }
 
-    /// Gives out a packet identifier to a message that waits.
-    pub(super) fn reserve(&mut self) -> Option<u16> {
-        let at = match self.free.pop() {
-            Some(at) => at,
-            None if self.sent.len() < RESERVED_MAX => {
-                self.sent.push(0);
-                (self.sent.len() - 1) as u16
-            }
-            None => return None,
-        };
-        self.sent[usize::from(at)] = RESERVED;
-        Some(at + 1)
+    /// Gives out a packet identifier to what is not in the store; there must be room, and nothing may wait to be sent again.
+    #[inline]
+    pub(super) fn send(&mut self, qos: QoS) -> u16 {
+        self.take(awaited_after(qos)) + 1
     }
 
-    /// A message is sent with the identifier that was reserved for it; there must be room.
-    pub(super) fn send_reserved(&mut self, packet_id: u16) {
-        if let Some(awaited) = self.sent.get_mut(usize::from(packet_id - 1)) {
-            *awaited = kind::PUBREC;
-            self.in_flight += 1;
+    /// Whether the packet identifier of something that is in the store is that of something in flight.
+    pub(super) fn has(&self, packet_id: u16) -> bool {
+        self.numbered.contains_key(&packet_id)
+    }
+
+    /// What is in the store is sent with its own packet identifier, which must not be in flight; there must be room.
+    pub(super) fn send_numbered(&mut self, packet_id: u16, qos: QoS) {
+        let at = self.take(awaited_after(qos));
+        self.numbered.insert(packet_id, at);
+    }
+
+    /// Where something in flight is; beyond the end: nowhere.
+    #[inline]
+    fn at(&self, packet_id: u16) -> usize {
+        if self.numbered.is_empty() {
+            return usize::from(packet_id.wrapping_sub(1));
         }
+        self.numbered.get(&packet_id).map_or(usize::MAX, |at| usize::from(*at))
     }
 
-    /// A message is not sent at all.
-    pub(super) fn give_back(&mut self, packet_id: u16) {
-        if let Some(awaited) = self.sent.get_mut(usize::from(packet_id - 1)) {
-            *awaited = 0;
-            self.free.push(packet_id - 1);
-        }
+    fn kept(&mut self, packet_id: u16) -> Option<&mut InFlight> {
+        let at = self.at(packet_id);
+        self.kept.get_mut(at)?.as_mut()
     }
 
     /// Keeps what was sent with this identifier, so that it can be sent again.
     #[cold]
     pub(super) fn keep(&mut self, packet_id: u16, sent: Kept) {
-        let at = usize::from(packet_id - 1);
+        let order = self.order();
+        self.put(InFlight { packet_id, order, seq: sent.seq, waits: false, sent: Some(sent) });
+    }
+
+    fn put(&mut self, in_flight: InFlight) {
+        let at = self.at(in_flight.packet_id);
         if self.kept.len() <= at {
             self.kept.resize_with(at + 1, || None);
         }
-        let order = self.order();
-        self.kept[at] = Some(InFlight { order, seq: sent.seq, waits: false, sent: Some(sent) });
+        self.kept[at] = Some(in_flight);
     }
 
     fn order(&mut self) -> u64 {
@@ -178,12 +200,12 @@ impl Flights {
 
     /// An acknowledgement of something sent. `failed`: the receiver refused, which ends the flight (MQTT-4.4.0-2).
     pub(super) fn settle(&mut self, kind: u8, packet_id: u16, failed: bool) -> Settled {
-        let at = packet_id.wrapping_sub(1);
-        let Some(awaited) = self.sent.get_mut(usize::from(at)) else { return Settled::Unknown };
+        let at = self.at(packet_id);
+        let Some(awaited) = self.sent.get_mut(at) else { return Settled::Unknown };
         match (*awaited, kind) {
             (kind::PUBREC, kind::PUBREC) if !failed => {
-                *awaited = kind::PUBCOMP;
-                self.released(usize::from(at))
+                let (seq, order) = self.release_sent(packet_id);
+                Settled::Released { seq, order }
             }
             // Sent again because our PUBREL was not seen.
             (kind::PUBCOMP, kind::PUBREC) if !failed => Settled::Repeated,
@@ -194,76 +216,88 @@ impl Flights {
         }
     }
 
-    /// From now on it is a PUBREL that would be sent again.
-    fn released(&mut self, at: usize) -> Settled {
-        let (order, mut seq) = (self.order(), 0);
-        if let Some(Some(kept)) = self.kept.get_mut(at) {
-            if std::mem::take(&mut kept.waits) {
-                self.in_flight += 1;
-            }
-            (kept.order, kept.sent, seq) = (order, None, kept.seq);
+    /// From now on it is a PUBREL that would be sent again. Returns its number in the store, or 0, and its order.
+    pub(super) fn release_sent(&mut self, packet_id: u16) -> (u64, u64) {
+        let (at, order) = (self.at(packet_id), self.order());
+        if let Some(awaited) = self.sent.get_mut(at) {
+            *awaited = kind::PUBCOMP;
         }
-        Settled::Released { seq, order }
+        let Some(Some(kept)) = self.kept.get_mut(at) else { return (0, order) };
+        if std::mem::take(&mut kept.waits) {
+            self.in_flight += 1;
+        }
+        (kept.order, kept.sent) = (order, None);
+        (kept.seq, order)
+    }
+
+    /// As if PUBREC had come for a message with this number, which nobody knows whether it was sent. Returns the order.
+    pub(super) fn release_unsent(&mut self, seq: u64) -> u64 {
+        let order = self.order();
+        self.restore_released(seq, order);
+        order
     }
 
     /// Ends a flight; its identifier is free. Returns its number in the store, or 0.
     pub(super) fn end(&mut self, packet_id: u16) -> u64 {
-        let at = packet_id - 1;
-        let kept = self.kept.get_mut(usize::from(at)).and_then(Option::take);
+        let at = self.at(packet_id);
+        let kept = self.kept.get_mut(at).and_then(Option::take);
         if !kept.as_ref().is_some_and(|kept| kept.waits) {
             self.in_flight -= 1;
         }
-        self.sent[usize::from(at)] = 0;
-        self.free.push(at);
+        if let Some(awaited) = self.sent.get_mut(at) {
+            *awaited = 0;
+            self.free.push(at as u16);
+        }
+        self.numbered.remove(&packet_id);
         kept.map_or(0, |kept| kept.seq)
     }
 
-    /// A new connection: nothing is in flight on it. Returns the identifiers of the PUBRELs and of the messages that are
-    /// to be sent again, each in their order; PUBRELs count as sent. Messages whose topic is not `wanted` any more end.
+    /// A new connection: nothing is in flight on it. Returns what is to be sent again, each in their order; PUBRELs count as
+    /// sent. Messages whose topic is not `wanted` any more are not sent again: at QoS 1 they end, at QoS 2 they are released,
+    /// because their receiver may have them, and would take whatever has their identifier next for the same.
     pub(super) fn restart(&mut self, wanted: &mut dyn FnMut(&str) -> bool) -> Restarted {
-        let mut again: Vec<(u64, u16)> = Vec::new();
-        let mut ended = Vec::new();
+        let (mut again, mut unwanted, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         self.in_flight = 0;
-        for at in 0..self.sent.len() {
-            if matches!(self.sent[at], 0 | RESERVED) {
+        for (at, awaits) in self.sent.iter().enumerate().filter(|(_, awaits)| **awaits != 0) {
+            let Some(Some(kept)) = self.kept.get_mut(at) else {
+                self.in_flight += 1; // Which the end takes back.
+                ends.push(at as u16 + 1);
                 continue;
-            }
-            let packet_id = at as u16 + 1;
-            match self.kept.get_mut(at) {
-                Some(Some(kept)) if kept.sent.as_ref().is_none_or(|sent| wanted(sent.message.topic())) => {
-                    again.push((kept.order, packet_id));
-                    kept.waits = kept.sent.is_some();
-                }
-                _ => {
-                    self.in_flight += 1; // Which the end takes back.
-                    if let Some(Some(kept)) = self.kept.get_mut(at) {
-                        kept.waits = false;
-                    }
-                    let exactly_once = self.sent[at] != kind::PUBACK;
-                    let seq = self.end(packet_id);
-                    ended.push((seq, if exactly_once { packet_id } else { 0 }));
-                }
+            };
+            kept.waits = kept.sent.is_some();
+            match kept.sent.as_ref().is_none_or(|sent| wanted(sent.message.topic())) {
+                true => again.push((kept.order, kept.packet_id)),
+                false if *awaits == kind::PUBACK => ends.push(kept.packet_id),
+                false => unwanted.push((kept.order, kept.packet_id)),
             }
         }
+        let ended = ends.into_iter().map(|packet_id| self.end(packet_id)).collect();
+        unwanted.sort_unstable();
+        let mut released = Vec::new();
+        for (_, packet_id) in unwanted {
+            let (seq, order) = self.release_sent(packet_id);
+            released.push((seq, order));
+            again.push((order, packet_id));
+        }
         again.sort_unstable();
-        let awaits = |packet_id: &u16| self.sent[usize::from(*packet_id) - 1];
+        let awaits = |packet_id: &u16| self.sent.get(self.at(*packet_id)).copied();
         let (releases, messages): (Vec<u16>, Vec<u16>) =
-            again.into_iter().map(|(_, packet_id)| packet_id).partition(|id| awaits(id) == kind::PUBCOMP);
+            again.into_iter().map(|(_, packet_id)| packet_id).partition(|id| awaits(id) == Some(kind::PUBCOMP));
         self.in_flight = releases.len() as u32;
-        Restarted { releases, messages, ended }
+        Restarted { releases, messages, ended, released }
     }
 
     /// What is to be sent again with this identifier, its first byte with DUP (MQTT-3.3.1-1). `None`: it was acknowledged
     /// meanwhile.
-    pub(super) fn waiting(&self, packet_id: u16) -> Option<Kept> {
-        let kept = self.kept.get(usize::from(packet_id) - 1)?.as_ref().filter(|kept| kept.waits)?;
+    pub(super) fn waiting(&mut self, packet_id: u16) -> Option<Kept> {
+        let kept = self.kept(packet_id).filter(|kept| kept.waits)?;
         let sent = kept.sent.clone()?;
         Some(Kept { first: sent.first | 0b1000, ..sent })
     }
 
     /// It was sent again.
     pub(super) fn sent_again(&mut self, packet_id: u16) {
-        if let Some(Some(kept)) = self.kept.get_mut(usize::from(packet_id) - 1) {
+        if let Some(kept) = self.kept(packet_id) {
             kept.waits = false;
             self.in_flight += 1;
         }
@@ -284,31 +318,11 @@ impl Flights {
     }
 
     /// What the store gives back: a PUBREL that is to be sent again.
-    pub(super) fn restore_released(&mut self, packet_id: u16, seq: u64, order: u64) {
-        self.take_up(packet_id, kind::PUBCOMP);
-        let at = usize::from(packet_id - 1);
-        if self.kept.len() <= at {
-            self.kept.resize_with(at + 1, || None);
-        }
+    pub(super) fn restore_released(&mut self, seq: u64, order: u64) {
+        let (packet_id, at) = (packet_id(seq), self.take(kind::PUBCOMP));
+        self.numbered.insert(packet_id, at);
         self.next_order = self.next_order.max(order);
-        self.kept[at] = Some(InFlight { order, seq, waits: false, sent: None });
-        self.in_flight += 1;
-    }
-
-    /// What the store gives back: the identifier of a message that waits.
-    pub(super) fn restore_reserved(&mut self, packet_id: u16) {
-        self.take_up(packet_id, RESERVED);
-    }
-
-    /// Takes an identifier that is free.
-    fn take_up(&mut self, packet_id: u16, awaited: u8) {
-        let at = packet_id - 1;
-        while self.sent.len() <= usize::from(at) {
-            self.free.push(self.sent.len() as u16);
-            self.sent.push(0);
-        }
-        self.free.retain(|free| *free != at);
-        self.sent[usize::from(at)] = awaited;
+        self.put(InFlight { packet_id, order, seq, waits: false, sent: None });
     }
 
     /// What the store gives back: a QoS 2 message of the client that is not released.

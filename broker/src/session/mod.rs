@@ -46,7 +46,7 @@ use crate::{Hasher, SessionKey, Will};
 pub use attached::Attached;
 pub use deliver::Delivered;
 use deliver::OUTPUT_BYTES_MAX;
-pub(crate) use deliver::{Offer, Offered, qos_of};
+pub(crate) use deliver::{Offered, qos_of};
 use flights::Flights;
 pub use flights::Received;
 pub use message::Message;

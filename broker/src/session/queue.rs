@@ -1,15 +1,16 @@
 //! What waits, and how it becomes bytes.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use gatemq_mqtt::{kind, write};
 use gatemq_types::{Protocol, QoS};
 
 use super::deliver::{Appended, qos_of};
-use super::flights::{Flights, Kept};
+use super::flights::{Flights, Kept, packet_id};
 use super::own::Own;
-use super::{Attached, Message, Output, Spare};
+use super::{Attached, Message, Output, Session, Spare};
 use crate::retained::Sent;
 use crate::shared::Group;
 use crate::tenant::{QueueBytes, Usage};
@@ -17,8 +18,9 @@ use crate::tenant::{QueueBytes, Usage};
 /// One message that waits, with the first byte that its PUBLISH gets and its Subscription Identifier (0: none).
 pub(super) enum Waiting {
     Message(Queued),
-    /// A retained message. The tenant keeps it; what replaced it since came as a message of its own.
-    Retained(u8, u32, Weak<Message>),
+    /// A retained message. The tenant keeps it; what replaced it since came as a message of its own. The last is the number
+    /// that it is to have in the store, where it comes when its turn is near; 0: it is not to be there.
+    Retained(u8, u32, Weak<Message>, u64),
     /// Sent on an earlier connection with this packet identifier, and kept with what is in flight.
     Again(u16),
 }
@@ -32,14 +34,12 @@ pub(super) struct Queued {
     pub(super) group: Option<Arc<Group>>,
     /// Its number in the store; 0: it is not there.
     pub(super) seq: u64,
-    /// The packet identifier that is reserved for it; 0: none.
-    pub(super) packet_id: u16,
 }
 
 impl Queued {
     /// One that is not in the store.
     pub(super) fn new(first: u8, identifier: u32, message: Arc<Message>, group: Option<&Arc<Group>>) -> Self {
-        Queued { first, identifier, message, group: group.cloned(), seq: 0, packet_id: 0 }
+        Queued { first, identifier, message, group: group.cloned(), seq: 0 }
     }
 }
 
@@ -72,23 +72,10 @@ impl Queue {
         self.waiting.push_back(Waiting::Message(queued));
     }
 
-    /// One that is let in whatever the bounds: it comes back from the store, or is about to be sent.
-    pub(super) fn push_anyway(&mut self, queued: Queued) {
+    /// One that comes back from the store, whatever the bounds.
+    pub(super) fn push_restored(&mut self, queued: Queued) {
         self.bytes.take_anyway(queued.message.len());
         self.push_counted(queued);
-    }
-
-    /// What came back from the store with these numbers at QoS 1 came by a shared subscription.
-    pub(super) fn restore_group(&mut self, seqs: &HashSet<u64>, group: &Arc<Group>) {
-        for waiting in &mut self.waiting {
-            // At QoS 2 it was perhaps sent, and goes to nobody else.
-            if let Waiting::Message(queued) = waiting
-                && qos_of(queued.first) == QoS::AtLeastOnce
-                && seqs.contains(&queued.seq)
-            {
-                queued.group = Some(group.clone());
-            }
-        }
     }
 
     /// What came by shared subscriptions and was not sent: first byte and message, in order.
@@ -99,9 +86,22 @@ impl Queue {
         })
     }
 
-    fn push_retained(&mut self, first: u8, identifier: u32, message: Weak<Message>) {
+    fn push_retained(&mut self, first: u8, identifier: u32, message: Weak<Message>, seq: u64) {
         self.retained += 1;
-        self.waiting.push_back(Waiting::Retained(first, identifier, message));
+        self.waiting.push_back(Waiting::Retained(first, identifier, message, seq));
+    }
+
+    /// Retained messages among the first `count` that are to be in the store: `append` brings them there.
+    fn store_retained(&mut self, count: usize, mut append: impl FnMut(&Queued)) {
+        for waiting in self.waiting.iter_mut().take(count) {
+            let Waiting::Retained(first, identifier, message, seq @ 1..) = waiting else { continue };
+            let Some(message) = message.upgrade() else { continue };
+            let queued = Queued { seq: *seq, ..Queued::new(*first, *identifier, message, None) };
+            append(&queued);
+            self.bytes.take_anyway(queued.message.len());
+            (self.messages, self.retained) = (self.messages + 1, self.retained - 1);
+            *waiting = Waiting::Message(queued);
+        }
     }
 
     /// What was popped waits on.
@@ -135,27 +135,27 @@ impl Queue {
     }
 
     /// What is to be sent again goes before everything else; the rest stays as far as it is `kept`. Returns what does not:
-    /// number in the store, and packet identifier.
+    /// number in the store, and first byte.
     pub(super) fn restart(
         &mut self,
         again: Vec<u16>,
         kept: &mut dyn FnMut(u8, Option<&Message>) -> bool,
-    ) -> Vec<(u64, u16)> {
+    ) -> Vec<(u64, u8)> {
         let mut dropped = Vec::new();
         let before = std::mem::take(&mut self.waiting);
         self.waiting.extend(again.into_iter().map(Waiting::Again));
         for waiting in before {
             let keep = match &waiting {
                 Waiting::Message(queued) => kept(queued.first, Some(&queued.message)),
-                Waiting::Retained(first, _, message) => kept(*first, message.upgrade().as_deref()),
+                Waiting::Retained(first, _, message, _) => kept(*first, message.upgrade().as_deref()),
                 Waiting::Again(_) => false,
             };
             match keep {
                 true => self.waiting.push_back(waiting),
                 false => {
                     self.uncount(&waiting);
-                    if let Waiting::Message(Queued { seq, packet_id, .. }) = waiting {
-                        dropped.push((seq, packet_id));
+                    if let Waiting::Message(Queued { seq, first, .. }) | Waiting::Retained(first, .., seq) = waiting {
+                        dropped.push((seq, first));
                     }
                 }
             }
@@ -167,25 +167,37 @@ impl Queue {
 impl Output {
     /// What waits becomes bytes while window and bound allow, unless it is held.
     #[cold]
-    pub(super) fn refill(&mut self, five: bool, now_ms: u64, spare: &mut Spare) {
+    pub(super) fn refill(&mut self, session: &Arc<Session>, five: bool, now_ms: u64, spare: &mut Spare) {
         if self.held {
             return;
         }
         let Some(mut queue) = self.queue.take() else { return };
         while let Some(waiting) = queue.pop() {
-            if let Waiting::Message(queued) = &waiting
-                && self.stored.as_ref().is_some_and(|stored| !stored.has(queued.seq))
-            {
+            // Held, so that it cannot go in between.
+            let unstored = match &waiting {
+                Waiting::Retained(.., message, 1..) => message.upgrade(),
+                _ => None,
+            };
+            if unstored.is_some() || matches!(&waiting, Waiting::Message(queued) if !self.may_leave(queued.seq)) {
                 queue.push_front(waiting);
+                if let Some(stored) = self.stored.as_mut().filter(|_| queue.retained > 0) {
+                    let count = self.limits.inflight_max.into();
+                    queue.store_retained(count, |queued| stored.append(session, queued, spare));
+                }
                 break;
             }
-            let Some(message) = resolve(&waiting, self.flights.as_deref()) else { continue };
+            let Some(message) = resolve(&waiting, self.flights.as_deref_mut()) else {
+                if let Waiting::Retained(.., seq) = waiting {
+                    self.done(session, seq, false, spare);
+                }
+                continue;
+            };
             let again = match waiting {
                 Waiting::Again(packet_id) => Some(packet_id),
                 _ => None,
             };
             let expired = again.is_none() && now_ms >= message.message.expires_ms();
-            let (seq, reserved) = (message.seq, message.packet_id);
+            let (seq, first) = (message.seq, message.first);
             let appended = match expired {
                 true => Appended::TooLarge, // It is dropped as well.
                 false => self.append_message(message, again, five, now_ms, spare),
@@ -198,11 +210,10 @@ impl Output {
                 }
                 Appended::TooLarge => {
                     self.dropped += 1;
-                    // As if it had been sent and acknowledged (MQTT-3.1.2-25).
-                    if let (Some(packet_id), Some(flights)) = (again, &mut self.flights) {
-                        flights.end(packet_id);
+                    match again {
+                        Some(packet_id) => self.not_sent_again(session, packet_id, first, spare),
+                        None => self.not_sent(session, seq, first, spare),
                     }
-                    self.never_sent(seq, if again.is_none() { reserved } else { 0 }, reserved, spare);
                 }
             }
         }
@@ -211,20 +222,39 @@ impl Output {
         }
     }
 
-    /// A message that waited is not sent at all. `reserved` is given back; `packet_id` is the one that the store knows.
-    pub(super) fn never_sent(&mut self, seq: u64, reserved: u16, packet_id: u16, spare: &mut Spare) {
-        if let Some(flights) = self.flights.as_mut().filter(|_| reserved != 0) {
-            flights.give_back(reserved);
+    /// A message that waited is not sent, as if it had been and were acknowledged (MQTT-3.1.2-25). If an earlier run of the
+    /// node may have sent it, it is released instead, for its receiver may have it (see [`Flights::restart`]).
+    pub(super) fn not_sent(&mut self, session: &Arc<Session>, seq: u64, first: u8, spare: &mut Spare) {
+        let may_have_it = seq != 0 && first & 0b1000 != 0 && qos_of(first) == QoS::ExactlyOnce;
+        match &mut self.flights {
+            Some(flights) if may_have_it => {
+                let order = flights.release_unsent(seq);
+                self.released(seq, order, spare);
+                self.write_release(packet_id(seq), spare);
+            }
+            _ => self.done(session, seq, false, spare),
         }
-        self.done(seq, packet_id, spare);
     }
 
-    /// Whether MQTT has such a packet, and the client takes it.
-    pub(super) fn fits(&self, five: bool, first: u8, identifier: u32, message: &Message) -> bool {
-        let bytes_max = self.limits.packet_bytes_max;
-        let size = |own: &Own| message.packet_bytes(five, first, own);
-        let own = self.own(five, identifier, message.topic(), |own| Message::fits(size(own), bytes_max));
-        Message::fits(size(&own), bytes_max)
+    /// The same of one that was sent on an earlier connection.
+    fn not_sent_again(&mut self, session: &Arc<Session>, packet_id: u16, first: u8, spare: &mut Spare) {
+        let Some(flights) = &mut self.flights else { return };
+        if qos_of(first) == QoS::ExactlyOnce {
+            let (seq, order) = flights.release_sent(packet_id);
+            self.released(seq, order, spare);
+            self.write_release(packet_id, spare);
+        } else {
+            let seq = flights.end(packet_id);
+            self.done(session, seq, false, spare);
+        }
+    }
+
+    /// PUBREL goes out.
+    pub(super) fn write_release(&mut self, packet_id: u16, spare: &mut Spare) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare.get();
+        }
+        write::ack(&mut self.bytes, kind::PUBREL, packet_id);
     }
 
     /// A message that waited becomes bytes, if it may; `again` is the packet identifier that it has.
@@ -261,13 +291,19 @@ impl Output {
                 flights.sent_again(packet_id);
                 packet_id
             }
-            None if kept.packet_id != 0 => {
-                flights.send_reserved(kept.packet_id);
-                kept.packet_id
+            None if kept.seq != 0 => {
+                let packet_id = packet_id(kept.seq);
+                flights.send_numbered(packet_id, qos_of(first));
+                if let Some(stored) = &mut self.stored {
+                    stored.sent_seq = stored.sent_seq.max(kept.seq);
+                }
+                packet_id
             }
             None => flights.send(qos_of(first)),
         };
-        if again.is_none() && (self.expiry_s > 0 || kept.group.is_some() && qos_of(first) == QoS::AtLeastOnce) {
+        if again.is_none()
+            && (kept.seq != 0 || self.expiry_s > 0 || kept.group.is_some() && qos_of(first) == QoS::AtLeastOnce)
+        {
             flights.keep(packet_id, kept);
         }
         if let Some(place) = self.bytes.get_mut(packet_id_at..packet_id_at + 2) {
@@ -277,7 +313,7 @@ impl Output {
     }
 }
 
-fn resolve(waiting: &Waiting, flights: Option<&Flights>) -> Option<Kept> {
+fn resolve(waiting: &Waiting, flights: Option<&mut Flights>) -> Option<Kept> {
     Some(match waiting {
         Waiting::Message(queued) => Kept {
             first: queued.first,
@@ -285,11 +321,10 @@ fn resolve(waiting: &Waiting, flights: Option<&Flights>) -> Option<Kept> {
             message: queued.message.clone(),
             group: queued.group.clone(),
             seq: queued.seq,
-            packet_id: queued.packet_id,
         },
-        Waiting::Retained(first, identifier, message) => {
-            let (first, identifier, message) = (*first, *identifier, message.upgrade()?);
-            Kept { first, identifier, message, group: None, seq: 0, packet_id: 0 }
+        Waiting::Retained(first, identifier, message, seq) => {
+            let (first, identifier, message, seq) = (*first, *identifier, message.upgrade()?, *seq);
+            Kept { first, identifier, message, group: None, seq }
         }
         Waiting::Again(packet_id) => return flights?.waiting(*packet_id),
     })
@@ -306,16 +341,19 @@ impl Attached {
         now_ms: u64,
         spare: &mut Spare,
     ) -> usize {
-        let Some(mut output) = self.own() else { return sent.len() };
+        let Some(mut guard) = self.own() else { return sent.len() };
+        let output = &mut *guard;
+        let stored = &mut output.stored;
         let queue = output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
         let fits = sent.len().min(retained_max.saturating_sub(queue.retained));
         let dropped = sent.len() - fits;
         queue.waiting.reserve(fits);
         for (first, message) in sent.into_iter().take(fits) {
-            queue.push_retained(first, identifier, message);
+            let stored = stored.as_mut().filter(|_| qos_of(first) != QoS::AtMostOnce);
+            queue.push_retained(first, identifier, message, stored.map_or(0, |stored| stored.next_seq()));
         }
         output.dropped += dropped as u64;
-        output.refill(self.protocol() == Protocol::V5, now_ms, spare);
+        output.refill(self.session(), self.protocol() == Protocol::V5, now_ms, spare);
         self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
         dropped
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gatemq_mqtt::{kind, write};
 use gatemq_types::{Protocol, QoS};
 
 use super::deliver::qos_of;
@@ -46,6 +45,9 @@ impl Session {
         output.bytes = Vec::new();
         output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
         output.aliases = Aliases::allowed(limits.topic_alias_max);
+        if let Some(stored) = &mut output.stored {
+            stored.away_since_ms = 0;
+        }
         self.level.store(protocol.level(), Ordering::Relaxed);
         self.armed.store(false, Ordering::Release);
         let will_before = std::mem::replace(&mut output.will, will.map(Box::new));
@@ -54,11 +56,14 @@ impl Session {
     }
 
     /// Its connection has gone.
-    pub(crate) fn detach(&self, expiry_s: u32) {
+    pub(crate) fn detach(&self, expiry_s: u32, now_ms: u64) {
         let mut output = self.output.lock();
         output.epoch = output.epoch.wrapping_add(1);
         (output.home, output.held, output.expiry_s) = (None, false, expiry_s);
         (output.bytes, output.aliases) = (Vec::new(), None);
+        if let Some(stored) = &mut output.stored {
+            stored.away_since_ms = now_ms;
+        }
         self.armed.store(false, Ordering::Release);
     }
 
@@ -99,7 +104,7 @@ impl Attached {
             *dropped += usize::from(!wanted);
             wanted
         };
-        let Restarted { releases, messages, ended } =
+        let Restarted { releases, messages, ended, released } =
             output.flights.as_mut().map(|flights| flights.restart(&mut wanted)).unwrap_or_default();
         let again = messages.len();
         let queue = output.queue.get_or_insert_with(|| Box::new(Queue::new(self.usage())));
@@ -110,19 +115,20 @@ impl Attached {
         begun.waiting = queue.len() - again;
         begun.again = releases.len() + again;
         output.dropped += begun.dropped as u64;
-        for (seq, packet_id) in ended {
-            output.done(seq, packet_id, spare);
+        let session = self.session();
+        for seq in ended {
+            output.done(session, seq, false, spare);
         }
-        for (seq, packet_id) in unsent {
-            output.never_sent(seq, packet_id, packet_id, spare);
+        for (seq, order) in released {
+            output.released(seq, order, spare);
         }
-        if !releases.is_empty() {
-            output.bytes = spare.get();
-            for packet_id in releases {
-                write::ack(&mut output.bytes, kind::PUBREL, packet_id);
-            }
+        for packet_id in releases {
+            output.write_release(packet_id, spare);
         }
-        output.refill(self.protocol() == Protocol::V5, now_ms, spare);
+        for (seq, first) in unsent {
+            output.not_sent(session, seq, first, spare);
+        }
+        output.refill(session, self.protocol() == Protocol::V5, now_ms, spare);
         self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
         drop(guard);
         self.feed(now_ms, spare);

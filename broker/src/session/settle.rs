@@ -1,12 +1,13 @@
 //! Acknowledgements of the client, and what is answered.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gatemq_mqtt::{kind, packet, write};
 use gatemq_types::{Protocol, ReasonCode};
 
 use super::flights::Settled;
-use super::{Attached, Output, Spare};
+use super::{Attached, Output, Session, Spare};
 use crate::changes::Change;
 
 /// An acknowledgement as the session looks at it.
@@ -35,7 +36,7 @@ impl Attached {
         let Some(mut output) = self.own() else { return 0 };
         let mut unknown = 0;
         for ack in acks {
-            let (answer, settled) = output.settle(ack, spare);
+            let (answer, settled) = output.settle(self.session(), ack, spare);
             unknown += usize::from(settled == Settled::Unknown);
             let reason = match settled {
                 Settled::Unknown => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
@@ -46,7 +47,7 @@ impl Attached {
             }
         }
         if output.queue.is_some() {
-            output.refill(self.protocol() == Protocol::V5, now_ms, spare);
+            output.refill(self.session(), self.protocol() == Protocol::V5, now_ms, spare);
             self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
         }
         let shares = output.has_room_to_share();
@@ -60,10 +61,10 @@ impl Attached {
 
 impl Output {
     /// What is answered, and whether the identifier was in flight.
-    fn settle(&mut self, ack: &Ack, spare: &mut Spare) -> (Option<u8>, Settled) {
+    fn settle(&mut self, session: &Arc<Session>, ack: &Ack, spare: &mut Spare) -> (Option<u8>, Settled) {
         let failed = ack.reason.is_failure();
         let packet_id = ack.packet_id;
-        let number = self.stored.as_ref().map(|stored| stored.number).filter(|number| *number != 0);
+        let number = self.stored.as_ref().map(|stored| stored.number);
         let Some(flights) = &mut self.flights else {
             let answer = match ack.kind {
                 kind::PUBREL => Some(kind::PUBCOMP),
@@ -82,11 +83,11 @@ impl Output {
         }
         let settled = flights.settle(ack.kind, packet_id, failed);
         match settled {
-            Settled::Ended { seq, exactly_once } => self.done(seq, if exactly_once { packet_id } else { 0 }, spare),
+            Settled::Ended { seq, exactly_once } => self.done(session, seq, exactly_once, spare),
             Settled::Released { seq, order } if seq != 0 => {
                 if let Some(session) = number {
                     // The client forgets the message when it has the PUBREL.
-                    spare.changes.rely_on(|| Change::Released { session, seq, packet_id, order });
+                    spare.changes.rely_on(|| Change::Released { session, seq, order });
                 }
             }
             _ => {}

@@ -1,88 +1,86 @@
 //! A session that is in the store: what it got becomes bytes only when the store has it, so that nothing is acknowledged or
 //! sent twice after a restart that the client has seen before.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use gatemq_types::QoS;
 use parking_lot::Mutex;
 
+use super::flights::{NUMBERS, packet_id};
 use super::queue::{Queue, Queued};
-use super::{Home, Message, Output, Session, Spare, qos_of};
+use super::{Attached, Home, Message, Output, Session, Spare};
 use crate::changes::{Appended, Change, Record, SessionNumber};
 use crate::sessions::Restored;
-use crate::shared::Group;
 use crate::tree::Place;
 
-/// What a session knows of itself in the store. One that is not there (number 0) has this while it awaits the store.
+/// What a session knows of itself in the store.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) number: SessionNumber,
+    /// Version of its record.
+    version: u64,
+    /// Since when its client is away, in milliseconds since 1970; 0: it is there.
+    pub(super) away_since_ms: u64,
+    /// The worker whose changes of it may not be stored yet.
+    pub(super) worker: Option<u32>,
     /// Number of the last message that it got at QoS 1 or 2.
-    pub(super) last_seq: u64,
-    /// Those that the store does not have yet.
+    last_seq: u64,
+    /// The highest of them that was sent.
+    pub(super) sent_seq: u64,
+    /// Those that the store does not have yet, and QoS 2 messages of whose end it does not know yet.
     under_way: BTreeSet<u64>,
 }
 
 impl Stored {
     /// Of a session with that number; absent where that is 0.
-    pub(super) fn numbered(number: SessionNumber) -> Option<Box<Self>> {
-        (number != 0).then(|| Box::new(Stored { number, ..Stored::default() }))
+    pub(super) fn numbered(number: SessionNumber, worker: u32) -> Option<Box<Self>> {
+        (number != 0).then(|| Box::new(Stored { number, worker: Some(worker), ..Stored::default() }))
     }
 
-    /// Whether the store has a message; one without number need not be there.
-    pub(super) fn has(&self, seq: u64) -> bool {
-        seq == 0 || !self.under_way.contains(&seq)
+    /// The number of the next message.
+    pub(super) fn next_seq(&mut self) -> u64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// Has a message stored; before that it may not leave.
+    pub(super) fn append(&mut self, session: &Arc<Session>, queued: &Queued, spare: &mut Spare) {
+        let Queued { first, identifier, seq, ref message, .. } = *queued;
+        self.under_way.insert(seq);
+        spare.changes.rely_on(|| {
+            let (session, message) = (session.clone(), message.clone());
+            Change::Appended(Appended { session, seq, first, identifier, message })
+        });
     }
 }
 
 impl Output {
-    /// Numbers a message that is to wait, and has it stored. False: no packet identifier is left for it.
-    pub(super) fn append_stored(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) -> bool {
-        let qos = qos_of(queued.first);
-        let is_stored = |stored: &&mut Box<Stored>| stored.number != 0 && qos != QoS::AtMostOnce;
-        let Some(stored) = self.stored.as_mut().filter(is_stored) else { return true };
-        if qos == QoS::ExactlyOnce {
-            // It keeps its identifier over restarts: the client knows it by that.
-            match self.flights.get_or_insert_default().reserve() {
-                Some(packet_id) => queued.packet_id = packet_id,
-                None => return false,
-            }
-        }
-        stored.last_seq += 1;
-        queued.seq = stored.last_seq;
-        stored.under_way.insert(queued.seq);
-        let Queued { first, identifier, packet_id, seq, ref message, ref group } = *queued;
-        spare.changes.rely_on(|| {
-            let packet_id = (packet_id != 0).then_some(packet_id);
-            let (session, message) = (session.clone(), message.clone());
-            let group = group.as_ref().map_or(0, |group| group.number());
-            Change::Appended(Appended { session, seq, first, packet_id, identifier, group, message })
-        });
-        true
+    /// Whether a message may be sent as far as the store is concerned: it has it, and knows that whatever had the same packet
+    /// identifier before is done with. A crash would else leave two with the same, and nobody knew which the client has.
+    pub(super) fn may_leave(&self, seq: u64) -> bool {
+        let Some(stored) = self.stored.as_ref().filter(|_| seq != 0) else { return true };
+        let before = seq.saturating_sub(NUMBERS);
+        !stored.under_way.contains(&seq)
+            && !stored.under_way.contains(&before)
+            && self.flights.as_ref().is_none_or(|flights| !flights.has(packet_id(seq)))
     }
 
-    /// Numbers a message of a session that is not in the store, which becomes bytes when what has changed is stored.
-    pub(super) fn await_store(&mut self, session: &Arc<Session>, queued: &mut Queued, spare: &mut Spare) {
-        let stored = self.stored.get_or_insert_default();
-        stored.last_seq += 1;
-        queued.seq = stored.last_seq;
-        stored.under_way.insert(queued.seq);
-        spare.changes.rely_on(|| Change::Awaited(session.clone(), stored.last_seq));
+    /// A message is done with. One without number was never stored. `exactly_once`: the client has released it.
+    pub(super) fn done(&mut self, session: &Arc<Session>, seq: u64, exactly_once: bool, spare: &mut Spare) {
+        let Some(stored) = self.stored.as_mut().filter(|_| seq != 0) else { return };
+        match exactly_once {
+            true => stored.under_way.insert(seq),
+            false => stored.under_way.remove(&seq),
+        };
+        let number = stored.number;
+        spare.changes.note(|| Change::Done { session: number, seq, tell: exactly_once.then(|| session.clone()) });
     }
 
-    /// A message is done with. One without number was never stored.
-    pub(super) fn done(&mut self, seq: u64, packet_id: u16, spare: &mut Spare) {
-        if let Some(stored) = &mut self.stored
-            && seq != 0
-        {
-            stored.under_way.remove(&seq);
-            let session = stored.number;
-            if session != 0 {
-                let packet_id = (packet_id != 0).then_some(packet_id);
-                spare.changes.note(|| Change::Done { session, seq, packet_id });
-            }
+    /// A message is not sent any more, but its PUBREL.
+    pub(super) fn released(&mut self, seq: u64, order: u64, spare: &mut Spare) {
+        if let Some(stored) = self.stored.as_ref().filter(|_| seq != 0) {
+            spare.changes.note(|| Change::Released { session: stored.number, seq, order });
         }
     }
 }
@@ -96,8 +94,8 @@ pub struct RestoredMessage {
     pub first: u8,
     /// Subscription Identifier; 0 is none.
     pub identifier: u32,
-    /// Packet identifier of a QoS 2 message; 0: none.
-    pub packet_id: u16,
+    /// An earlier run of the node may have sent it.
+    pub may_be_sent: bool,
     /// The message; shared where the store had shared it.
     pub message: Arc<Message>,
 }
@@ -105,27 +103,24 @@ pub struct RestoredMessage {
 impl Session {
     /// A session that the store gives back; its client is away. Its subscriptions come after it.
     pub(crate) fn restored(restored: Restored) -> Arc<Session> {
-        let Restored { number, key, protocol, expiry_s, limits, last_seq, messages, released, received, .. } = restored;
-        let stored = Some(Box::new(Stored { number, last_seq, under_way: BTreeSet::new() }));
-        let mut output = Output { open: true, expiry_s, limits, stored, ..Output::default() };
-        if !released.is_empty() || !received.is_empty() || messages.iter().any(|message| message.packet_id != 0) {
+        let Restored { number, key, protocol, expiry_s, away_since_ms, limits, version, last_seq, will, .. } = restored;
+        let Restored { messages, released, received, .. } = restored;
+        let sent_seq = messages.iter().filter(|message| message.may_be_sent).map(|message| message.seq).max();
+        let sent_seq = sent_seq.unwrap_or(0);
+        let stored = Stored { number, version, away_since_ms, last_seq, sent_seq, ..Stored::default() };
+        let (stored, will) = (Some(Box::new(stored)), will.map(Box::new));
+        let mut output = Output { open: true, expiry_s, limits, stored, will, ..Output::default() };
+        if !messages.is_empty() || !released.is_empty() || !received.is_empty() {
             let flights = output.flights.get_or_insert_default();
-            for (packet_id, seq, order) in released.into_iter().filter(|(packet_id, ..)| *packet_id != 0) {
-                flights.restore_released(packet_id, seq, order);
-            }
-            for message in messages.iter().filter(|message| message.packet_id != 0) {
-                flights.restore_reserved(message.packet_id);
-            }
+            released.into_iter().for_each(|(seq, order)| flights.restore_released(seq, order));
             received.into_iter().for_each(|packet_id| flights.restore_received(packet_id));
         }
         if !messages.is_empty() {
             let mut queue = Box::new(Queue::new(&key.tenant().usage));
-            // Nobody knows which of them were sent; later ones were not. Those that may have been are sent again (MQTT-3.3.1-1).
-            let sent_max = usize::from(limits.inflight_max);
-            for (n, restored) in messages.into_iter().enumerate() {
-                let RestoredMessage { seq, first, identifier, packet_id, message } = restored;
-                let first = if n < sent_max { first | 0b1000 } else { first };
-                queue.push_anyway(Queued { first, identifier, message, group: None, seq, packet_id });
+            for RestoredMessage { seq, first, identifier, may_be_sent, message } in messages {
+                // Without DUP it would be the first attempt for sure (3.3.1.1).
+                let first = if may_be_sent { first | 0b1000 } else { first };
+                queue.push_restored(Queued { seq, ..Queued::new(first, identifier, message, None) });
             }
             output.queue = Some(queue);
         }
@@ -133,44 +128,61 @@ impl Session {
         Arc::new(Session { key, number, level, armed, output: Mutex::new(output) })
     }
 
-    /// What it got with these numbers came by a shared subscription; see [`Queue::restore_group`].
-    pub(crate) fn restore_group(&self, seqs: &HashSet<u64>, group: &Arc<Group>) {
-        if let Some(queue) = &mut self.output.lock().queue {
-            queue.restore_group(seqs, group);
-        }
-    }
-
     pub(crate) fn restore_subscription(&self, place: Place) {
         self.output.lock().subscriptions.insert(place);
     }
 
-    /// What the store is to know of it now; `None`: nothing. `away_since_ms` is 0 while its client is there.
-    pub(crate) fn record(&self, away_since_ms: u64) -> Option<Change> {
-        (self.number() != 0).then(|| {
-            Change::Session(Record {
-                session: self.number(),
-                key: self.key().clone(),
-                level: self.protocol().level(),
-                expiry_s: self.expiry_s(),
-                away_since_ms,
-            })
-        })
+    /// What the store is to know of it now; `None`: nothing.
+    pub(crate) fn record(&self) -> Option<Change> {
+        let mut output = self.output.lock();
+        let output = &mut *output;
+        let stored = output.stored.as_mut()?;
+        stored.version += 1;
+        Some(Change::Session(Record {
+            session: stored.number,
+            key: self.key().clone(),
+            version: stored.version - 1,
+            level: self.protocol().level(),
+            expiry_s: output.expiry_s,
+            away_since_ms: stored.away_since_ms,
+            sent_seq: stored.sent_seq,
+            will: output.will.as_ref().map(|will| will.left()),
+        }))
     }
 
-    /// The store has these messages: they may become bytes. Returns the connection that now has something to write.
-    pub fn stored(&self, seqs: impl Iterator<Item = u64>, now_ms: u64, spare: &mut Spare) -> Option<Home> {
+    /// The store has these messages, or knows of their end: they may become bytes. Returns the connection that now has
+    /// something to write.
+    pub fn stored(self: &Arc<Self>, seqs: impl Iterator<Item = u64>, now_ms: u64, spare: &mut Spare) -> Option<Home> {
         let mut output = self.output.lock();
         let stored = output.stored.as_mut()?;
         for seq in seqs {
             stored.under_way.remove(&seq);
         }
         let home = output.home?;
-        output.refill(self.is_five(), now_ms, spare);
-        // Whoever takes comes for what waits in its shared subscriptions too.
-        let has_more = !output.bytes.is_empty() || output.has_room_to_share();
-        if !has_more || self.armed.swap(true, Ordering::AcqRel) {
+        output.refill(self, self.is_five(), now_ms, spare);
+        if output.bytes.is_empty() || self.armed.swap(true, Ordering::AcqRel) {
             return None;
         }
         Some(home)
+    }
+}
+
+impl Attached {
+    /// The worker that had the session before and may not have stored all its changes, where it is another one: nothing of the
+    /// session is to change before that has, and then [`Self::arrived`] is to be said.
+    pub fn worker_before(&self) -> Option<u32> {
+        let output = self.own()?;
+        let (home, stored) = (output.home?, output.stored.as_ref()?);
+        stored.worker.filter(|worker| *worker != home.worker)
+    }
+
+    /// From now on its changes are made by this connection's worker.
+    pub fn arrived(&self) {
+        if let Some(mut output) = self.own()
+            && let Some(home) = output.home
+            && let Some(stored) = &mut output.stored
+        {
+            stored.worker = Some(home.worker);
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Sessions {
             router::close(session, now_ms, &mut left.armed, spare);
             return left;
         }
-        session.detach(expiry_s);
+        session.detach(expiry_s, now_ms);
         left.stays = true;
         let expires = inner.moment(moment_ms(expiry_s, now_ms));
         inner.expiring.insert(expires, session.clone());
@@ -86,7 +86,7 @@ impl Sessions {
         drop(guard);
         session.trim();
         // Should it be the evicted one, its end comes behind it.
-        spare.changes.note_some(|| session.record(now_ms));
+        spare.changes.note_some(|| session.record());
         if let Some(evicted) = &left.evicted {
             router::close(evicted, now_ms, &mut left.armed, spare);
         }

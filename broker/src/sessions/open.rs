@@ -78,7 +78,7 @@ impl Sessions {
     /// The tenant has counted one session more; of the one before it is taken back.
     fn open_counted(&self, opening: Opening<'_>, now_ms: u64, spare: &mut Spare) -> Opened {
         let opened = self.find_or_make(opening, now_ms, spare);
-        spare.changes.rely_on_some(|| opened.session.record(0));
+        spare.changes.rely_on_some(|| opened.session.record());
         opened
     }
 

@@ -1,16 +1,15 @@
 //! What a store gives back when a node starts: sessions whose clients are away.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
 use gatemq_types::Protocol;
 
 use super::{Away, Entry, Sessions, leave};
-use crate::SessionKey;
 use crate::changes::SessionNumber;
 use crate::session::{Message, RestoredMessage, Session, SessionLimits};
 use crate::tree::Subscription;
+use crate::{SessionKey, Will};
 
 /// A session as the store had it.
 #[derive(Debug)]
@@ -27,16 +26,20 @@ pub struct Restored {
     pub away_since_ms: u64,
     /// Bounds until its client is back.
     pub limits: SessionLimits,
+    /// Version of its next record.
+    pub version: u64,
     /// Number of the last message that it ever got.
     pub last_seq: u64,
     /// Its subscriptions: filter as it was subscribed, options as in MQTT 5, Subscription Identifier (0: none).
     pub subscriptions: Vec<(String, u8, u32)>,
     /// What waits, in order. What had been sent and was not acknowledged is in it too, and is sent again.
     pub messages: Vec<RestoredMessage>,
-    /// Packet identifiers for which PUBREL is to be sent again: with number of the message, and order.
-    pub released: Vec<(u16, u64, u64)>,
+    /// Messages for which PUBREL is to be sent again: number, and order.
+    pub released: Vec<(u64, u64)>,
     /// Packet identifiers of QoS 2 messages of the client that it has not released.
     pub received: Vec<u16>,
+    /// The will that is to be published, when its delay is over since the client went away.
+    pub will: Option<Will>,
 }
 
 impl Sessions {
@@ -44,6 +47,7 @@ impl Sessions {
     /// client comes. Filters that cannot be subscribed any more are left out.
     pub fn restore(&self, restored: Restored) -> bool {
         let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
+        let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
         let hash = self.hash(&restored.key);
         let subscriptions = restored.subscriptions.clone();
         let session = {
@@ -55,7 +59,11 @@ impl Sessions {
             let session = Session::restored(restored);
             let expires = inner.moment(expires_ms);
             inner.expiring.insert(expires, session.clone());
-            let entry = Entry { session: session.clone(), away: Some(Away { expires, will_due: None }) };
+            let will_due = due_ms.map(|due_ms| inner.moment(due_ms));
+            if let Some(due) = will_due {
+                inner.wills.insert(due, session.clone());
+            }
+            let entry = Entry { session: session.clone(), away: Some(Away { expires, will_due }) };
             inner.table.insert_unique(hash, entry, |known| self.hash(known.session.key()));
             session
         };
@@ -85,31 +93,7 @@ fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32)
     }
 }
 
-/// The queue of a shared subscription as the store had it.
-#[derive(Debug)]
-pub struct RestoredGroup {
-    /// Its number in the store.
-    pub number: SessionNumber,
-    /// Its filter, `$share/…` included.
-    pub filter: String,
-    /// Number of the last message that ever waited in it.
-    pub last_seq: u64,
-    /// What waits, in order: number, first byte of its PUBLISH as it was published, message.
-    pub messages: Vec<(u64, u8, Arc<Message>)>,
-    /// By session, numbers of the messages that it had been given and that wait in its own queue.
-    pub given: HashMap<SessionNumber, HashSet<u64>>,
-}
-
 impl crate::Tenant {
-    /// Takes the queue of a shared subscription that the store gives back, after all sessions. False: it has no members, or
-    /// a queue already.
-    pub fn restore_group(&self, restored: RestoredGroup) -> bool {
-        let RestoredGroup { number, filter, last_seq, messages, given } = restored;
-        let tree = self.tree.read();
-        let group = tree.find(&filter).and_then(|place| tree.group_at(place));
-        group.is_some_and(|group| group.restore((number, last_seq), messages, &given))
-    }
-
     /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too
     /// deep.
     pub fn restore_retained(

@@ -57,7 +57,11 @@ impl Sessions {
             {
                 away.will_due = None;
             }
-            swept.wills.extend(session.take_will().map(|will| LeftWill { will, session }));
+            if let Some(will) = session.take_will() {
+                // It goes to the store with what the will is published to.
+                spare.changes.note_some(|| session.record());
+                swept.wills.push(LeftWill { will, session });
+            }
         }
         swept.more = true;
         swept

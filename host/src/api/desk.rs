@@ -70,7 +70,7 @@ async fn carry_out(api: &Api, request: Request) -> Result<Reply, Refusal> {
 }
 
 /// Says that an operator did something.
-fn tell(api: &Api, caller: Caller, action: String) {
+pub(super) fn tell(api: &Api, caller: Caller, action: String) {
     api.node.events.emit(None, Fact::AdminActed { by: caller.to_string().into(), action: action.into() });
 }
 

@@ -5,10 +5,12 @@
 //! | [`socket`] | the socket and its file, who is at its other end |
 //! | [`routes`] | which path does what, and how a refusal reads |
 //! | [`desk`] | clients, kicks, denials |
+//! | [`plugins`] | plugins and their reload, the configuration's reload |
 //! | [`explain`] | why a client may do something, or may not |
 
 mod desk;
 mod explain;
+mod plugins;
 mod routes;
 mod socket;
 
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use crate::admin::{Asker, By, Desk};
 use crate::node::Node;
+use crate::reload::Reload;
 
 pub(crate) use socket::{Socket, bind};
 
@@ -27,11 +30,12 @@ pub(crate) struct Api {
     /// What is asked of it is the operator's.
     desk: Arc<Desk>,
     asker: Arc<Asker>,
+    reload: Arc<Reload>,
 }
 
 impl Api {
-    /// Of a node and its desk.
-    pub(crate) fn new(node: &Arc<Node>, desk: &Arc<Desk>) -> Self {
-        Api { node: node.clone(), desk: desk.clone(), asker: Asker::new(By::Operator) }
+    /// Of a node, its desk, its plugins and its configuration.
+    pub(crate) fn new(node: &Arc<Node>, desk: &Arc<Desk>, reload: &Arc<Reload>) -> Self {
+        Api { node: node.clone(), desk: desk.clone(), asker: Asker::new(By::Operator), reload: reload.clone() }
     }
 }

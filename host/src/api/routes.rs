@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Api, desk, explain};
+use super::{Api, desk, explain, plugins};
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -72,6 +72,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/clients/kick", post(desk::kick))
         .route("/v1/denials", get(desk::denials).post(desk::deny))
         .route("/v1/denials/lift", post(desk::lift))
+        .route("/v1/plugins", get(plugins::list))
+        .route("/v1/reload", post(plugins::reload))
         .fallback(|| async {
             Refusal::not_found("there is no such path; is the command older or newer than the broker?")
         })

@@ -6,12 +6,14 @@
 //! | [`table`] | tables for people |
 //! | [`time`] | times for people, lengths of time from them |
 //! | [`clients`], [`deny`] | who is there, and who is kept out |
+//! | [`plugins`] | plugins, and what is reloaded |
 //! | [`explain`] | why a client may do something, or may not |
 
 mod call;
 pub(crate) mod clients;
 pub(crate) mod deny;
 mod explain;
+pub(crate) mod plugins;
 mod table;
 pub(crate) mod time;
 

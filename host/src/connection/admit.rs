@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -108,7 +108,8 @@ pub(super) async fn admit(
     let bytes = Wiped::default();
     let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes, proven };
     if let Some(settings) = &listener.web_socket {
-        match Box::pin(within(worker, deadline, stranger.upgrade(worker, settings))).await {
+        let upgraded = within(worker, deadline, Box::pin(stranger.upgrade(worker, settings)).as_mut()).await;
+        match upgraded {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => {
                 let Refused { fact, response } = refused;
@@ -122,7 +123,8 @@ pub(super) async fn admit(
             }
         }
     }
-    match within(worker, deadline, stranger.read_connect(worker)).await {
+    let read = within(worker, deadline, pin!(stranger.read_connect(worker))).await;
+    match read {
         Ok(Ok((connect, next))) => {
             authenticate::authenticate(worker, listener, stranger, connect, next, deadline).await
         }
@@ -156,7 +158,13 @@ impl Cut {
 }
 
 /// Awaits a peer that nobody knows: until `deadline`, and not beyond the stop of the node, which it must not hold up.
-pub(super) async fn within<T>(worker: &Worker, deadline: Instant, peer: impl Future<Output = T>) -> Result<T, Cut> {
+///
+/// Pinned by the caller, as elsewhere here: a future that takes another by value is twice as large.
+pub(super) async fn within<T>(
+    worker: &Worker,
+    deadline: Instant,
+    peer: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, Cut> {
     tokio::select! {
         biased;
         done = peer => Ok(done),
@@ -174,7 +182,7 @@ async fn behind_proxy(
     peer: &mut Peer,
     deadline: Instant,
 ) -> Result<Option<SocketAddr>, Fact> {
-    match within(worker, deadline, read_header(socket)).await {
+    match within(worker, deadline, pin!(read_header(socket))).await {
         Ok(Ok(Proxied::Client(client))) => {
             let proxy = std::mem::replace(&mut peer.remote, client);
             if let Some(fact) =
@@ -203,7 +211,8 @@ async fn handshake(
     deadline: Instant,
 ) -> Result<(Stream, Option<Tls>), Fact> {
     let handshakes = worker.handshakes(listener);
-    match within(worker, deadline, in_steps(&handshakes, acceptor.accept(socket))).await {
+    let handshake = pin!(acceptor.accept(socket));
+    match within(worker, deadline, pin!(in_steps(&handshakes, handshake))).await {
         Ok(Ok((socket, connection, tls))) => Ok((Stream::tls(socket, connection), Some(tls))),
         Ok(Err(e)) => Err(Fact::TlsHandshakeFailed { error: e.error.into(), chain: e.chain, proven: e.proven }),
         Err(cut) => Err(cut.fact("tls", listener)),
@@ -213,8 +222,7 @@ async fn handshake(
 /// Drives a handshake, each step of it with a permit and after a turn of everybody else: asymmetric cryptography is what
 /// a flood of strangers would starve clients with. While it waits for its peer it has no permit: one that is silent in
 /// the middle of a handshake holds up nobody.
-async fn in_steps<T>(permits: &Semaphore, handshake: impl Future<Output = T>) -> T {
-    let mut handshake = pin!(handshake);
+async fn in_steps<T>(permits: &Semaphore, mut handshake: Pin<&mut impl Future<Output = T>>) -> T {
     loop {
         let permit = permits.acquire().await;
         tokio::task::yield_now().await;
@@ -397,7 +405,7 @@ pub(super) async fn delay(worker: &Worker, wanted: Duration, listener: &Listener
     if !wanted.is_zero() {
         let until = Instant::now() + wanted.min(listener.connect_timeout);
         // Either way the refusal is told now.
-        let _ = within(worker, until, std::future::pending::<()>()).await;
+        let _ = within(worker, until, pin!(std::future::pending::<()>())).await;
     }
 }
 
@@ -421,9 +429,9 @@ mod tests {
         let finished = LocalSet::new().block_on(&runtime, async {
             let permits = Rc::new(Semaphore::new(1));
             let (of_silent, of_next) = (permits.clone(), permits.clone());
-            let silent = spawn_local(async move { in_steps(&of_silent, std::future::pending::<()>()).await });
+            let silent = spawn_local(async move { in_steps(&of_silent, pin!(std::future::pending::<()>())).await });
             turns(10).await;
-            let next = spawn_local(async move { in_steps(&of_next, turns(3)).await });
+            let next = spawn_local(async move { in_steps(&of_next, pin!(turns(3))).await });
             turns(100).await;
             (silent.is_finished(), next.is_finished())
         });

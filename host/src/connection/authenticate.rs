@@ -1,5 +1,6 @@
 //! CONNECT to a client: the providers are asked, their answer is bound to a session.
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ async fn admit(
     }
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
-        Some(will) => Some(may_leave(worker, stranger, &client, &will).await?),
+        Some(will) => Some(Box::pin(may_leave(worker, stranger, &client, &will)).await?),
         None => None,
     };
     if worker.is_stopping() {
@@ -213,9 +214,8 @@ fn assigned_client_id() -> String {
 pub(super) async fn answer<T>(
     worker: &Worker,
     stranger: &mut Stranger,
-    asking: impl Future<Output = T>,
+    mut asking: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, NotAdmitted> {
-    let mut asking = std::pin::pin!(asking);
     loop {
         let more = stranger.may_read();
         tokio::select! {
@@ -235,13 +235,15 @@ async fn ask(
     mut exchange: Exchange<'_>,
 ) -> Result<(Box<Given>, Option<Arc<Plugin>>), NotAdmitted> {
     let Asked { worker, listener, wants, .. } = *asked;
-    let mut admission = answer(worker, stranger, listener.auth.authenticate(connect)).await?;
+    let mut admission = answer(worker, stranger, pin!(listener.auth.authenticate(connect))).await?;
     (connect.password, connect.auth_data) = (None, None);
     loop {
         let stage = if exchange.has_begun() { "exchange" } else { "authenticate" };
         return Err(match admission {
             Admission::Continue { data, state, provider } => {
-                admission = exchange.round(stranger, connect, wants.packet_bytes_max, &data, state, &provider).await?;
+                let round = exchange.round(stranger, connect, wants.packet_bytes_max, &data, state, &provider);
+                // Boxed, as all that few clients need.
+                admission = Box::pin(round).await?;
                 continue;
             }
             Admission::Accepted { identity, provider } => {
@@ -250,7 +252,7 @@ async fn ask(
             }
             Admission::Refused { code, reason, reason_string, plugin, delay: wanted } => {
                 listener.auth.note_refused(connect.remote.ip());
-                delay(worker, wanted, listener).await;
+                Box::pin(delay(worker, wanted, listener)).await;
                 Refusal { reason_string, ..Refusal::by(&plugin, stage, code, reason) }.into()
             }
             Admission::Redirected { server, moved, plugin } => redirection(stage, server, moved, &plugin).into(),

@@ -1,5 +1,6 @@
 //! Enhanced authentication before CONNACK (5.0, 4.12): AUTH by AUTH, all of it within the deadline of the connection.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -117,7 +118,7 @@ impl<'a> Exchange<'a> {
     }
 
     async fn receive(&self, stranger: &mut Stranger) -> Result<Secret, Aborted> {
-        let step = within(self.worker, self.deadline, self.step(stranger)).await;
+        let step = within(self.worker, self.deadline, pin!(self.step(stranger))).await;
         let step = step.map_err(|cut| {
             let reason = "the client sent no AUTH within the connect deadline";
             Aborted::cut(cut, Aborted::refused(Blame::Peer, ReasonCode::NOT_AUTHORIZED, reason))
@@ -157,7 +158,7 @@ impl<'a> Exchange<'a> {
         provider: &Pinned,
     ) -> Result<Admission, Aborted> {
         let asking = provider.exchange(connect, data.as_bytes(), state, false);
-        let answer = within(self.worker, self.deadline, answer(self.worker, stranger, asking)).await;
+        let answer = within(self.worker, self.deadline, pin!(answer(self.worker, stranger, pin!(asking)))).await;
         let answer = answer.map_err(|cut| {
             let reason = "its provider did not decide within the connect deadline";
             let then = Refusal::by(provider.plugin().name(), "exchange", ReasonCode::SERVER_UNAVAILABLE, reason).into();

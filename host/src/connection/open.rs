@@ -1,5 +1,6 @@
 //! An admitted client gets its session: a new one, or the one that waited for it, checked before it sends anything.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -104,13 +105,18 @@ pub(super) async fn open<'a>(
     }
     let session = Some(client.session.clone());
     let opened = Opened { worker, peer: client.peer.clone(), session, resumed: opened.resumed };
+    if let Some(before) = client.session.worker_before() {
+        // What was said on the connection before comes to the store before what is said on this one.
+        answer(worker, stranger, pin!(worker.stored_by(before))).await?;
+    }
+    client.session.arrived();
     if opened.resumed {
-        recheck(worker, stranger, client).await?;
+        Box::pin(recheck(worker, stranger, client)).await?;
     }
     let ticket = worker.submit(&mut worker.hot.borrow_mut());
     if client.session.number() != 0 {
         // The CONNACK promises what is to be there after a restart too.
-        answer(worker, stranger, worker.stored(ticket)).await?;
+        answer(worker, stranger, pin!(worker.stored(ticket))).await?;
     }
     Ok(opened)
 }

@@ -53,7 +53,20 @@ impl Connection {
     fn handle_parked(&mut self, worker: &Worker, hot: &mut Hot, parked: Parked) -> Result<(), Ending> {
         let mut tail = std::mem::take(&mut self.tail);
         let mut lane = Lane { node: &worker.node, hot, now_ms: worker.now_ms.get() };
-        let (mut from, mut to) = (parked.looked_at, parked.looked_at);
+        let looked_at = self.take_unordered(&mut lane, &mut tail, parked.looked_at);
+        // Also when the connection ends: what was acknowledged before its end is not sent again (MQTT-4.4.0-1).
+        self.client.settle(&mut lane);
+        self.tail = tail;
+        let looked_at = looked_at?;
+        if let Pause::Asking(_, parked) = &mut self.pause {
+            parked.looked_at = looked_at;
+        }
+        Ok(())
+    }
+
+    /// Handles what needs no order in the whole packets from `looked_at` on, and takes it out. Returns where they end now.
+    fn take_unordered(&mut self, lane: &mut Lane, tail: &mut Vec<u8>, looked_at: usize) -> Result<usize, Ending> {
+        let (mut from, mut to) = (looked_at, looked_at);
         while let Framed::Frame { first, head, len } = self.client.frame(&tail[from..])? {
             let packet = from..from + len;
             from += len;
@@ -61,7 +74,7 @@ impl Connection {
                 matches!(first >> 4, kind::PINGREQ | kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP);
             if to > 0 && needs_no_order {
                 // None of them leads to a pause.
-                self.client.packet(&mut lane, &tail[packet], head)?;
+                self.client.packet(lane, &tail[packet], head)?;
                 self.client.packets_received += 1;
             } else {
                 tail.copy_within(packet, to);
@@ -69,11 +82,6 @@ impl Connection {
             }
         }
         tail.drain(to..from);
-        self.client.settle(&mut lane);
-        self.tail = tail;
-        if let Pause::Asking(_, parked) = &mut self.pause {
-            parked.looked_at = to;
-        }
-        Ok(())
+        Ok(to)
     }
 }

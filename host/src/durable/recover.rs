@@ -1,16 +1,17 @@
 //! Sessions, their queues and retained messages come back.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use gatemq_broker::session::{Message as Kept, RestoredMessage};
-use gatemq_broker::sessions::{Restored, RestoredGroup};
-use gatemq_broker::{SessionKey, SessionLimits};
-use gatemq_store::{Batch, Message, Op, Outgoing, PageLimit, Seq, SessionId, Store, StoreError, StoredSession, wait};
+use gatemq_broker::sessions::Restored;
+use gatemq_broker::{SessionKey, SessionLimits, Will};
+use gatemq_store::{
+    Batch, Content, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession, wait,
+};
 use gatemq_types::{Protocol, QoS};
 
-use super::translate::{EPOCH, GROUP_LEVEL};
+use super::translate::{self, EPOCH};
 use crate::node::Node;
 
 /// Entries of a queue that are read at a time.
@@ -25,12 +26,7 @@ struct Recovered {
     subscriptions: u64,
     messages: u64,
     retained: u64,
-    /// Sessions that nobody could have now.
-    aside: u64,
 }
-
-/// By shared subscription and by session, what was given to the session and is in its queue.
-type Given = HashMap<u64, HashMap<u64, HashSet<u64>>>;
 
 /// Gives a node what its store has, before the first client comes. `now_ms`: the start.
 ///
@@ -47,33 +43,23 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     })?;
     // The one with the higher number is the later one, should a crash have left two of a client.
     found.sort_unstable_by_key(|session| std::cmp::Reverse(session.session));
-    let (groups, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|stored| stored.record.level == GROUP_LEVEL);
-    let mut given = Given::new();
     for stored in found {
         let session = stored.session;
         let (subscriptions, queue) = (stored.subscriptions.len() as u64, queue(store, &stored)?);
-        let messages = queue.len() as u64;
-        for entry in queue.iter().filter(|entry| entry.delivery.group != 0) {
-            given.entry(entry.delivery.group).or_default().entry(session.0).or_default().insert(entry.seq.0);
-        }
+        let (messages, record) = (queue.len() as u64, crashed(&stored, now_ms));
         match restored(node, stored, queue, now_ms) {
             Ok(restored) => match node.sessions.restore(restored) {
                 true => {
                     recovered.sessions += 1;
                     recovered.subscriptions += subscriptions;
                     recovered.messages += messages;
+                    tidy.extend(record.map(|record| Op::PutSession { session, record }));
                 }
                 false => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
             },
             // It stays in the store, for a configuration that allows it again.
-            Err(why) => {
-                recovered.aside += 1;
-                tracing::warn!(session = session.0, "a stored session is left aside: {why}");
-            }
+            Err(why) => tracing::warn!(session = session.0, "a stored session is left aside: {why}"),
         }
-    }
-    for stored in groups {
-        group(node, store, stored, &mut given, &mut recovered, &mut tidy)?;
     }
     recovered.retained = retained(node, store, now_ms, &mut tidy)?;
     for ops in tidy.chunks(TIDY_MAX) {
@@ -91,8 +77,20 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     Ok(())
 }
 
+/// The record of a session whose client was there when the node ended: it has been away since now, and everything may have
+/// been sent to it. `None`: it was away.
+fn crashed(stored: &StoredSession, now_ms: u64) -> Option<Record> {
+    let record = &stored.record;
+    (record.away_since_ms == 0).then(|| Record {
+        version: record.version + 1,
+        away_since_ms: now_ms,
+        state: translate::state(stored.last.0),
+        ..record.clone()
+    })
+}
+
 /// Everything that waits for a session, in order.
-fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<gatemq_store::Entry>, StoreError> {
+fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::with_capacity(stored.messages as usize);
     let (mut from, mut more) = (Seq(0), stored.messages > 0);
     while more {
@@ -104,79 +102,48 @@ fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<gatemq_store::
     Ok(entries)
 }
 
-/// What waits in a shared subscription. Without members it is gone; they may be among the sessions that were left aside.
-fn group(
-    node: &Node,
-    store: &dyn Store,
-    stored: StoredSession,
-    given: &mut Given,
-    recovered: &mut Recovered,
-    tidy: &mut Vec<Op>,
-) -> Result<(), StoreError> {
-    let (session, filter) = (stored.session, String::from(&*stored.record.owner.client_id));
-    let kept = |entry: gatemq_store::Entry| (entry.seq.0, entry.delivery.first, Arc::new(message(&entry.message)));
-    let messages: Vec<_> = queue(store, &stored)?.into_iter().map(kept).collect();
-    let count = messages.len() as u64;
-    let restored = RestoredGroup {
-        number: session.0,
-        filter: filter.clone(),
-        last_seq: stored.last.0,
-        messages,
-        given: given.remove(&session.0).unwrap_or_default(),
-    };
-    let tenant = node.tenants.get(&stored.record.owner.tenant);
-    match tenant.is_some_and(|tenant| tenant.restore_group(restored)) {
-        true => recovered.messages += count,
-        false if recovered.aside == 0 => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
-        false => tracing::warn!(
-            group = session.0,
-            filter = %filter.escape_debug(),
-            "what waits in a shared subscription is left aside: none of its members is there"
-        ),
-    }
-    Ok(())
-}
-
 /// A session for the broker.
 ///
 /// # Errors
 /// Nobody could have such a session now.
-fn restored(
-    node: &Node,
-    stored: StoredSession,
-    queue: Vec<gatemq_store::Entry>,
-    now_ms: u64,
-) -> Result<Restored, String> {
-    let StoredSession { session: SessionId(number), record, last, subscriptions, outgoing, incoming, .. } = stored;
+fn restored(node: &Node, stored: StoredSession, queue: Vec<Entry>, now_ms: u64) -> Result<Restored, String> {
+    let StoredSession { session: SessionId(number), record, last, subscriptions, incoming, .. } = stored;
     let owner = &record.owner;
     let tenant = node.tenants.get_or_create(&owner.tenant).map_err(|e| e.to_string())?;
-    let key = SessionKey::new(tenant, &owner.user, &owner.client_id).map_err(|e| e.to_string())?;
+    let key = Arc::new(SessionKey::new(tenant, &owner.user, &owner.client_id).map_err(|e| e.to_string())?);
     let protocol = Protocol::from_level(record.level).ok_or("its protocol level is unknown")?;
-    let released: Vec<_> = outgoing.iter().filter(|o| o.released).map(|o| (o.packet_id, o.seq.0, o.order)).collect();
-    let flights: HashMap<u64, &Outgoing> = outgoing.iter().map(|outgoing| (outgoing.seq.0, outgoing)).collect();
+    let sent_seq = match record.away_since_ms {
+        0 => last.0,
+        _ => translate::sent_seq(&record.state).unwrap_or(last.0),
+    };
+    let (mut messages, mut released) = (Vec::new(), Vec::new());
     let mut last_message: Option<(Arc<Message>, Arc<Kept>)> = None;
-    let waits = |entry: &gatemq_store::Entry| flights.get(&entry.seq.0).is_none_or(|flight| !flight.released);
-    let messages = queue.into_iter().filter(waits);
-    let messages = messages.map(|entry| {
-        let message = match &last_message {
-            Some((of, kept)) if Arc::ptr_eq(of, &entry.message) => kept.clone(),
-            _ => Arc::new(message(&entry.message)),
+    for Entry { seq: Seq(seq), content } in queue {
+        let (delivery, of) = match content {
+            Content::Message(delivery, message) => (delivery, message),
+            Content::Released(order) => {
+                released.push((seq, order));
+                continue;
+            }
         };
-        last_message = Some((entry.message, message.clone()));
-        let exactly_once = entry.delivery.first >> 1 & 3 == QoS::ExactlyOnce.bits();
-        RestoredMessage {
-            seq: entry.seq.0,
-            first: entry.delivery.first,
-            identifier: entry.delivery.identifiers.first().copied().unwrap_or(0),
-            packet_id: flights.get(&entry.seq.0).filter(|_| exactly_once).map_or(0, |flight| flight.packet_id),
+        let message = match &last_message {
+            Some((before, kept)) if Arc::ptr_eq(before, &of) => kept.clone(),
+            _ => Arc::new(message(&of)),
+        };
+        last_message = Some((of, message.clone()));
+        messages.push(RestoredMessage {
+            seq,
+            first: delivery.first,
+            identifier: delivery.identifiers.first().copied().unwrap_or(0),
+            may_be_sent: seq <= sent_seq,
             message,
-        }
-    });
-    let messages = messages.collect();
+        });
+    }
     let limits = &node.limits;
     Ok(Restored {
         number,
-        key: Arc::new(key),
+        will: record.will.as_ref().map(|will| Will::restored(&key, translate::will_of(will), &node.hasher)),
+        key,
         protocol,
         expiry_s: record.expiry_s,
         away_since_ms: if record.away_since_ms == 0 { now_ms } else { record.away_since_ms },
@@ -186,6 +153,7 @@ fn restored(
             queue_bytes_max: u32::try_from(limits.queue_bytes_max).unwrap_or(u32::MAX),
             ..SessionLimits::default()
         },
+        version: record.version + 1 + u64::from(record.away_since_ms == 0),
         last_seq: last.0,
         subscriptions: subscriptions.into_iter().map(|s| (s.filter.into(), s.options, s.identifier)).collect(),
         messages,

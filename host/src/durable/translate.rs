@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use gatemq_broker::changes::{Change, Record};
+use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
+use gatemq_mqtt::kind;
+use gatemq_mqtt::packet::connect;
 use gatemq_store::{
-    Append, Batch, Delivery, Epoch, Message, Op, Outgoing, Owner, Record as StoredRecord, Retained, Seq, SessionId,
-    Subscription,
+    Append, Batch, Delivery, Epoch, Message, Op, Owner, Record as StoredRecord, Retained, Seq, SessionId, Subscription,
+    Will,
 };
+use gatemq_types::QoS;
 
 /// The only node's number, and the epoch of whatever it owns: both get their meaning with the cluster.
 pub(super) const NODE: u64 = 1;
 pub(super) const EPOCH: Epoch = Epoch(1);
-
-/// In place of a protocol level: it is no session, but the queue of a shared subscription.
-pub(super) const GROUP_LEVEL: u8 = 0;
 
 /// The batch that stores `changes`, in their order.
 pub(crate) fn batch(changes: &[Change]) -> Batch {
@@ -23,34 +23,15 @@ pub(crate) fn batch(changes: &[Change]) -> Batch {
     let mut last: Option<(*const Kept, Arc<Message>)> = None;
     for change in changes {
         match change {
-            Change::Appended(of) => {
-                let entry = Entry { session: of.session.number(), seq: of.seq, first: of.first, ..Entry::default() };
-                let entry = Entry { packet_id: of.packet_id, identifier: of.identifier, group: of.group, ..entry };
-                append(&entry, &of.message, &mut last, &mut ops);
-            }
-            Change::Waits { group, seq, first, message } => {
-                let entry = Entry { session: *group, seq: *seq, first: *first, ..Entry::default() };
-                append(&entry, message, &mut last, &mut ops);
-            }
+            Change::Appended(appended) => append(appended, &mut last, &mut ops),
             other => plain(other, &mut ops),
         }
     }
     Batch { ops }
 }
 
-/// What goes into a queue, without the message.
-#[derive(Default)]
-struct Entry {
-    session: u64,
-    seq: u64,
-    first: u8,
-    packet_id: Option<u16>,
-    identifier: u32,
-    group: u64,
-}
-
-fn append(entry: &Entry, message: &Arc<Kept>, last: &mut Option<(*const Kept, Arc<Message>)>, ops: &mut Vec<Op>) {
-    let Entry { session, seq, first, packet_id, identifier, group } = *entry;
+fn append(appended: &Appended, last: &mut Option<(*const Kept, Arc<Message>)>, ops: &mut Vec<Op>) {
+    let Appended { session, seq, first, identifier, message } = appended;
     let shared = match last {
         Some((of, shared)) if std::ptr::eq(*of, &**message) => shared.clone(),
         _ => {
@@ -60,14 +41,10 @@ fn append(entry: &Entry, message: &Arc<Kept>, last: &mut Option<(*const Kept, Ar
             shared
         }
     };
-    let (session, seq) = (SessionId(session), Seq(seq));
-    let identifiers = if identifier == 0 { Box::default() } else { Box::new([identifier]) as Box<[u32]> };
-    let delivery = Delivery { first, identifiers, group };
+    let (session, seq) = (SessionId(session.number()), Seq(*seq));
+    let identifiers = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) as Box<[u32]> };
+    let delivery = Delivery { first: *first, identifiers };
     ops.push(Op::Append(Append { session, epoch: EPOCH, seq, message: shared, delivery, limit: None }));
-    if let Some(packet_id) = packet_id {
-        let outgoing = Outgoing { packet_id, seq, released: false, order: seq.0 };
-        ops.push(Op::PutOutgoing { session, epoch: EPOCH, outgoing });
-    }
 }
 
 /// Topics are at most 65,535 bytes long, so there always is one.
@@ -78,11 +55,8 @@ fn stored(message: &Kept) -> Option<Message> {
 fn plain(change: &Change, ops: &mut Vec<Op>) {
     let epoch = EPOCH;
     let op = match change {
-        Change::Appended(_) | Change::Waits { .. } | Change::Awaited(..) => return,
+        Change::Appended(_) => return,
         Change::Session(of) => Op::PutSession { session: SessionId(of.session), record: record(of) },
-        Change::Group { group, tenant, filter } => {
-            Op::PutSession { session: SessionId(*group), record: group_record(tenant, filter) }
-        }
         Change::SessionEnded(session) => Op::DeleteSession { session: SessionId(*session), epoch },
         Change::Subscribed { session, filter, options, identifier } => Op::PutSubscription {
             session: SessionId(*session),
@@ -92,18 +66,10 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::Unsubscribed { session, filter } => {
             Op::DeleteSubscription { session: SessionId(*session), epoch, filter: filter.as_str().into() }
         }
-        Change::Done { session, seq, packet_id } => {
-            let session = SessionId(*session);
-            if let Some(packet_id) = *packet_id {
-                ops.push(Op::DeleteOutgoing { session, epoch, packet_id });
-            }
-            Op::AckOne { session, epoch, seq: Seq(*seq) }
+        Change::Done { session, seq, .. } => Op::AckOne { session: SessionId(*session), epoch, seq: Seq(*seq) },
+        Change::Released { session, seq, order } => {
+            Op::Release { session: SessionId(*session), epoch, seq: Seq(*seq), order: *order }
         }
-        Change::Released { session, seq, packet_id, order } => Op::PutOutgoing {
-            session: SessionId(*session),
-            epoch,
-            outgoing: Outgoing { packet_id: *packet_id, seq: Seq(*seq), released: true, order: *order },
-        },
         Change::Received { session, packet_id } => {
             Op::PutIncoming { session: SessionId(*session), epoch, packet_id: *packet_id }
         }
@@ -131,24 +97,43 @@ fn record(of: &Record) -> StoredRecord {
         },
         epoch: EPOCH,
         node: NODE,
+        version: of.version,
         level: of.level,
         expiry_s: of.expiry_s,
         away_since_ms: of.away_since_ms,
-        will: None,
-        state: Box::default(),
+        will: of.will.as_ref().and_then(will),
+        state: state(of.sent_seq),
     }
 }
 
-/// The queue of a shared subscription stands beside those of the sessions, with its filter for the client identifier.
-fn group_record(tenant: &str, filter: &str) -> StoredRecord {
-    StoredRecord {
-        owner: Owner { tenant: tenant.into(), user: Box::default(), client_id: filter.into() },
-        epoch: EPOCH,
-        node: NODE,
-        level: GROUP_LEVEL,
-        expiry_s: u32::MAX,
-        away_since_ms: 0,
-        will: None,
-        state: Box::default(),
-    }
+/// What the broker wants to know of a session besides: the highest number of a message that was sent.
+pub(super) fn state(sent_seq: u64) -> Box<[u8]> {
+    sent_seq.to_be_bytes().into()
+}
+
+/// See [`state`]; what another version has written says nothing.
+pub(super) fn sent_seq(state: &[u8]) -> Option<u64> {
+    state.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn will(of: &StoredWill) -> Option<Will> {
+    let connect::Will { topic, qos, retain, delay_s, properties, payload } = &*of.message;
+    // Its time does not run before it is published.
+    let message = Message::new(topic, properties, payload, u64::MAX)?;
+    let first = kind::PUBLISH << 4 | qos.bits() << 1 | u8::from(*retain);
+    Some(Will { message, first, delay_s: *delay_s, asked: of.asked })
+}
+
+/// A will as it was left.
+pub(super) fn will_of(stored: &Will) -> StoredWill {
+    let Will { message, first, delay_s, asked } = stored;
+    let message = connect::Will {
+        topic: message.topic().to_owned(),
+        qos: QoS::from_bits(first >> 1 & 3).unwrap_or_default(),
+        retain: first & 1 != 0,
+        delay_s: *delay_s,
+        properties: message.properties().to_vec(),
+        payload: message.payload().to_vec(),
+    };
+    StoredWill { message: Arc::new(message), asked: *asked }
 }

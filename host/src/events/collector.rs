@@ -65,10 +65,8 @@ impl Collector {
     /// # Errors
     /// No thread can be had.
     pub(crate) fn start(self: &Arc<Self>, events: &Arc<Events>) -> std::io::Result<()> {
-        match self.thread.lock().is_some() {
-            true => Ok(()),
-            false => self.start_thread(events),
-        }
+        let runs = self.thread.lock().is_some();
+        if runs { Ok(()) } else { self.start_thread(events) }
     }
 
     /// Leaves the thread behind that hands a batch to a generation which was replaced, and starts another one, for the

@@ -1,5 +1,5 @@
-//! Connections of each address, counted without a lock: the accept thread enters, workers leave, and enter who came through
-//! a proxy.
+//! Connections of each address, counted without a lock: workers enter them when they accept, or when a proxy has said whom it
+//! carries, and leave.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

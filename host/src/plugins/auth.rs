@@ -96,7 +96,7 @@ pub(crate) struct Orders<'a> {
 
 impl Orders<'_> {
     /// Whether an order names it.
-    pub(super) fn name(&self, plugin: &str) -> bool {
+    pub(super) fn is_naming(&self, plugin: &str) -> bool {
         self.written().iter().any(|(_, order)| order.iter().any(|name| name == plugin))
     }
 

@@ -110,9 +110,12 @@ pub(super) async fn give_up(instance: &Instance) {
     tell_stop(instance.name(), instance.stop(GIVE_UP_WAIT / 2).await);
 }
 
-/// Says how it stopped, if it did not do so well.
+/// Says how it stopped, if it did not do so well; it may have been stopped before.
 pub(super) fn tell_stop(plugin: &str, stopped: Result<(), CallFailure>) {
-    if let Err(failure) = stopped {
-        tracing::warn!("plugin {plugin} did not stop well: {}", failure.to_string().escape_debug());
+    match stopped {
+        Ok(()) | Err(CallFailure::NotThere(_)) => {}
+        Err(failure) => {
+            tracing::warn!("plugin {plugin} did not stop well: {}", failure.to_string().escape_debug());
+        }
     }
 }

@@ -31,21 +31,23 @@ pub(crate) enum Reloaded {
 
 impl Plugins {
     /// Reloads every plugin, each for itself, with what `config` says of it now: what became of each. What `config` says of
-    /// everything else is not looked at.
+    /// everything else is not looked at. `only`: that one alone.
     ///
     /// # Errors
     /// The libraries cannot be looked for.
-    pub(crate) async fn reload_all(
+    pub(crate) async fn reload(
         self: &Arc<Self>,
         config: &Config,
+        only: Option<&str>,
     ) -> Result<Vec<(String, Result<Reloaded, String>)>, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let found = find(config)?;
         let mut all = Vec::new();
-        for managed in &self.managed {
+        let is_meant = |name: &str| only.is_none_or(|only| only == name);
+        for managed in self.managed.iter().filter(|managed| is_meant(managed.plugin.name())) {
             let name = managed.plugin.name();
             let reloaded = match found.iter().find(|found| found.name == name) {
-                Some(found) => self.reload(managed, found, &config.plugin_host).await,
+                Some(found) => self.reload_one(managed, found, &config.plugin_host).await,
                 None => Err(format!(
                     "plugin {name} is gone from configuration and directory: it stays until the next start"
                 )),
@@ -53,13 +55,18 @@ impl Plugins {
             all.push((name.to_owned(), reloaded));
         }
         let is_new = |found: &&Found| !self.managed.iter().any(|managed| managed.plugin.name() == found.name);
-        for new in found.iter().filter(is_new) {
+        for new in found.iter().filter(is_new).filter(|found| is_meant(&found.name)) {
             all.push((new.name.clone(), Err(format!("plugin {} is new: it is loaded at the next start", new.name))));
         }
         Ok(all)
     }
 
-    async fn reload(self: &Arc<Self>, managed: &Managed, found: &Found, host: &PluginHost) -> Result<Reloaded, String> {
+    async fn reload_one(
+        self: &Arc<Self>,
+        managed: &Managed,
+        found: &Found,
+        host: &PluginHost,
+    ) -> Result<Reloaded, String> {
         let (events, before) = (&self.events, managed.in_force.lock().clone());
         let file = load::read(found, host, events)?;
         let current = managed.plugin.current().map(|generation| generation.instance().clone());

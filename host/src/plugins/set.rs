@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gatemq_plugin_loader::{Health, Plugin, PluginStatus, Retired, Services};
 use gatemq_types::event::Fact;
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use super::find::Found;
 use super::load::tell_stop;
@@ -32,6 +33,8 @@ pub(crate) struct Plugins {
     pub(super) drain: Duration,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
+    /// What asks the plugins how they are.
+    pub(super) watching: Mutex<Vec<AbortHandle>>,
     /// Generations that were replaced and have not stopped; no more of them than mapped copies.
     pub(super) retired: Mutex<Vec<Arc<Retired>>>,
 }
@@ -44,11 +47,11 @@ impl Plugins {
         all
     }
 
-    /// Asks each plugin how it is, now and then, until the node ends.
+    /// Asks each plugin how it is, now and then, until they are stopped.
     pub(crate) fn watch_health(&self, every: Duration) {
         for managed in &self.managed {
             let (plugin, events) = (managed.plugin.clone(), self.events.clone());
-            tokio::spawn(async move {
+            let watching = tokio::spawn(async move {
                 loop {
                     tokio::time::sleep(every).await;
                     if let Some((before, now)) = plugin.ask_health().await {
@@ -56,11 +59,14 @@ impl Plugins {
                     }
                 }
             });
+            self.watching.lock().push(watching.abort_handle());
         }
     }
 
     /// Has collectors take what waits, then stops every plugin.
     pub(crate) async fn stop(&self, deadline: Instant) {
+        // One that was stopped has not failed.
+        self.watching.lock().drain(..).for_each(|watching| watching.abort());
         for status in self.status() {
             let counts = status.counts;
             tracing::info!(

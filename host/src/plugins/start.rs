@@ -59,7 +59,7 @@ pub(crate) async fn start(
     // Where a plugin was meant to guard the node and does not, `--dev` opens nothing either.
     let mut complete = true;
     for found in found {
-        let is_in_chain = orders(config).name(&found.name);
+        let is_in_chain = orders(config).is_naming(&found.name);
         let one = manage(found, is_in_chain, events, desk);
         if let Err(why) = start_one(&one, &config.plugin_host, events).await {
             one.plugin.missing(&why);
@@ -79,6 +79,7 @@ pub(crate) async fn start(
         events: events.clone(),
         drain: Duration::from_millis(drain),
         reloading: tokio::sync::Mutex::default(),
+        watching: Mutex::default(),
         retired: Mutex::default(),
     };
     let auth = match chains {

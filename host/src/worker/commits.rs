@@ -32,7 +32,8 @@ pub(super) struct Commits {
 /// Who waits for a batch.
 #[derive(Default)]
 struct Waiting {
-    appended: Vec<(Arc<Session>, u64)>,
+    /// Sessions, with numbers of their messages.
+    messages: Vec<(Arc<Session>, u64)>,
     /// Connections with acknowledgements.
     connections: Vec<u32>,
     tasks: Vec<oneshot::Sender<()>>,
@@ -65,9 +66,9 @@ impl Worker {
         let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
         hot.out.spare.changes.submit(|changes| {
             store.commit(durable::batch(&changes), Box::new(answer));
-            waiting.appended.extend(changes.into_iter().filter_map(|change| match change {
+            waiting.messages.extend(changes.into_iter().filter_map(|change| match change {
                 Change::Appended(appended) => Some((appended.session, appended.seq)),
-                Change::Awaited(session, seq) => Some((session, seq)),
+                Change::Done { seq, tell: Some(session), .. } => Some((session, seq)),
                 _ => None,
             }));
         });
@@ -88,15 +89,31 @@ impl Worker {
 
     /// Waits until the batch is stored. Where the store has failed it never is, and the node stops.
     pub(crate) async fn stored(&self, ticket: u64) {
-        let told = {
-            let mut commits = self.commits.borrow_mut();
-            let Some(waiting) = commits.waiting(ticket) else { return };
-            let (tell, told) = oneshot::channel();
-            waiting.tasks.push(tell);
-            told
-        };
-        if told.await.is_err() {
-            std::future::pending::<()>().await;
+        let (tell, told) = oneshot::channel();
+        self.tell_task(ticket, tell);
+        stored(told).await;
+    }
+
+    /// Waits until everything is stored that another worker has changed up to now.
+    pub(crate) async fn stored_by(&self, worker: u32) {
+        let (tell, told) = oneshot::channel();
+        self.node.send(worker as usize, |mail| mail.barriers.push(tell));
+        stored(told).await;
+    }
+
+    /// Answers [`Self::stored_by`] of other workers.
+    pub(super) fn barriers(&self, barriers: impl Iterator<Item = oneshot::Sender<()>>) {
+        for tell in barriers {
+            let ticket = self.submit(&mut self.hot.borrow_mut());
+            self.tell_task(ticket, tell);
+        }
+    }
+
+    fn tell_task(&self, ticket: u64, tell: oneshot::Sender<()>) {
+        match self.commits.borrow_mut().waiting(ticket) {
+            Some(waiting) => waiting.tasks.push(tell),
+            // Who waited may have gone.
+            None => drop(tell.send(())),
         }
     }
 
@@ -113,9 +130,9 @@ impl Worker {
                 commits.stored += 1;
                 (waiting, commits.stored)
             };
-            let Waiting { appended, connections, tasks } = waiting;
+            let Waiting { messages, connections, tasks } = waiting;
             let hot = &mut *self.hot.borrow_mut();
-            for of_one in appended.chunk_by(|a, b| Arc::ptr_eq(&a.0, &b.0)) {
+            for of_one in messages.chunk_by(|a, b| Arc::ptr_eq(&a.0, &b.0)) {
                 let Some((session, _)) = of_one.first() else { continue };
                 let seqs = of_one.iter().map(|(_, seq)| *seq);
                 hot.out.armed.extend(session.stored(seqs, self.now_ms.get(), &mut hot.out.spare));
@@ -130,5 +147,11 @@ impl Worker {
                 let _ = task.send(());
             }
         }
+    }
+}
+
+async fn stored(told: oneshot::Receiver<()>) {
+    if told.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::Worker;
 use super::scan::Scan;
@@ -43,6 +44,8 @@ pub(crate) struct Mail {
     pub(crate) scans: Vec<Scan>,
     /// Messages of plugins: within what the desk allows.
     pub(crate) publications: Vec<Publication>,
+    /// To be told when what this worker has changed up to now is stored. At most one a connection that begins.
+    pub(crate) barriers: Vec<oneshot::Sender<()>>,
     /// Whether the node stops.
     pub(crate) stop: bool,
 }
@@ -57,6 +60,7 @@ impl Mail {
             && self.asks.is_empty()
             && self.scans.is_empty()
             && self.publications.is_empty()
+            && self.barriers.is_empty()
             && !self.stop
     }
 }

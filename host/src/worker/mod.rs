@@ -93,6 +93,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
             worker.wake(connection);
         }
         worker.committed(mail.commits.drain(..));
+        worker.barriers(mail.barriers.drain(..));
         for connection in mail.ended.drain(..) {
             worker.with(connection, Connection::look_at_session);
         }

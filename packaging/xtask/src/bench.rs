@@ -91,6 +91,7 @@ data_dir = {data:?}
 [plugin_host]
 drop_in_dir = {nothing:?}
 bundled_dir = {nothing:?}
+owner_checked = false
 [listeners.plain]
 kind = "mqtt"
 bind = "127.0.0.1:1883"
@@ -100,6 +101,7 @@ bind = "127.0.0.1:8083"
 {NO_LIMITS}{server}{mutual}
 [plugins.admit]
 library = {admit:?}
+address_calls_max = 0
 config.tenant = "bench"
 config.rules = [
     {{ deny = ["publish"], filter = "admin/#" }},

@@ -62,6 +62,7 @@ level = "info,gatemq::plugin=debug"
 [plugin_host]
 drop_in_dir = {nothing:?}
 bundled_dir = {nothing:?}
+owner_checked = false
 
 [listeners.secure]
 kind = "mqtts"

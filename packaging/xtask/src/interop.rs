@@ -91,11 +91,11 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     println!("installed in {} s", began.elapsed().as_secs());
-    let began = Instant::now();
     let mut table = Table::new(features);
     let pki = Pki::new("Acme");
     let mut broker = start(&pki);
     let environment = describe(&broker, &pki);
+    let began = Instant::now();
     run_scripts(scripts, &environment, &mut table);
     compare_chains(&broker, &mut table);
     look_for_breaches(&mut broker, &mut table);

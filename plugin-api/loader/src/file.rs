@@ -15,6 +15,8 @@ use crate::{Reason, Refusal};
 
 /// Largest library file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Not waiting for whoever writes to a pipe of this name.
+const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 /// Write permission of group and others.
 const OTHERS_WRITE: u32 = 0o022;
 /// Of a directory with this bit only owners remove and rename what is theirs.
@@ -71,7 +73,7 @@ impl LibraryFile {
         let read = || -> Result<LibraryFile, Reason> {
             let file = match wanted.owner_checked {
                 true => open_checked(path)?,
-                false => File::open(path).map_err(unreadable)?,
+                false => rustix::fs::open(path, TO_READ, Mode::empty()).map_err(unreadable)?.into(),
             };
             let bytes = contents(file)?;
             let sha256 = LibraryHash(Sha256::digest(&bytes).into());
@@ -128,9 +130,7 @@ fn open_checked(path: &Path) -> Result<File, Reason> {
         here.push(name);
         check_owner(&at, &here)?;
     }
-    // Not waiting for whoever writes to a pipe of this name.
-    let to_read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&at, *file_name, to_read, Mode::empty()).map_err(unreadable)?;
+    let file = rustix::fs::openat(&at, *file_name, TO_READ | OFlags::NOFOLLOW, Mode::empty()).map_err(unreadable)?;
     check_owner(&file, &path)?;
     Ok(file.into())
 }
@@ -190,6 +190,18 @@ mod tests {
             }
         }
         assert!(LibraryFile::read(&file, &Wanted::default()).is_ok(), "unchecked");
+    }
+
+    /// Guards the node's main thread: a pipe of this name is refused, not waited for.
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("libx.so");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+        for owner_checked in [false, true] {
+            let refusal = LibraryFile::read(&pipe, &Wanted { owner_checked, sha256: None }).err().unwrap();
+            assert_eq!(refusal.reason, Reason::Unreadable("it is not a regular file".into()));
+        }
     }
 
     /// Guards that a file of anybody else is refused, whatever its mode.

@@ -18,6 +18,8 @@ use crate::host_table::{self, Services};
 use crate::slots::{Answered, Slots};
 use crate::{CallFailure, Info, Library, Network, views};
 
+/// How long `health` may take at least: an impatient timeout for clients must not make a plugin look broken.
+const HEALTH_WAIT: Duration = Duration::from_secs(5);
 /// Calls of `health` and `reconfigure` that may wait.
 const CONTROL_WAITING_MAX: usize = 8;
 
@@ -26,7 +28,7 @@ const CONTROL_WAITING_MAX: usize = 8;
 pub struct Options {
     /// How long an answer is waited for.
     pub timeout: Duration,
-    /// How long `start` may take.
+    /// How long `start` and `reconfigure` may take.
     pub start_timeout: Duration,
     /// Calls under way at most, of each kind.
     pub calls_max: usize,
@@ -334,14 +336,14 @@ impl Instance {
     pub async fn reconfigure(&self, config: String) -> Result<(), CallFailure> {
         let (root, raw) = (self.root, self.raw);
         let reconfigure = move || (root.reconfigure())(raw, RStr::from_str(&config));
-        let call = self.inside(&self.control, self.options.timeout, reconfigure);
+        let call = self.inside(&self.control, self.options.start_timeout, reconfigure);
         CallFailure::of(call.await?).map_or(Ok(()), Err)
     }
 
     /// How it is. A failing call is `NotReady`.
     pub async fn health(&self) -> Health {
         let (root, raw) = (self.root, self.raw);
-        let call = self.inside(&self.control, self.options.timeout, move || {
+        let call = self.inside(&self.control, self.options.timeout.max(HEALTH_WAIT), move || {
             let mut state = 0;
             ((root.health())(raw, &mut state), state)
         });

@@ -47,6 +47,8 @@ struct State {
     waiting: VecDeque<Call>,
     ended: bool,
     watched: bool,
+    /// The watch waits for the next call. Whoever clears it wakes it.
+    watch_sleeps: bool,
 }
 
 /// See the module.
@@ -136,7 +138,10 @@ impl Runtime {
     /// Starts the watch with the first call; wakes it otherwise.
     fn watch(self: &Arc<Self>, state: &mut State) {
         if state.watched {
-            self.called.notify_one();
+            // Waking is a system call also where nobody waits.
+            if std::mem::take(&mut state.watch_sleeps) {
+                self.called.notify_one();
+            }
             return;
         }
         state.watched = true;
@@ -155,11 +160,12 @@ impl Runtime {
 
     /// Waits for work, probes the runtime, replaces it when it is stuck. False: the plugin has ended.
     fn watch_turn(self: &Arc<Self>) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.ended {
             return false;
         }
-        if !state.working() {
+        state.watch_sleeps = !state.working();
+        if state.watch_sleeps {
             // Woken by the next call; looks now and then whether the plugin is still there.
             let (_state, _) =
                 self.called.wait_timeout(state, Duration::from_secs(5)).unwrap_or_else(PoisonError::into_inner);

@@ -55,6 +55,9 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 
     /// Starts. May take its time, but not for ever: the host's deadline applies. Called once, on a call thread.
     ///
+    /// When the broker reloads, another instance is started beside this one, and this one stopped when its last call has ended:
+    /// take nothing for yourself that the other one needs too, such as a port.
+    ///
     /// # Errors
     /// What is wrong and what to do about it.
     fn start(config: Self::Config, host: Host) -> Result<Self, StartError>;

@@ -60,7 +60,7 @@
 //! |---|---|
 //! | `continue` | Continue with `round N`, N from 1 on |
 //! | `accept` | accepted as anybody, with the Authentication Data `after N`, N being how often Continue was said |
-//! | `accept user=bob allow=a/#` | the same with changes: `tenant`, `user`, `client_id`, `valid_ms` (from now), `valid_until_ms`, `qos_max`, `retain`, `levels`, and grants in place of the usual ones: `allow`, `deny`, `ask` |
+//! | `accept user=bob allow=a/#` | the same with changes: `tenant`, `user`, `client_id`, `valid_ms` (from now), `valid_until_ms`, `qos_max`, `retain`, `levels`, `keep_alive`, and grants in place of the usual ones: `allow`, `deny`, `ask` |
 //! | `reject` | rejects with 0x86 and a Reason String |
 //! | `redirect SERVER` | Redirect |
 //! | `next`, `unavailable`, `panic`, `hang` | these |

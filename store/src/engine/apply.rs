@@ -47,6 +47,7 @@ impl Engine {
             Op::Append(append) => self.append(staging, shared, append),
             Op::AckUpTo { session, epoch, seq } => self.ack_up_to(staging, *session, *epoch, *seq),
             Op::AckOne { session, epoch, seq } => self.ack_one(staging, *session, *epoch, *seq),
+            Op::Release { session, epoch, seq, order } => self.release(staging, *session, *epoch, *seq, *order),
             Op::PutSession { session, record } => self.put_session(staging, *session, record),
             Op::DeleteSession { session, epoch } => self.delete_session(staging, *session, *epoch),
             Op::Claim { session, expected, node } => self.claim(staging, *session, *expected, *node),
@@ -78,7 +79,7 @@ impl Engine {
         }
     }
 
-    /// Subscriptions and flights.
+    /// Subscriptions, and what the client has not released.
     fn apply_part(&mut self, staging: &mut Staging<'_>, op: &Op) -> OpResult {
         let (session, epoch, key, value) = match op {
             Op::PutSubscription { session, epoch, subscription } => {
@@ -88,18 +89,11 @@ impl Engine {
             Op::DeleteSubscription { session, epoch, filter } => {
                 (session, epoch, keys::subscription(*session, filter), None)
             }
-            Op::PutOutgoing { session, epoch, outgoing } => {
-                let key = keys::flight(*session, part::OUTGOING, outgoing.packet_id);
-                (session, epoch, key, Some(outgoing.write()))
-            }
-            Op::DeleteOutgoing { session, epoch, packet_id } => {
-                (session, epoch, keys::flight(*session, part::OUTGOING, *packet_id), None)
-            }
             Op::PutIncoming { session, epoch, packet_id } => {
-                (session, epoch, keys::flight(*session, part::INCOMING, *packet_id), Some(Vec::new()))
+                (session, epoch, keys::incoming(*session, *packet_id), Some(Vec::new()))
             }
             Op::DeleteIncoming { session, epoch, packet_id } => {
-                (session, epoch, keys::flight(*session, part::INCOMING, *packet_id), None)
+                (session, epoch, keys::incoming(*session, *packet_id), None)
             }
             _ => return Err(StoreError::Conflict),
         };
@@ -124,12 +118,15 @@ impl Engine {
     fn put_session(&mut self, staging: &mut Staging<'_>, session: SessionId, record: &Record) -> OpResult {
         match self.sessions.entry(session) {
             Slot::Occupied(slot) if record.epoch < slot.get().epoch => return Err(StoreError::Fenced),
-            Slot::Occupied(mut slot) => slot.get_mut().epoch = record.epoch,
-            // Its number was given out before.
-            Slot::Vacant(_) if self.ended.contains(&session) => return Err(StoreError::Conflict),
+            Slot::Occupied(slot) if record.epoch == slot.get().epoch && record.version < slot.get().version => {
+                return Ok(Outcome::Repeated);
+            }
+            Slot::Occupied(mut slot) => slot.get_mut().set(record),
+            // It has ended: its number was given out before, or this is not its first record.
+            Slot::Vacant(_) if self.ended.contains(&session) || record.version > 0 => return Err(StoreError::Conflict),
             Slot::Vacant(slot) => {
                 let next = session.0.checked_add(1).ok_or(StoreError::Conflict)?;
-                slot.insert(State { epoch: record.epoch, ..State::default() });
+                slot.insert(State::default()).set(record);
                 if self.next_session < next {
                     self.next_session = next;
                     staging.put(keys::NEXT_SESSION.to_vec(), next.to_be_bytes().to_vec());

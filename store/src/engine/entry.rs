@@ -6,6 +6,7 @@ use crate::{Delivery, Message};
 const VERSION: u8 = 1;
 const INLINE: u8 = 0;
 const SHARED: u8 = 1;
+const RELEASED: u8 = 2;
 
 /// Where an entry's message is.
 pub(super) enum Place<'a> {
@@ -13,6 +14,8 @@ pub(super) enum Place<'a> {
     Inline(&'a [u8]),
     /// Under a number, and how many bytes it has.
     Shared(u64, u32),
+    /// Nowhere: its receiver has it. What has a lower number here was released earlier.
+    Released(u64),
 }
 
 /// An entry as it is stored.
@@ -28,6 +31,7 @@ impl<'a> Stored<'a> {
         match self.place {
             Place::Inline(message) => writer.u8(INLINE).raw(message),
             Place::Shared(number, bytes) => writer.u8(SHARED).u64(number).u32(bytes),
+            Place::Released(order) => writer.u8(RELEASED).u64(order),
         };
         writer.into_bytes()
     }
@@ -42,6 +46,11 @@ impl<'a> Stored<'a> {
                 reader.end()?;
                 place
             }
+            RELEASED => {
+                let place = Place::Released(reader.u64()?);
+                reader.end()?;
+                place
+            }
             _ => return None,
         };
         Some(Stored { delivery, place })
@@ -52,6 +61,7 @@ impl<'a> Stored<'a> {
         match self.place {
             Place::Inline(message) => Message::len_of(message.len()),
             Place::Shared(_, bytes) => u64::from(bytes),
+            Place::Released(_) => 0,
         }
     }
 }

@@ -11,8 +11,7 @@
 //! | `s` session 0 | a session's record |
 //! | `s` session 1 | the position of its queue |
 //! | `s` session 2 filter | a subscription |
-//! | `s` session 3 packet identifier | in flight towards the client |
-//! | `s` session 4 packet identifier | received and not released |
+//! | `s` session 3 packet identifier | received and not released |
 //! | `v` plugin key | a value that a plugin keeps |
 //! | `x` session | a session that ended, of which parts are left |
 //!
@@ -33,8 +32,7 @@ pub(crate) mod part {
     pub(crate) const RECORD: u8 = 0;
     pub(crate) const POSITION: u8 = 1;
     pub(crate) const SUBSCRIPTION: u8 = 2;
-    pub(crate) const OUTGOING: u8 = 3;
-    pub(crate) const INCOMING: u8 = 4;
+    pub(crate) const INCOMING: u8 = 3;
 }
 
 /// Longest text that stands in a key as it is. Engines bound a key to 65,535 bytes; topics may have as many.
@@ -101,8 +99,8 @@ pub(crate) fn subscription(session: SessionId, filter: &str) -> Vec<u8> {
     of(b's', &[&session.0.to_be_bytes(), &[part::SUBSCRIPTION], &text(filter.as_bytes())])
 }
 
-pub(crate) fn flight(session: SessionId, part: u8, packet_id: u16) -> Vec<u8> {
-    of(b's', &[&session.0.to_be_bytes(), &[part], &packet_id.to_be_bytes()])
+pub(crate) fn incoming(session: SessionId, packet_id: u16) -> Vec<u8> {
+    of(b's', &[&session.0.to_be_bytes(), &[part::INCOMING], &packet_id.to_be_bytes()])
 }
 
 pub(crate) fn value(owner: &str, key: &str) -> Vec<u8> {

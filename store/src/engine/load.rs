@@ -1,13 +1,13 @@
 //! The engine of what is stored.
 
+use super::Engine;
 use super::entry::{Place, Stored, read_number, read_position};
 use super::keys::{self, part};
 use super::staging::Map;
-use super::{Engine, State};
 use crate::{Record, SessionId, StoreError};
 
 impl Engine {
-    /// Reads what is stored, except the subscriptions, flights, retained messages and denials.
+    /// Reads what is stored, except the subscriptions, what was received, retained messages and denials.
     ///
     /// # Errors
     /// It cannot be read, or something is missing that is referred to.
@@ -45,8 +45,8 @@ impl Engine {
             }
             match rest {
                 [part::RECORD] => {
-                    let epoch = Record::read(value).ok_or_else(damaged)?.epoch;
-                    self.sessions.insert(session, State { epoch, ..State::default() });
+                    let record = Record::read(value).ok_or_else(damaged)?;
+                    self.sessions.entry(session).or_default().set(&record);
                 }
                 [part::POSITION] => {
                     let state = self.sessions.get_mut(&session).ok_or_else(damaged)?;

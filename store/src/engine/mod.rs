@@ -25,7 +25,7 @@ pub(crate) mod staging;
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{Epoch, SessionId};
+use crate::{Epoch, Record, SessionId};
 use ranges::Ranges;
 
 /// See the module.
@@ -44,6 +44,8 @@ pub(crate) struct Engine {
 #[derive(Default)]
 struct State {
     epoch: Epoch,
+    /// Of its record.
+    version: u64,
     /// Entries up to this one are done with.
     acked: u64,
     /// No entry had a higher number.
@@ -62,6 +64,12 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     pub(crate) shared: u64,
     pub(crate) ended: u64,
+}
+
+impl State {
+    fn set(&mut self, record: &Record) {
+        (self.epoch, self.version) = (record.epoch, record.version);
+    }
 }
 
 impl Engine {

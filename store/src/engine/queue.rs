@@ -1,11 +1,11 @@
-//! Entries come and go.
+//! Entries come, are released, and go.
 
 use super::apply::Shared;
 use super::entry::{Place, Stored, write_position};
 use super::keys::{self, part};
 use super::staging::{Map, Staging};
 use super::{Engine, State};
-use crate::{Append, Epoch, OpResult, Outcome, Seq, SessionId, StoreError};
+use crate::{Append, Delivery, Epoch, OpResult, Outcome, Seq, SessionId, StoreError};
 
 /// Shorter messages are stored with each entry: a number and a second read would cost more.
 const SHARED_BYTES_MIN: usize = 64;
@@ -70,6 +70,43 @@ impl Engine {
         Ok(Outcome::Done)
     }
 
+    /// The receiver has a message. The order in which workers' batches come does not matter: what is done with stays so,
+    /// and what is released is not appended any more.
+    pub(super) fn release(
+        &mut self,
+        staging: &mut Staging<'_>,
+        session: SessionId,
+        epoch: Epoch,
+        Seq(seq): Seq,
+        order: u64,
+    ) -> OpResult {
+        let state = self.owned(session, epoch)?;
+        if seq == 0 || seq == u64::MAX {
+            return Err(StoreError::Conflict);
+        }
+        if state.is_done(seq) {
+            return Ok(Outcome::Repeated);
+        }
+        let key = keys::entry(session, seq);
+        match staging.get(&key)? {
+            None => {
+                state.last = state.last.max(seq);
+                state.messages += 1;
+            }
+            Some(value) => {
+                let stored = Stored::read(&value).ok_or_else(|| staging.damaged(&key))?;
+                if matches!(stored.place, Place::Released(_)) {
+                    return Ok(Outcome::Repeated);
+                }
+                state.bytes = state.bytes.saturating_sub(stored.len());
+                self.forget_message(staging, &stored.place);
+            }
+        }
+        let stored = Stored { delivery: Delivery::default(), place: Place::Released(order) };
+        staging.put(key, stored.write());
+        Ok(Outcome::Done)
+    }
+
     pub(super) fn ack_up_to(
         &mut self,
         staging: &mut Staging<'_>,
@@ -108,17 +145,26 @@ impl Engine {
             state.messages = state.messages.saturating_sub(1);
             state.bytes = state.bytes.saturating_sub(stored.len());
         }
-        if let Place::Shared(number, _) = stored.place
-            && let Some(count) = self.shared.get_mut(&number)
+        self.forget_message(staging, &stored.place);
+        match stored.place {
+            // It was another value before, which may be older than this group.
+            Place::Released(_) => staging.remove(key),
+            _ => staging.remove_new(key),
+        }
+        Ok(())
+    }
+
+    /// One entry less has a message; it is taken away when nobody else has it.
+    fn forget_message(&mut self, staging: &mut Staging<'_>, place: &Place<'_>) {
+        if let Place::Shared(number, _) = place
+            && let Some(count) = self.shared.get_mut(number)
         {
             *count -= 1;
             if *count == 0 {
-                self.shared.remove(&number);
-                staging.remove_new(keys::payload(number));
+                self.shared.remove(number);
+                staging.remove_new(keys::payload(*number));
             }
         }
-        staging.remove_new(key);
-        Ok(())
     }
 }
 

@@ -11,14 +11,15 @@ use super::keys::{self, part};
 use super::staging::Map;
 use crate::types::denial;
 use crate::{
-    Delivery, Entry, KeptValue, Message, Outgoing, Page, PageLimit, Record, Retained, Seq, SessionId, StoreError,
-    StoredSession, Subscription,
+    Content, Delivery, Entry, KeptValue, Message, Page, PageLimit, Record, Retained, Seq, SessionId, StoreError, StoredSession,
+    Subscription,
 };
 
-/// Where the message of an entry is while a page is read.
+/// What an entry holds, while a page is read.
 enum Found {
-    Here(Arc<Message>),
-    Elsewhere(u64),
+    Whole(Content),
+    /// The message is under this number.
+    Elsewhere(Delivery, u64),
 }
 
 /// See [`Store::page`](crate::Store::page).
@@ -29,7 +30,7 @@ pub(crate) fn page(map: &dyn Map, session: SessionId, from: Seq, limit: PageLimi
         Some(value) => read_position(&value).ok_or_else(|| map.damaged(&key))?.0,
     };
     let first = keys::entry(session, from.0.max(position.saturating_add(1)));
-    let mut entries: Vec<(Seq, Delivery, Found)> = Vec::new();
+    let mut entries: Vec<(Seq, Found)> = Vec::new();
     let (mut bytes, mut more) = (0, false);
     map.range(&first, &keys::behind(&keys::queue(session)), &mut |key, value| {
         let damaged = || map.damaged(key);
@@ -40,11 +41,15 @@ pub(crate) fn page(map: &dyn Map, session: SessionId, from: Seq, limit: PageLimi
         if more {
             return Ok(false);
         }
-        let message = match stored.place {
-            Place::Inline(message) => Found::Here(Arc::new(Message::read(message).ok_or_else(damaged)?)),
-            Place::Shared(number, _) => Found::Elsewhere(number),
+        let found = match stored.place {
+            Place::Inline(message) => {
+                let message = Arc::new(Message::read(message).ok_or_else(damaged)?);
+                Found::Whole(Content::Message(stored.delivery, message))
+            }
+            Place::Shared(number, _) => Found::Elsewhere(stored.delivery, number),
+            Place::Released(order) => Found::Whole(Content::Released(order)),
         };
-        entries.push((Seq(seq), stored.delivery, message));
+        entries.push((Seq(seq), found));
         Ok(true)
     })?;
     let mut shared = HashMap::new();
@@ -59,12 +64,12 @@ pub(crate) fn page(map: &dyn Map, session: SessionId, from: Seq, limit: PageLimi
         shared.insert(number, message.clone());
         Ok(message)
     };
-    let entries = entries.into_iter().map(|(seq, delivery, found)| {
-        let message = match found {
-            Found::Here(message) => message,
-            Found::Elsewhere(number) => fetch(number)?,
+    let entries = entries.into_iter().map(|(seq, found)| {
+        let content = match found {
+            Found::Whole(content) => content,
+            Found::Elsewhere(delivery, number) => Content::Message(delivery, fetch(number)?),
         };
-        Ok(Entry { seq, delivery, message })
+        Ok(Entry { seq, content })
     });
     Ok(Page { entries: entries.collect::<Result<_, StoreError>>()?, more })
 }
@@ -132,7 +137,6 @@ fn begin(session: SessionId, record: Record, sizes: &dyn Fn(SessionId) -> Option
         messages,
         bytes,
         subscriptions: Vec::new(),
-        outgoing: Vec::new(),
         incoming: Vec::new(),
     })
 }
@@ -143,7 +147,6 @@ fn add(read: &mut StoredSession, rest: &[u8], value: &[u8]) -> Option<()> {
     match *part {
         part::POSITION => {}
         part::SUBSCRIPTION => read.subscriptions.push(Subscription::read(value)?),
-        part::OUTGOING => read.outgoing.push(Outgoing::read(packet_id()?, value)?),
         part::INCOMING => read.incoming.push(packet_id()?),
         _ => return None,
     }

@@ -3,7 +3,7 @@
 //! | module | what it says |
 //! |---|---|
 //! | `message` | a message, and how one receiver gets it |
-//! | `session` | a session's record, subscriptions and flights |
+//! | `session` | a session's record and subscriptions |
 //! | `retained` | a retained message |
 //! | `denial` | who is kept out |
 //! | `value` | what plugins keep |
@@ -18,7 +18,7 @@ mod value;
 
 pub use message::{Delivery, Message};
 pub use retained::Retained;
-pub use session::{Outgoing, Owner, Record, StoredSession, Subscription, Will};
+pub use session::{Owner, Record, StoredSession, Subscription, Will};
 pub use value::KeptValue;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A session's record, its subscriptions, and what is in flight.
+//! A session's record and its subscriptions.
 
 use super::bytes::{Reader, Writer};
 use super::message::Message;
@@ -26,6 +26,8 @@ pub struct Record {
     pub epoch: Epoch,
     /// The node that has it.
     pub node: u64,
+    /// The higher one is the later one; a session's first has 0.
+    pub version: u64,
     /// Protocol level of the client that has it or had it last.
     pub level: u8,
     /// Session Expiry Interval in seconds; `u32::MAX` is never.
@@ -63,19 +65,6 @@ pub struct Subscription {
     pub identifier: u32,
 }
 
-/// A packet identifier in flight towards the client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outgoing {
-    /// Packet identifier.
-    pub packet_id: u16,
-    /// The entry of the queue that was sent with it; it is done with when released.
-    pub seq: Seq,
-    /// PUBREC came: PUBREL is what is sent again.
-    pub released: bool,
-    /// What has a lower one is sent again earlier.
-    pub order: u64,
-}
-
 /// A session as a scan gives it back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredSession {
@@ -93,8 +82,6 @@ pub struct StoredSession {
     pub bytes: u64,
     /// Its subscriptions, in no order.
     pub subscriptions: Vec<Subscription>,
-    /// What is in flight towards the client, by packet identifier.
-    pub outgoing: Vec<Outgoing>,
     /// Packet identifiers of QoS 2 messages that the client has not released, ascending.
     pub incoming: Vec<u16>,
 }
@@ -103,7 +90,7 @@ impl Record {
     pub(crate) fn write(&self) -> Vec<u8> {
         let mut writer = Writer::new(VERSION);
         let Owner { tenant, user, client_id } = &self.owner;
-        writer.u64(self.epoch.0).u64(self.node).text(tenant).text(user).text(client_id);
+        writer.u64(self.epoch.0).u64(self.node).u64(self.version).text(tenant).text(user).text(client_id);
         writer.u8(self.level).u32(self.expiry_s).u64(self.away_since_ms);
         match &self.will {
             None => writer.u8(0),
@@ -117,7 +104,7 @@ impl Record {
 
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::of_version(VERSION, bytes)?;
-        let (epoch, node) = (Epoch(reader.u64()?), reader.u64()?);
+        let (epoch, node, version) = (Epoch(reader.u64()?), reader.u64()?, reader.u64()?);
         let mut text = || reader.text().map(Box::from);
         let owner = Owner { tenant: text()?, user: text()?, client_id: text()? };
         let (level, expiry_s, away_since_ms) = (reader.u8()?, reader.u32()?, reader.u64()?);
@@ -132,7 +119,7 @@ impl Record {
         };
         let state = reader.bytes()?.into();
         reader.end()?;
-        Some(Record { owner, epoch, node, level, expiry_s, away_since_ms, will, state })
+        Some(Record { owner, epoch, node, version, level, expiry_s, away_since_ms, will, state })
     }
 }
 
@@ -147,21 +134,5 @@ impl Subscription {
         let mut reader = Reader::of_version(VERSION, bytes)?;
         let (options, identifier) = (reader.u8()?, reader.u32()?);
         Some(Subscription { filter: std::str::from_utf8(reader.rest()).ok()?.into(), options, identifier })
-    }
-}
-
-impl Outgoing {
-    /// The packet identifier is in the key.
-    pub(crate) fn write(&self) -> Vec<u8> {
-        let mut writer = Writer::new(VERSION);
-        writer.u64(self.seq.0).u8(u8::from(self.released)).u64(self.order);
-        writer.into_bytes()
-    }
-
-    pub(crate) fn read(packet_id: u16, bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::of_version(VERSION, bytes)?;
-        let read = Outgoing { packet_id, seq: Seq(reader.u64()?), released: reader.flag()?, order: reader.u64()? };
-        reader.end()?;
-        Some(read)
     }
 }

@@ -3,7 +3,7 @@
 use gatemq_types::{Denial, Subject};
 
 use super::{denial, *};
-use crate::{Epoch, Seq};
+use crate::Epoch;
 
 fn message() -> Message {
     Message::new("a/b", &[1, 1], b"payload", 77).unwrap()
@@ -13,7 +13,7 @@ fn record() -> Record {
     let owner = Owner { tenant: "t".into(), user: "ü".into(), client_id: "".into() };
     let will = Some(Will { message: message(), first: 0x33, delay_s: 5, asked: true });
     let state = [9, 9, 9].into();
-    Record { owner, epoch: Epoch(3), node: 4, level: 5, expiry_s: 6, away_since_ms: 7, will, state }
+    Record { owner, epoch: Epoch(3), node: 4, version: 8, level: 5, expiry_s: 6, away_since_ms: 7, will, state }
 }
 
 fn denial_of(subject: Subject) -> Denial {
@@ -24,12 +24,10 @@ fn denial_of(subject: Subject) -> Denial {
 type Reads = fn(&[u8]) -> bool;
 
 fn values() -> Vec<(Vec<u8>, Reads)> {
-    let outgoing = Outgoing { packet_id: 5, seq: Seq(7), released: true, order: 8 };
     let subscription = Subscription { filter: "a/+".into(), options: 0x2D, identifier: 268_435_455 };
     let retained = Retained { message: message(), qos: 2, user: "u".into(), client_id: "c".into() };
     assert_eq!(Message::read(message().as_bytes()), Some(message()));
     assert_eq!(Record::read(&record().write()), Some(record()));
-    assert_eq!(Outgoing::read(5, &outgoing.write()), Some(outgoing));
     assert_eq!(Subscription::read(&subscription.write()), Some(subscription.clone()));
     assert_eq!(Retained::read(&retained.write("t")), Some(("t".into(), retained.clone())));
     let denied = denial_of(Subject::User { tenant: "t".into(), user: "u".into() });
@@ -39,7 +37,6 @@ fn values() -> Vec<(Vec<u8>, Reads)> {
     vec![
         (message().as_bytes().to_vec(), |bytes| Message::read(bytes).is_some()),
         (record().write(), |bytes| Record::read(bytes).is_some()),
-        (outgoing.write(), |bytes| Outgoing::read(5, bytes).is_some()),
         (subscription.write(), |bytes| Subscription::read(bytes).is_some()),
         (retained.write("t"), |bytes| Retained::read(bytes).is_some()),
         (denial::write(&denied), |bytes| denial::read(bytes).is_some()),
@@ -70,8 +67,8 @@ fn what_is_not_whole_is_refused() {
 #[test]
 fn a_huge_length_is_refused() {
     let mut bytes = record().write();
-    // The tenant's, behind version, epoch and node.
-    bytes[17..21].copy_from_slice(&[0xFF; 4]);
+    // The tenant's, behind the format's version, epoch, node and version.
+    bytes[25..29].copy_from_slice(&[0xFF; 4]);
     assert!(Record::read(&bytes).is_none());
 }
 

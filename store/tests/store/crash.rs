@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use gatemq_store::{Batch, Embedded, Epoch, Op, Options, Seq, SessionId, Store};
 
-use crate::support::{append, entries, message, open, options, put_session, sessions};
+use crate::support::{append, entries, message, message_of, open, options, put_session, sessions};
 
 /// Where the child finds its directory.
 const DIRECTORY: &str = "GATEMQ_STORE_TEST_DIRECTORY";
@@ -122,7 +122,7 @@ impl Acknowledged {
             let last = entries.last().map_or(first - 1, |entry| entry.seq.0);
             assert!(last >= *appended, "queue {} ends with {last}, {appended} was acknowledged", n + 1);
             for entry in &entries {
-                let text = std::str::from_utf8(entry.message.payload()).unwrap();
+                let text = std::str::from_utf8(message_of(entry).payload()).unwrap();
                 let mine = text.split('-').next().and_then(|text| text.split('/').nth(n)).unwrap();
                 assert_eq!(mine.parse::<u64>().unwrap(), entry.seq.0, "its own message");
             }

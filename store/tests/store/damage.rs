@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gatemq_store::{Embedded, Op, Options, Retained, SessionId, Store, Subscription, check, wait};
 
-use crate::support::{EVERYTHING, append, done, message, put_session, scratch};
+use crate::support::{EVERYTHING, append, done, message, message_of, put_session, scratch};
 
 const SESSIONS: u64 = 5;
 const ENTRIES: u64 = 120;
@@ -53,7 +53,9 @@ fn holds_everything(store: &dyn Store) -> Result<(), String> {
         let page = wait(|answer| store.page(SessionId(session), gatemq_store::Seq(0), EVERYTHING, answer));
         let entries = page.map_err(|error| error.to_string())?.entries;
         let whole = entries.iter().zip(1..).all(|(entry, seq)| {
-            entry.seq.0 == seq && entry.message.topic() == "shared" && entry.message.payload() == [seq as u8; 150]
+            entry.seq.0 == seq
+                && message_of(entry).topic() == "shared"
+                && message_of(entry).payload() == [seq as u8; 150]
         });
         if !whole || entries.len() as u64 != ENTRIES {
             return Err(format!("session {session} has {} entries", entries.len()));

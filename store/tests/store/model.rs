@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatemq_store::{
-    Append, Delivery, Embedded, Epoch, Limit, Memory, Message, Op, Options, Outgoing, Retained, Seq, SessionId, Store,
+    Append, Delivery, Embedded, Epoch, Limit, Memory, Message, Op, Options, Retained, Seq, SessionId, Store,
     Subscription, SyncMode, Will,
 };
 use proptest::prelude::*;
@@ -25,13 +25,12 @@ enum Step {
     },
     AckOne(u8, u64, u64),
     AckUpTo(u8, u64, u64),
-    Record(u8, u64),
+    Record(u8, u64, u64),
     Delete(u8, u64),
     Claim(u8, u64),
     Subscribe(u8, u8, u64),
     Unsubscribe(u8, u8),
-    Sent(u8, u16, bool),
-    Finished(u8, u16),
+    Release(u8, u64, u64),
     Received(u8, u16),
     Released(u8, u16),
     Retain(u8, u8),
@@ -46,13 +45,12 @@ fn step() -> impl Strategy<Value = Step> {
             |(sessions, seq, payload, limit, epoch)| Step::FanOut { sessions, seq, payload, limit, epoch }),
         5 => (0u8..4, 1u64..30, epoch()).prop_map(|(s, seq, e)| Step::AckOne(s, seq, e)),
         2 => (0u8..4, 0u64..30, epoch()).prop_map(|(s, seq, e)| Step::AckUpTo(s, seq, e)),
-        1 => (0u8..4, 0u64..3).prop_map(|(s, e)| Step::Record(s, e)),
+        2 => (0u8..4, 0u64..3, 0u64..4).prop_map(|(s, e, v)| Step::Record(s, e, v)),
         1 => (0u8..4, epoch()).prop_map(|(s, e)| Step::Delete(s, e)),
         1 => (0u8..4, 0u64..3).prop_map(|(s, e)| Step::Claim(s, e)),
         3 => (0u8..4, 0u8..4, epoch()).prop_map(|(s, f, e)| Step::Subscribe(s, f, e)),
         1 => (0u8..4, 0u8..4).prop_map(|(s, f)| Step::Unsubscribe(s, f)),
-        2 => (0u8..4, 1u16..4, any::<bool>()).prop_map(|(s, p, r)| Step::Sent(s, p, r)),
-        1 => (0u8..4, 1u16..4).prop_map(|(s, p)| Step::Finished(s, p)),
+        5 => (0u8..4, 1u64..30, epoch()).prop_map(|(s, seq, e)| Step::Release(s, seq, e)),
         2 => (0u8..4, 1u16..4).prop_map(|(s, p)| Step::Received(s, p)),
         1 => (0u8..4, 1u16..4).prop_map(|(s, p)| Step::Released(s, p)),
         2 => (0u8..4, any::<u8>()).prop_map(|(t, p)| Step::Retain(t, p)),
@@ -87,8 +85,7 @@ fn ops(step: &Step, ids: &mut Vec<u64>, naive: &mut Naive) -> Vec<Op> {
         Step::FanOut { sessions, seq, payload: n, limit, epoch } => {
             let message = payload(n);
             let limit = limit.map(|n| Limit { messages_max: n, bytes_max: u64::from(n) * 100 });
-            let delivery =
-                Delivery { first: 0x32 | n & 1, identifiers: (0..u32::from(n % 3)).collect(), group: u64::from(n % 2) };
+            let delivery = Delivery { first: 0x32 | n & 1, identifiers: (0..u32::from(n % 3)).collect() };
             let to = (0..8).filter(|bit| sessions >> bit & 1 == 1).map(at);
             to.map(|session| {
                 let (message, delivery) = (message.clone(), delivery.clone());
@@ -98,12 +95,12 @@ fn ops(step: &Step, ids: &mut Vec<u64>, naive: &mut Naive) -> Vec<Op> {
         }
         Step::AckOne(s, seq, epoch) => vec![Op::AckOne { session: at(s), epoch: e(epoch), seq: Seq(seq) }],
         Step::AckUpTo(s, seq, epoch) => vec![Op::AckUpTo { session: at(s), epoch: e(epoch), seq: Seq(seq) }],
-        Step::Record(s, epoch) => {
+        Step::Record(s, epoch, version) => {
             let message = Message::new("w", &[], b"gone", 7).unwrap();
             let will = Some(Will { message, first: 0x31, delay_s: 9, asked: true });
             // Of one that was never made there is no record to change.
             let known = ids.get(usize::from(s) % ids.len().max(1));
-            let record = gatemq_store::Record { epoch: e(epoch), will, state: [1, 2].into(), ..record(1) };
+            let record = gatemq_store::Record { epoch: e(epoch), version, will, state: [1, 2].into(), ..record(1) };
             known.map(|id| Op::PutSession { session: SessionId(*id), record }).into_iter().collect()
         }
         Step::Delete(s, epoch) => {
@@ -118,11 +115,9 @@ fn ops(step: &Step, ids: &mut Vec<u64>, naive: &mut Naive) -> Vec<Op> {
             vec![Op::PutSubscription { session: at(s), epoch: e(epoch), subscription }]
         }
         Step::Unsubscribe(s, f) => vec![Op::DeleteSubscription { session: at(s), epoch: e(1), filter: text(f) }],
-        Step::Sent(s, packet_id, released) => {
-            let outgoing = Outgoing { packet_id, seq: Seq(5), released, order: 3 };
-            vec![Op::PutOutgoing { session: at(s), epoch: e(1), outgoing }]
+        Step::Release(s, seq, epoch) => {
+            vec![Op::Release { session: at(s), epoch: e(epoch), seq: Seq(seq), order: seq + 7 }]
         }
-        Step::Finished(s, packet_id) => vec![Op::DeleteOutgoing { session: at(s), epoch: e(1), packet_id }],
         Step::Received(s, packet_id) => vec![Op::PutIncoming { session: at(s), epoch: e(1), packet_id }],
         Step::Released(s, packet_id) => vec![Op::DeleteIncoming { session: at(s), epoch: e(1), packet_id }],
         Step::Retain(t, n) => {

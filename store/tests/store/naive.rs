@@ -1,11 +1,10 @@
 //! What a store means, in the simplest way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use gatemq_store::{
-    Append, Delivery, Entry, Epoch, Message, Op, OpResult, Outcome, Outgoing, Record, Retained, Seq, Store, StoreError,
-    StoredSession, Subscription, wait,
+    Append, Content, Entry, Epoch, Op, OpResult, Outcome, Record, Retained, Seq, Store, StoreError, StoredSession,
+    Subscription, wait,
 };
 
 use crate::support::{EVERYTHING, sessions};
@@ -13,11 +12,10 @@ use crate::support::{EVERYTHING, sessions};
 #[derive(Clone)]
 struct Session {
     record: Record,
-    entries: BTreeMap<u64, (Delivery, Arc<Message>)>,
+    entries: BTreeMap<u64, Content>,
     done: BTreeSet<u64>,
     last: u64,
     subscriptions: BTreeMap<Box<str>, Subscription>,
-    outgoing: BTreeMap<u16, Outgoing>,
     incoming: BTreeSet<u16>,
 }
 
@@ -46,16 +44,32 @@ impl Session {
             return Ok(Outcome::Repeated);
         }
         self.last = self.last.max(seq);
-        let bytes: usize = self.entries.values().map(|(_, message)| message.len()).sum();
         if let Some(limit) = append.limit
             && (self.entries.len() as u64 >= u64::from(limit.messages_max)
-                || (bytes + append.message.len()) as u64 > limit.bytes_max)
+                || self.bytes() + append.message.len() as u64 > limit.bytes_max)
         {
             self.done.insert(seq);
             return Err(StoreError::Full);
         }
-        self.entries.insert(seq, (append.delivery.clone(), append.message.clone()));
+        self.entries.insert(seq, Content::Message(append.delivery.clone(), append.message.clone()));
         Ok(Outcome::Done)
+    }
+
+    fn release(&mut self, seq: u64, order: u64) -> OpResult {
+        if self.done.contains(&seq) || matches!(self.entries.get(&seq), Some(Content::Released(_))) {
+            return Ok(Outcome::Repeated);
+        }
+        self.last = self.last.max(seq);
+        self.entries.insert(seq, Content::Released(order));
+        Ok(Outcome::Done)
+    }
+
+    fn bytes(&self) -> u64 {
+        let bytes = self.entries.values().map(|content| match content {
+            Content::Message(_, message) => message.len() as u64,
+            Content::Released(_) => 0,
+        });
+        bytes.sum()
     }
 
     fn stored(&self, id: u64) -> StoredSession {
@@ -65,9 +79,8 @@ impl Session {
             acked: Seq(self.acked()),
             last: Seq(self.last),
             messages: self.entries.len() as u32,
-            bytes: self.entries.values().map(|(_, message)| message.len() as u64).sum(),
+            bytes: self.bytes(),
             subscriptions: self.subscriptions.values().cloned().collect(),
-            outgoing: self.outgoing.values().copied().collect(),
             incoming: self.incoming.iter().copied().collect(),
         }
     }
@@ -92,6 +105,7 @@ impl Naive {
         match op {
             Op::Append(append) => self.owned(append.session.0, append.epoch)?.append(append),
             Op::AckOne { session, epoch, seq } => self.owned(session.0, *epoch)?.finish(seq.0),
+            Op::Release { session, epoch, seq, order } => self.owned(session.0, *epoch)?.release(seq.0, *order),
             Op::AckUpTo { session, epoch, seq } => {
                 let session = self.owned(session.0, *epoch)?;
                 if seq.0 <= session.acked() {
@@ -131,7 +145,11 @@ impl Naive {
     fn put_session(&mut self, id: u64, record: &Record) -> OpResult {
         match self.sessions.get_mut(&id) {
             Some(session) if record.epoch < session.record.epoch => return Err(StoreError::Fenced),
+            Some(session) if record.epoch == session.record.epoch && record.version < session.record.version => {
+                return Ok(Outcome::Repeated);
+            }
             Some(session) => session.record = record.clone(),
+            None if record.version > 0 => return Err(StoreError::Conflict),
             None => {
                 let session = Session {
                     record: record.clone(),
@@ -139,7 +157,6 @@ impl Naive {
                     done: BTreeSet::new(),
                     last: 0,
                     subscriptions: BTreeMap::new(),
-                    outgoing: BTreeMap::new(),
                     incoming: BTreeSet::new(),
                 };
                 self.sessions.insert(id, session);
@@ -156,12 +173,6 @@ impl Naive {
             }
             Op::DeleteSubscription { session, epoch, filter } => {
                 self.owned(session.0, *epoch)?.subscriptions.remove(filter);
-            }
-            Op::PutOutgoing { session, epoch, outgoing } => {
-                self.owned(session.0, *epoch)?.outgoing.insert(outgoing.packet_id, *outgoing);
-            }
-            Op::DeleteOutgoing { session, epoch, packet_id } => {
-                self.owned(session.0, *epoch)?.outgoing.remove(packet_id);
             }
             Op::PutIncoming { session, epoch, packet_id } => {
                 self.owned(session.0, *epoch)?.incoming.insert(*packet_id);
@@ -182,11 +193,8 @@ impl Naive {
         assert_eq!(stored, wanted);
         for (id, session) in &self.sessions {
             let page = wait(|answer| store.page(gatemq_store::SessionId(*id), Seq(0), EVERYTHING, answer)).unwrap();
-            let wanted = session.entries.iter().map(|(seq, (delivery, message))| Entry {
-                seq: Seq(*seq),
-                delivery: delivery.clone(),
-                message: message.clone(),
-            });
+            let wanted =
+                session.entries.iter().map(|(seq, content)| Entry { seq: Seq(*seq), content: content.clone() });
             assert_eq!(page.entries, wanted.collect::<Vec<_>>());
             let one = wait(|answer| store.session(gatemq_store::SessionId(*id), answer)).unwrap();
             assert_eq!(one.map(|one| one.record), Some(session.record.clone()));

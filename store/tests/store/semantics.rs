@@ -11,7 +11,7 @@ use gatemq_store::{
 };
 use gatemq_types::{Denial, Subject};
 
-use crate::support::{append, commit, done, entries, message, open, options, put_session, seqs, sessions};
+use crate::support::{append, commit, done, entries, message, message_of, open, options, put_session, seqs, sessions};
 
 const S1: SessionId = SessionId(1);
 const E1: Epoch = Epoch(1);
@@ -78,7 +78,7 @@ fn a_fan_out_is_stored_once() {
     assert_eq!(store.stats().shared_messages, 1);
     let ack = |session| Op::AckOne { session: SessionId(session), epoch: E1, seq: Seq(1) };
     done(&store, (1..100).map(ack));
-    assert_eq!(entries(&store, 100)[0].message, large);
+    assert_eq!(*message_of(&entries(&store, 100)[0]), large);
     assert_eq!(store.stats().shared_messages, 1);
     done(&store, [ack(100)]);
     assert_eq!((store.stats().shared_messages, store.stats().messages, store.stats().bytes), (0, 0, 0));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use gatemq_store::{
-    Append, Batch, Delivery, Embedded, Entry, Epoch, Message, Op, OpResult, Options, Owner, PageLimit, Record, Seq,
-    SessionId, Store, StoreError, StoredSession, wait,
+    Append, Batch, Content, Delivery, Embedded, Entry, Epoch, Message, Op, OpResult, Options, Owner, PageLimit, Record,
+    Seq, SessionId, Store, StoreError, StoredSession, wait,
 };
 
 pub(crate) const EVERYTHING: PageLimit = PageLimit { entries_max: usize::MAX, bytes_max: u64::MAX };
@@ -28,7 +28,17 @@ pub(crate) fn open(directory: &Path) -> Embedded {
 
 pub(crate) fn record(n: u64) -> Record {
     let owner = Owner { tenant: "t".into(), user: "u".into(), client_id: format!("c{n}").into() };
-    Record { owner, epoch: Epoch(1), node: 1, level: 5, expiry_s: 60, away_since_ms: 0, will: None, state: [].into() }
+    Record {
+        owner,
+        epoch: Epoch(1),
+        node: 1,
+        version: 0,
+        level: 5,
+        expiry_s: 60,
+        away_since_ms: 0,
+        will: None,
+        state: [].into(),
+    }
 }
 
 pub(crate) fn put_session(n: u64) -> Op {
@@ -40,7 +50,7 @@ pub(crate) fn message(topic: &str, payload: &[u8]) -> Arc<Message> {
 }
 
 pub(crate) fn append(session: u64, seq: u64, message: &Arc<Message>) -> Op {
-    let delivery = Delivery { first: 0x32, identifiers: [].into(), group: 0 };
+    let delivery = Delivery { first: 0x32, identifiers: [].into() };
     let (session, seq) = (SessionId(session), Seq(seq));
     Op::Append(Append { session, epoch: Epoch(1), seq, message: message.clone(), delivery, limit: None })
 }
@@ -58,6 +68,14 @@ pub(crate) fn done(store: &dyn Store, ops: impl IntoIterator<Item = Op>) {
 
 pub(crate) fn entries(store: &dyn Store, session: u64) -> Vec<Entry> {
     wait(|answer| store.page(SessionId(session), Seq(0), EVERYTHING, answer)).unwrap().entries
+}
+
+/// The message of an entry that was not released.
+pub(crate) fn message_of(entry: &Entry) -> &Arc<Message> {
+    match &entry.content {
+        Content::Message(_, message) => message,
+        Content::Released(_) => panic!("released: {entry:?}"),
+    }
 }
 
 pub(crate) fn seqs(store: &dyn Store, session: u64) -> Vec<u64> {

@@ -50,7 +50,7 @@ impl Publisher {
     /// Publishes, through every crash, until the field is to end and everything is acknowledged.
     pub(super) fn run(&mut self, field: &Field) {
         let mut generation = 0;
-        while let Some(address) = field.next_address(&mut generation) {
+        while let Some(address) = field.next_address(self.name, &mut generation) {
             let Ok(mut client) = Client::tcp(address, self.level.version()) else { continue };
             if self.serve(&mut client, field).is_some() {
                 return;

@@ -34,7 +34,7 @@ impl Subscriber {
     /// Takes messages, through every crash, until the last one.
     pub(super) fn run(&mut self, field: &Field) {
         let mut generation = 0;
-        let mut at = field.next_address(&mut generation);
+        let mut at = field.next_address(self.name, &mut generation);
         while let Some(address) = at {
             let broken = match Client::tcp(address, self.level.version()) {
                 Ok(mut client) => match self.serve(&mut client, field) {
@@ -46,7 +46,7 @@ impl Subscriber {
             };
             at = match broken && (!self.stays_away || field.is_ending()) {
                 true => Some(address),
-                false => field.next_address(&mut generation),
+                false => field.next_address(self.name, &mut generation),
             };
         }
     }

@@ -1,32 +1,10 @@
 //! What is acknowledged once: CONNACK, SUBACK, UNSUBACK, retained messages.
 
-use gatemq_tests::Kind;
-use gatemq_tests::broker::{Broker, Setup};
-use gatemq_tests::client::{Client, Tls};
-use gatemq_tests::pki::Pki;
+use gatemq_tests::broker::Setup;
 use gatemq_tests::power::Disk;
 use gatemq_tests::session::{Connect, Level};
 
-/// A broker that is killed as soon as something is acknowledged.
-struct Node {
-    broker: Broker,
-    tls: Tls,
-}
-
-impl Node {
-    fn start(setup: Setup) -> Node {
-        Node { broker: setup.start(), tls: Tls::new(&Pki::new("Acme"), None) }
-    }
-
-    fn join(&self, connect: &Connect<'_>) -> (Client, bool) {
-        self.broker.joined(Kind::Mqtt, &self.tls, connect)
-    }
-
-    /// Clients keep their connections until the broker is gone.
-    fn crash(self, crash: &mut impl FnMut(Setup) -> Setup) -> Node {
-        Node { broker: crash(self.broker.kill()).start(), tls: self.tls }
-    }
-}
+use super::Node;
 
 fn everything_survives(setup: Setup, crash: &mut impl FnMut(Setup) -> Setup) {
     let stays = [(Level::V31, "s-31"), (Level::V311, "s-311"), (Level::V5, "s-5")].map(|(l, id)| Connect::stays(l, id));

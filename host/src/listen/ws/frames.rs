@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
 /// Bytes that tungstenite reads at a time and keeps for an idle connection (its own default: 128 KiB).
@@ -154,9 +156,15 @@ impl Frames {
     /// # Errors
     /// A Close was exchanged.
     pub(crate) fn write(&mut self, mqtt: &[u8], outgoing: &mut Vec<u8>) -> io::Result<()> {
-        let mut pipe = Pipe { incoming: &[], outgoing };
-        let message = Message::Binary(mqtt.to_vec().into());
-        self.context.write(&mut pipe, message).and_then(|()| self.context.flush(&mut pipe)).map_err(io::Error::other)
+        if !self.context.can_write() {
+            return Err(io::Error::other(Error::AlreadyClosed));
+        }
+        // Not as a message, which would be copied to own it and copied again: nothing waits in `context`, a server's frames
+        // are not masked, and so a frame is its header and the bytes.
+        let header = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
+        header.format(mqtt.len() as u64, outgoing).map_err(io::Error::other)?;
+        outgoing.extend_from_slice(mqtt);
+        Ok(())
     }
 
     /// Appends a Close frame to `outgoing`, if none was exchanged.

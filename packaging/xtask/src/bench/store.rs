@@ -72,6 +72,7 @@ sync = {sync:?}
 [plugin_host]
 drop_in_dir = {nothing:?}
 bundled_dir = {nothing:?}
+owner_checked = false
 [listeners.plain]
 kind = "mqtt"
 bind = "127.0.0.1:0"
@@ -81,6 +82,7 @@ queue_bytes_max = 1073741824
 sessions_detached_max = 200000
 [plugins.admit]
 library = {admit:?}
+address_calls_max = 0
 config.tenant = "bench"
 config.rules = [ {{ allow = ["all"], filter = "#" }} ]
 "##

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Generation, Plugin};
 use crate::breaker::{Admitted, Network};
-use crate::{CallFailure, Instance};
+use crate::{CallFailure, Health, Instance};
 
 /// For whom a plugin is called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,10 +75,10 @@ impl Plugin {
         turn: Option<Turn>,
     ) -> Result<Call, CallFailure> {
         let began = Instant::now();
-        if lane == Lane::Strangers {
-            self.not_ready().map_or(Ok(()), Err)?;
-        }
         let mut state = self.lock();
+        if let (Lane::Strangers, Health::NotReady(why)) = (lane, &state.health) {
+            return Err(CallFailure::NotReady(why.clone()));
+        }
         let generation = generation.or(state.generation.as_ref()).cloned();
         let generation = generation.ok_or(CallFailure::NotThere("it has not started"))?;
         let policy = state.policy;

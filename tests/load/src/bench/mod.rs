@@ -28,14 +28,15 @@ use peer::Peer;
 use table::Sample;
 use work::{ALL, Work};
 
-/// Reads the command line, measures, and prints the table.
+/// Reads the command line, measures, and prints the table. Where a run measured nothing it says which and why, and fails.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     procfs::raise_open_files();
     match bench(&cli) {
-        Ok(table) => {
+        Ok((table, failed)) => {
             println!("{table}");
-            ExitCode::SUCCESS
+            failed.iter().for_each(|run| eprintln!("gatemq-bench: not measured: {run}"));
+            if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(e) => {
             eprintln!("gatemq-bench: {e}");
@@ -54,7 +55,8 @@ struct Bench<'a> {
     bin: &'a Path,
 }
 
-fn bench(cli: &Cli) -> io::Result<String> {
+/// The table, and what of it was not measured.
+fn bench(cli: &Cli) -> io::Result<(String, Vec<String>)> {
     let (samples, works) = match cli.table.as_slice() {
         [] => (measure(cli)?, cli.works()),
         files => (results::read(files)?, ALL.iter().collect()),
@@ -68,7 +70,18 @@ fn bench(cli: &Cli) -> io::Result<String> {
         text.push('\n');
         text.push_str(&table::markdown(&peers, &works, &samples));
     }
-    Ok(text)
+    Ok((text, failed(&samples)))
+}
+
+/// Runs that failed or gave no number, each with the reason.
+fn failed(samples: &[Sample]) -> Vec<String> {
+    let why = |s: &Sample| match &s.error {
+        Some(e) => Some(e.clone()),
+        None if s.cpu.is_none() => Some("the generator did nothing in the time measured".into()),
+        None => None,
+    };
+    let run = |s: &Sample, why: String| format!("{} {}, round {}: {why}", s.work, s.peer, s.round + 1);
+    samples.iter().filter_map(|s| Some(run(s, why(s)?))).collect()
 }
 
 fn measure(cli: &Cli) -> io::Result<Vec<Sample>> {
@@ -153,5 +166,25 @@ impl Bench<'_> {
     /// after.
     fn patience(&self) -> Duration {
         Duration::from_secs_f64(self.cli.warmup + self.cli.secs) + Duration::from_secs(120)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of which a part was not measured is no success, and what was in the way is told for each run.
+    #[test]
+    fn what_was_not_measured_is_told() {
+        let sample = |name: &str, result: Value| {
+            Sample::new("gatemq", ALL.iter().find(|w| w.name == name).unwrap(), 1, &result)
+        };
+        let connects = |n: u32| json!({"broker_cpu_s_per_1m": 40.0, "connects_per_s": n});
+        let idle = json!({"broker_cpu_us_per_open": 50.0, "rss_bytes_per_conn": 2508});
+        assert_eq!(failed(&[sample("connect", connects(9)), sample("idle", idle)]), Vec::<String>::new());
+        let in_use = json!({"error": "port 1883 is in use already"});
+        let told = failed(&[sample("connect", connects(0)), sample("connect-tls", in_use)]);
+        assert_eq!(told[0], "connect gatemq, round 2: the generator did nothing in the time measured");
+        assert_eq!(told[1], "connect-tls gatemq, round 2: port 1883 is in use already");
     }
 }
