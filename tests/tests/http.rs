@@ -342,6 +342,21 @@ fn answers_are_kept_as_the_server_says() {
     assert_eq!(server.count() - before, 2);
 }
 
+/// Another server is taken while the broker runs, and what the old one said is not kept.
+#[test]
+fn another_server_is_taken() {
+    let kept = Http::start(|_| Reply::Json(allow(), "cache-control: max-age=600\r\n"));
+    let denies = Http::start(|_| Reply::json(json!({"result": "deny"})));
+    let mut broker = start(&kept, "");
+    assert_eq!((code(&broker, "c", "p"), code(&broker, "c", "p"), kept.count()), (0, 0, 1));
+    broker.reload(|text| text.replace(&kept.url(), "http://192.0.2.1/"));
+    broker.wait_for_log("it is refused", |line| line.contains("server.url") && line.contains("wanted https"));
+    assert_eq!((code(&broker, "c", "p"), kept.count()), (0, 1));
+    broker.reload(|text| text.replace("http://192.0.2.1/", &denies.url()));
+    broker.tape().wait_for("it is taken", |e| e["event"] == "PluginReconfigured");
+    assert_eq!((code(&broker, "c", "p"), denies.count()), (0x87, 1));
+}
+
 /// Promise 6: as many questions as may be are under way and wait; who comes then is told that the server is busy, and why in the
 /// event. Afterwards all is well.
 #[test]

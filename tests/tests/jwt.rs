@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -206,6 +207,36 @@ fn keys_are_rotated() {
     says(Reply::json(set(&[&new])));
     server.release();
     until_code(&broker, &of_new, 0);
+}
+
+/// A new configuration is taken while the broker runs; one whose server of keys does not answer changes nothing.
+#[test]
+fn another_server_of_keys_is_taken_when_it_answers() {
+    let (first, second) = (Signer::new("k"), Signer::new("k"));
+    let serve = |set: Value, ready: &Arc<AtomicBool>| {
+        let ready = ready.clone();
+        Http::start(move |_| match ready.load(Ordering::SeqCst) {
+            true => Reply::json(set.clone()),
+            false => Reply::status("503 Not yet", &set),
+        })
+    };
+    let ready = Arc::new(AtomicBool::new(false));
+    let before = serve(set(&[&first]), &Arc::new(AtomicBool::new(true)));
+    let after = serve(set(&[&second]), &ready);
+    let mut broker = with_jwt(Setup::new(), &format!("config.keys_server.url = {:?}", before.url())).start();
+    let (of_first, of_second) = (first.token(json!({})), second.token(json!({})));
+    let codes = |broker: &Broker| (code(broker, "first", &of_first), code(broker, "second", &of_second));
+    assert_eq!(codes(&broker), (0, 0x86));
+    broker.reload(|text| text.replace(&before.url(), &after.url()));
+    broker.wait_for_log("it is refused", |line| line.contains("there are no keys") && line.contains("503"));
+    assert_eq!(codes(&broker), (0, 0x86));
+    ready.store(true, Ordering::SeqCst);
+    broker.reload(|text| format!("{text}\n"));
+    broker.tape().wait_for("it is taken", |e| e["event"] == "PluginReconfigured");
+    assert_eq!(codes(&broker), (0x86, 0));
+    broker.reload(|text| text.replace("aud = [\"mqtt\"]", "aud = [\"web\"]"));
+    until_code(&broker, &of_second, 0x86);
+    assert_eq!(code(&broker, "c", &second.token(json!({"aud": "web"}))), 0);
 }
 
 /// Promise 6: tokens that name keys which do not exist have the server asked once, not once each, and no client waits for it

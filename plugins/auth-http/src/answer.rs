@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 /// Longest time that a verdict is kept, whatever its server says.
 const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Characters of a reason that are taken.
-const REASON_MAX: usize = 512;
+/// Characters that are told of a text of the server's.
+const TOLD_MAX: usize = 512;
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "snake_case")]
@@ -87,7 +87,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let parsed = parsed.and_then(|parsed| json.end().map(|()| parsed));
     match (parsed, unknown.first()) {
         (Ok(parsed), None) => Ok(parsed),
-        (Ok(_), Some(name)) => Err(format!("it has {name:?}, which is not known")),
+        (Ok(_), Some(name)) => Err(short(format!("it has {name:?}, which is not known"))),
         (Err(e), _) if e.to_string().starts_with("missing field") => Err(e.to_string()),
         (Err(e), _) if e.is_data() => {
             Err(format!("it has a value that was not wanted (line {}, column {})", e.line(), e.column()))
@@ -110,7 +110,7 @@ pub(crate) fn who(body: &[u8], tenant: Option<&str>) -> Result<AuthOutcome, Stri
             reason_string: who.reason_string,
             delay: Duration::ZERO,
         }),
-        Decision::Allow => who.identity(tenant).map(AuthOutcome::accept),
+        Decision::Allow => who.identity(tenant).map(AuthOutcome::accept).map_err(short),
     }
 }
 
@@ -182,8 +182,12 @@ fn refusal(code: Option<u8>) -> Result<ReasonCode, String> {
 }
 
 fn reason(reason: Option<String>) -> String {
-    let reason = reason.unwrap_or_else(|| "the server denies it".into());
-    if reason.len() > REASON_MAX { reason.chars().take(REASON_MAX).collect() } else { reason }
+    short(reason.unwrap_or_else(|| "the server denies it".into()))
+}
+
+/// What may go into a log, however much the server wrote.
+fn short(text: String) -> String {
+    if text.len() > TOLD_MAX { text.chars().take(TOLD_MAX).collect() } else { text }
 }
 
 #[cfg(test)]
