@@ -146,6 +146,8 @@ impl<'a> Client<'a> {
     /// dropped.
     pub(crate) fn in_common(&mut self) -> Result<Secret, String> {
         self.connection = 0;
+        // What others at the same address did must not void what is kept.
+        self.failures = 0;
         self.remote.set_port(0);
         if let Some(proxy) = &mut self.proxied_by {
             proxy.set_port(0);
@@ -322,6 +324,7 @@ pub(crate) mod tests {
             connection: 8,
             remote: ([192, 0, 2, 1], 1).into(),
             proxied_by: Some(([10, 0, 0, 1], 1).into()),
+            failures: 4,
             ..connect()
         };
         assert_eq!(key(&same), own);
@@ -345,7 +348,6 @@ pub(crate) mod tests {
             tls(&|tls| tls.server_name = None),
             Connect { user_properties: Vec::new(), ..connect() },
             Connect { will: None, ..connect() },
-            Connect { failures: 4, ..connect() },
         ]
         .iter()
         .enumerate()
