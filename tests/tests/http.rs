@@ -237,9 +237,9 @@ fn actions_are_asked_about_and_answers_kept() {
     let server = Http::start(move |request| {
         if request.body["call"] == "authenticate" {
             let grants = json!([{"ask": ["all"], "filter": "ask/#"}, {"allow": ["all"], "filter": "#"}]);
-            let tags = json!(["a tag"]);
+            let (tags, user) = (json!(["a tag"]), "u");
             return Reply::json(
-                json!({"result": "allow", "tenant": "acme", "user": "u", "grants": grants, "tags": tags}),
+                json!({"result": "allow", "tenant": "acme", "user": user, "grants": grants, "tags": tags}),
             );
         }
         let topic = request.body["action"]["topic"].as_str().unwrap();
