@@ -237,13 +237,12 @@ fn actions_are_asked_about_and_answers_kept() {
     let server = Http::start(move |request| {
         if request.body["call"] == "authenticate" {
             let grants = json!([{"ask": ["all"], "filter": "ask/#"}, {"allow": ["all"], "filter": "#"}]);
-            let (tags, user) = (json!(["a tag"]), "u");
+            let tags = json!(["a tag"]);
             return Reply::json(
-                json!({"result": "allow", "tenant": "acme", "user": user, "grants": grants, "tags": tags}),
+                json!({"result": "allow", "tenant": "acme", "user": "u", "grants": grants, "tags": tags}),
             );
         }
-        let topic = request.body["action"]["topic"].as_str().unwrap();
-        match topic {
+        match request.body["action"]["topic"].as_str().unwrap() {
             "ask/kept" => Reply::Json(json!({"result": "allow"}), "cache-control: max-age=600\r\n"),
             "ask/body" => Reply::json(json!({"result": "allow", "ttl_s": 600})),
             "ask/once" => Reply::json(json!({"result": "allow"})),
