@@ -8,6 +8,7 @@ mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod limits;
 mod listeners;
 mod promise_1;
 mod promise_2;

@@ -127,6 +127,7 @@ async fn admit(
     let exchange = Exchange::new(worker, &next, connect, deadline);
     let (given, provider) = ask(asked, stranger, connect, exchange).await?;
     let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
+    client.acknowledges_denied = listener.acknowledges_denied;
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
         Some(will) => Some(may_leave(worker, stranger, &client, &will).await?),

@@ -1,5 +1,5 @@
-//! While a question is asked only what needs no order is handled: PINGREQ and acknowledgements. The rest waits behind the
-//! packet that asks.
+//! While a question is asked, or a client that publishes too fast waits, only what needs no order is handled: PINGREQ and
+//! acknowledgements. The rest waits.
 
 use std::task::{Context, Poll};
 
@@ -11,38 +11,57 @@ use super::{Connection, Ending, Pause, READS_PER_TURN, after_the_others};
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
-/// Bytes that may wait behind a packet that asks; a client that sends more is not read meanwhile.
+/// Bytes that may wait, with a packet that asks; a client that sends more is not read meanwhile.
 const PARKED_BYTES_MAX: usize = 64 << 10;
 
-/// How far the bytes behind a packet that asks were looked at.
+/// How far the bytes that wait were looked at.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Parked {
-    /// Up to here `tail` holds packets that wait, the first of them the one that asks.
+    /// The first packet in `tail` is the one that asks.
+    asks: bool,
+    /// Up to here `tail` holds packets that wait.
     looked_at: usize,
     /// Nothing more is to be had; why shows the next read, after the answer: what was sent before a close counts.
     over: bool,
 }
 
+impl Parked {
+    /// Of what is behind a packet that asks.
+    pub(super) fn behind_a_packet() -> Self {
+        Parked { asks: true, ..Parked::default() }
+    }
+}
+
 impl Connection {
-    /// Reads on while a question is asked.
+    /// How far what waits was looked at, where something does.
+    fn parked(&mut self) -> Option<&mut Parked> {
+        match &mut self.pause {
+            Pause::Asking(_, parked) | Pause::Rate(_, parked) => Some(parked),
+            Pause::No | Pause::Yield | Pause::Over => None,
+        }
+    }
+
+    /// Reads on while something waits.
     pub(super) fn read_parked(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<(), Ending> {
-        let Pause::Asking(_, parked) = self.pause else { return Ok(()) };
+        let Some(parked) = self.parked().copied() else { return Ok(()) };
         self.handle_parked(worker, hot, parked)?;
         for _ in 0..READS_PER_TURN {
-            let Pause::Asking(_, parked) = &mut self.pause else { return Ok(()) };
             let room = PARKED_BYTES_MAX.saturating_sub(self.tail.len()).min(hot.scratch.len());
-            if parked.over || room == 0 {
+            if room == 0 || self.parked().is_none_or(|parked| parked.over) {
                 return Ok(());
             }
             match self.stream.poll_read(cx, &mut hot.scratch[..room], &mut hot.cipher) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0) | Err(_)) => {
-                    parked.over = true;
+                    self.parked().into_iter().for_each(|parked| parked.over = true);
                     return Ok(());
                 }
-                Poll::Ready(Ok(n)) => self.tail.extend_from_slice(&hot.scratch[..n]),
+                Poll::Ready(Ok(n)) => {
+                    self.client.share.count(|traffic| traffic.bytes_received += n as u64);
+                    self.tail.extend_from_slice(&hot.scratch[..n]);
+                }
             }
-            let parked = *parked;
+            let Some(parked) = self.parked().copied() else { return Ok(()) };
             self.handle_parked(worker, hot, parked)?;
         }
         after_the_others(cx);
@@ -59,10 +78,11 @@ impl Connection {
             from += len;
             let needs_no_order =
                 matches!(first >> 4, kind::PINGREQ | kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP);
-            if to > 0 && needs_no_order {
+            if (to > 0 || !parked.asks) && needs_no_order {
                 // None of them leads to a pause.
                 self.client.packet(&mut lane, &tail[packet], head)?;
                 self.client.packets_received += 1;
+                self.client.share.count(|traffic| traffic.packets_received += 1);
             } else {
                 tail.copy_within(packet, to);
                 to += len;
@@ -71,9 +91,7 @@ impl Connection {
         tail.drain(to..from);
         self.client.settle(&mut lane);
         self.tail = tail;
-        if let Pause::Asking(_, parked) = &mut self.pause {
-            parked.looked_at = to;
-        }
+        self.parked().into_iter().for_each(|parked| parked.looked_at = to);
         Ok(())
     }
 }

@@ -23,6 +23,15 @@ macro_rules! limits {
                 }
                 true
             }
+
+            /// Sets a limit by its name, for configuration; false if there is none of that name.
+            pub fn set_named(&mut self, name: &str, value: u64) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = Some(value),)*
+                    _ => return false,
+                }
+                true
+            }
         }
     };
 }
@@ -60,6 +69,20 @@ limits! {
     15 keep_alive_s_max;
     /// Topic aliases it may set.
     16 topic_alias_max;
+    /// QoS 1 and 2 messages that the broker may have unacknowledged towards it; it may ask for fewer.
+    17 inflight_max;
+    /// Bytes a topic or filter of its may have.
+    18 topic_bytes_max;
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE.
+    19 filters_per_packet_max;
+    /// User properties of one packet, and of its will.
+    20 user_properties_max;
+    /// Bytes of their names and values together.
+    21 user_properties_bytes_max;
+    /// Milliseconds for which it may take none of its output.
+    22 stalled_ms_max;
+    /// 0: who publishes faster than it may is disconnected (0x96) instead of being read more slowly.
+    23 rate_wait_allowed;
 }
 
 #[cfg(test)]
@@ -76,5 +99,7 @@ mod tests {
         }
         assert_eq!(back, limits);
         assert!(!back.set(9999, 1));
+        assert!(back.set_named("will_allowed", 1) && !back.set_named("will", 1));
+        assert_eq!(back.will_allowed, Some(1));
     }
 }

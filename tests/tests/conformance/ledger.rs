@@ -137,7 +137,7 @@ fn wrong_with(exception: &Exception, clauses: &BTreeSet<Clause>, covered: bool) 
 fn broker() -> Broker {
     let mut setup = Setup::new()
         .log("warn")
-        .toml("[limits]\nreceive_max = 20\ninflight_max = 20\npacket_bytes_max = 300000\nconnect_bytes_max = 300000");
+        .toml("[limits]\nreceive_max = 20\ninflight_max = 20\npacket_bytes_max = 450000\nconnect_bytes_max = 450000");
     let plugins = [
         ("faults", "config.grants = [{ allow = [\"all\"], filter = \"#\", share_groups = [\"*\"] }]"),
         ("asking", ""),
@@ -153,12 +153,14 @@ fn broker() -> Broker {
     for (listener, kind, chain) in [
         ("plain", "mqtt", "faults"),
         ("asking", "mqtt", "asking"),
+        ("forgiving", "mqtt", "asking"),
         ("narrow", "mqtt", "narrow"),
         ("web", "ws", "faults"),
     ] {
+        let denied = if listener == "forgiving" { "acknowledge" } else { "close" };
         setup = setup.toml(&format!(
             "[listeners.{listener}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\nconnections_per_s_max = 0\n\
-             address_connections_per_s_max = 0\n[listeners.{listener}.auth]\nchain = [{chain:?}]"
+             denied_publish = {denied:?}\naddress_connections_per_s_max = 0\n[listeners.{listener}.auth]\nchain = [{chain:?}]"
         ));
     }
     setup.toml("[auth]\nchain = [\"faults\"]").start()
