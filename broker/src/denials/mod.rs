@@ -28,6 +28,9 @@ use prefixes::Prefixes;
 pub use recent::Recent;
 pub use subject::{normal, of_address};
 
+/// Bytes of names and reasons that a raiser's denials may have each, on average: a client chooses its names, up to 64 KiB.
+const BYTES_EACH: usize = 1024;
+
 /// What a denial does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
@@ -59,7 +62,7 @@ impl Held {
     /// Whether it keeps one more connection out, which it counts.
     pub fn refuses(&self, now_ms: u64) -> bool {
         let Effect::Slow { per_s } = self.effect else { return true };
-        let now_s = now_ms / 1000 & u64::from(u32::MAX);
+        let now_s = (now_ms / 1000) & u64::from(u32::MAX);
         let one_more = |word: u64| match (word >> 32 == now_s, word & u64::from(u32::MAX)) {
             (false, _) => Some(now_s << 32 | 1),
             (true, n) if n < u64::from(per_s) => Some(word + 1),
@@ -81,7 +84,7 @@ pub struct Added {
 /// Why a denial is not raised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotAdded {
-    /// Its raiser has as many as it may.
+    /// Its raiser has as many as it may, or their names and reasons are too long.
     Full {
         /// How many.
         max: usize,
@@ -126,6 +129,16 @@ fn kind(subject: &Subject) -> Kind {
     }
 }
 
+/// Bytes of what peers and raisers chose.
+fn bytes_of(denial: &Denial) -> usize {
+    let names = match &denial.subject {
+        Subject::User { tenant, user } => tenant.len() + user.len(),
+        Subject::Client { tenant, user, client_id } => tenant.len() + user.len() + client_id.len(),
+        Subject::Address { .. } | Subject::Certificate(_) | Subject::Key(_) | Subject::Issuer(_) => 0,
+    };
+    names + denial.reason.len()
+}
+
 /// See the module.
 pub struct Denials {
     per_raiser_max: usize,
@@ -142,8 +155,8 @@ struct Inner {
     by_number: BTreeMap<u64, Arc<Held>>,
     /// Those that end by themselves: when, and their number.
     expiring: BTreeSet<(u64, u64)>,
-    /// How many each raiser has.
-    raisers: HashMap<String, usize, Hasher>,
+    /// How many each raiser has, and the bytes of their names and reasons.
+    raisers: HashMap<String, (usize, usize), Hasher>,
     prefixes: Prefixes,
     last: u64,
 }
@@ -195,8 +208,10 @@ impl Denials {
         let mut inner = self.inner.write();
         let raised_by = &*denial.raised_by;
         let before = inner.find(&denial.subject, raised_by);
-        let raised = inner.raisers.get(raised_by).copied().unwrap_or(0);
-        if before.is_none() && raised >= max {
+        let (raised, bytes) = inner.raisers.get(raised_by).copied().unwrap_or_default();
+        let too_many = before.is_none() && raised >= max;
+        let freed = before.and_then(|number| inner.by_number.get(&number)).map_or(0, |held| bytes_of(&held.denial));
+        if too_many || bytes - freed + bytes_of(&denial) > max.saturating_mul(BYTES_EACH) {
             return Err(NotAdded::Full { max });
         }
         if let Some(number) = before {
@@ -315,7 +330,8 @@ impl Inner {
         if *until_ms != 0 {
             self.expiring.insert((*until_ms, number));
         }
-        *self.raisers.entry(raised_by.clone()).or_insert(0) += 1;
+        let raised = self.raisers.entry(raised_by.clone()).or_default();
+        *raised = (raised.0 + 1, raised.1 + bytes_of(&held.denial));
         self.by_subject.entry_ref(subject).or_default().push((number, held.clone()));
         self.by_number.insert(number, held);
     }
@@ -334,8 +350,8 @@ impl Inner {
             }
         }
         if let Some(raised) = self.raisers.get_mut(&**raised_by) {
-            *raised -= 1;
-            if *raised == 0 {
+            *raised = (raised.0 - 1, raised.1 - bytes_of(&held.denial));
+            if raised.0 == 0 {
                 self.raisers.remove(&**raised_by);
             }
         }

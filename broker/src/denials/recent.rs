@@ -43,7 +43,7 @@ impl Recent {
     /// Notes somebody.
     pub fn note(&self, who: &impl Hash, now_ms: u64) {
         let (at, tag) = self.place(who);
-        let now_s = now_ms / 1000 & TIME;
+        let now_s = (now_ms / 1000) & TIME;
         let age = |word: u64| now_s.wrapping_sub(word) & TIME;
         let mut oldest: Option<(&AtomicU64, u64)> = None;
         for slot in self.window(at) {
@@ -64,7 +64,7 @@ impl Recent {
     /// Whether somebody was noted in the last hour.
     pub fn holds(&self, who: &impl Hash, now_ms: u64) -> bool {
         let (at, tag) = self.place(who);
-        let now_s = now_ms / 1000 & TIME;
+        let now_s = (now_ms / 1000) & TIME;
         self.window(at).any(|slot| {
             let word = slot.load(Ordering::Relaxed);
             word & !TIME == tag && now_s.wrapping_sub(word) & TIME <= RECENT_S

@@ -113,6 +113,12 @@ fn promise_7_each_raiser_is_bounded() {
     assert!(refuse(&denials, user("d"), "plugin one").is_ok());
     assert_eq!(denials.lift(&user("d"), Some("plugin one")).len(), 1);
     assert!(refuse(&denials, user("e"), "plugin one").is_ok());
+    let long = || user(&"u".repeat(1500));
+    assert!(denials.lift(&user("e"), None).len() == 1 && denials.lift(&user("b"), None).len() == 1);
+    refuse(&denials, long(), "plugin one").unwrap();
+    refuse(&denials, long(), "plugin one").expect("a replacement");
+    refuse(&denials, user(&"v".repeat(600)), "plugin one").expect_err("so many bytes");
+    refuse(&denials, user("e"), "plugin one").expect("twin: a short one");
     let restored = denials.restore(denial(user("f"), 0, "plugin one"));
     assert!(restored.is_ok(), "what was kept stays in force when the bound is lowered");
 }

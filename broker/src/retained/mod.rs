@@ -169,7 +169,6 @@ mod tests {
     use gatemq_mqtt::Properties;
 
     use super::*;
-    use crate::identity::testing::key;
 
     fn kept(topic: &str, expiry_s: Option<u8>, payload: &[u8], now_ms: u64) -> Kept {
         let expiry = expiry_s.map(|s| [2, 0, 0, 0, s]);

@@ -6,45 +6,36 @@
 //! - a certificate or key was proven here lately: shown without its key it is anybody's;
 //! - a name is, or lately was, of a session here: a name in a CONNECT that failed is anybody's;
 //! - an address is one subscriber's, no trusted proxy's, and failed here lately before it authenticated. Nobody who is there is
-//!   kicked, and where [`IDENTITIES_SHARED`] clients or more are connected from it, it is slowed down instead;
+//!   kicked, and where three clients or more are connected from it, it is slowed down instead;
 //! - an authority is an operator's business.
 //!
 //! What a plugin was allowed to deny it may deny for longer, though its subject, kept out, has not been here since.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use gatemq_broker::denials::{Added, Effect, Held, NotAdded, normal, of_address};
 use gatemq_store::{Op, Store, StoreError};
 use gatemq_types::event::Fact;
 use gatemq_types::service::{Reply, ServiceError};
 use gatemq_types::{Denial, Subject};
-use parking_lot::Mutex;
 
-use super::run::{Changes, counted, tell_full};
-use super::{By, Outcome, rows, scan};
-use crate::connection::Client;
+use super::run::{Changes, counted, cut, tell_full};
+use super::survey::Survey;
+use super::{By, Outcome, rows};
 use crate::denials::{Seen, ends_connections};
 use crate::node::Node;
-use crate::worker::scan::{Look, Looks};
 
-/// Clients (tenant, user and client identifier) that are connected from an address from which on it is taken for shared.
-const IDENTITIES_SHARED: usize = 3;
 /// Connections a second of an address that is slowed down.
 const SLOW_PER_S: u32 = 1;
 /// Denials of a page.
 const ROWS_MAX: usize = 256;
-/// Longest reason that is kept, in bytes; what is behind it is cut off.
-const REASON_BYTES_MAX: usize = 1024;
 
 /// Raises one. The reply's row says what it does; `action` there is `slow` where an address is slowed down instead.
 ///
 /// # Errors
 /// `Invalid`: nobody could be the subject. `NotAllowed`, `NotFound`: see the module. `Busy`: as many were raised as may be.
 pub(super) fn deny(
-    node: &Arc<Node>,
+    node: &Node,
     by: &By,
     subject: Subject,
     ttl_ms: u64,
@@ -55,10 +46,10 @@ pub(super) fn deny(
     let subject = normal(&subject).map_err(|_| ServiceError::Invalid)?;
     let effect = match by {
         By::Operator => Effect::Refuse,
-        By::Plugin(_) => check(node, by, &subject, now_ms)?,
+        By::Plugin(_) => check(node, by, &subject, changes, now_ms)?,
     };
     let until_ms = if ttl_ms == 0 { 0 } else { now_ms.saturating_add(ttl_ms) };
-    let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
+    let reason = cut(reason);
     let denial = Denial { subject, until_ms, reason, raised_by: by.to_string() };
     let Added { held, replaced: _ } = node.denials.set.add(denial, effect).map_err(|refused| match refused {
         NotAdded::Full { max } => {
@@ -94,19 +85,20 @@ fn delete(denial: &Denial) -> Op {
 }
 
 /// Whether a plugin may deny it, and what that does.
-fn check(node: &Arc<Node>, by: &By, subject: &Subject, now_ms: u64) -> Result<Effect, ServiceError> {
+fn check(node: &Node, by: &By, subject: &Subject, changes: &Changes, now_ms: u64) -> Result<Effect, ServiceError> {
     let again = node.denials.set.has(subject, Some(&by.to_string()));
+    let survey = changes.survey.as_ref().map_err(|e| *e)?;
     match subject {
         Subject::Issuer(_) => Err(ServiceError::NotAllowed),
-        Subject::Address { address, .. } => check_address(node, *address, subject, again, now_ms),
+        Subject::Address { address, .. } => check_address(node, *address, subject, survey, again, now_ms),
         _ if again => Ok(Effect::Refuse),
         subject => {
             let was_here = || node.denials.was_here(&seen(subject)?, now_ms).then_some(());
-            // Looked for once more: whoever left while the connections were looked at was noted then.
-            if was_here().is_some() || is_here(node, subject)? || was_here().is_some() {
-                return Ok(Effect::Refuse);
+            // Whoever left while the connections were looked at was noted then, which is why they are looked at first.
+            match survey.is_here(subject) || was_here().is_some() {
+                true => Ok(Effect::Refuse),
+                false => Err(ServiceError::NotFound),
             }
-            Err(ServiceError::NotFound)
         }
     }
 }
@@ -121,35 +113,11 @@ fn seen(subject: &Subject) -> Option<Seen<'_>> {
     }
 }
 
-/// Whether somebody is connected who is it.
-fn is_here(node: &Arc<Node>, subject: &Subject) -> Result<bool, ServiceError> {
-    let subject = subject.clone();
-    let found = Arc::new(AtomicBool::new(false));
-    let into = found.clone();
-    let look: Looks = Arc::new(move |client: &Client| {
-        let key = client.session.key();
-        let is_it = match &subject {
-            Subject::Certificate(hash) => client.proven().is_some_and(|proven| proven.leaf == *hash),
-            Subject::Key(hash) => client.proven().is_some_and(|proven| proven.key == *hash),
-            Subject::User { tenant, user } => key.tenant().name() == tenant && key.user() == user,
-            Subject::Client { tenant, user, client_id } => {
-                key.tenant().name() == tenant && key.user() == user && key.client_id() == client_id
-            }
-            Subject::Address { .. } | Subject::Issuer(_) => false,
-        };
-        if is_it {
-            into.store(true, Ordering::Relaxed);
-        }
-        if into.load(Ordering::Relaxed) { Look::Enough } else { Look::Next }
-    });
-    scan::all(node, &look)?;
-    Ok(found.load(Ordering::Relaxed))
-}
-
 fn check_address(
-    node: &Arc<Node>,
+    node: &Node,
     ip: IpAddr,
     subject: &Subject,
+    survey: &Survey,
     again: bool,
     now_ms: u64,
 ) -> Result<Effect, ServiceError> {
@@ -159,20 +127,7 @@ fn check_address(
     if !again && !node.events.failed_lately(ip, now_ms) {
         return Err(ServiceError::NotFound);
     }
-    let clients: Arc<Mutex<HashSet<(Arc<str>, Arc<str>, Arc<str>)>>> = Arc::default();
-    let (into, subject) = (clients.clone(), subject.clone());
-    let look: Looks = Arc::new(move |client: &Client| {
-        let peer = &client.peer;
-        if of_address(peer.remote.ip()) != subject {
-            return Look::Next;
-        }
-        let mut clients = into.lock();
-        clients.insert((peer.tenant.clone(), peer.user.clone(), peer.client_id.clone()));
-        if clients.len() < IDENTITIES_SHARED { Look::Next } else { Look::Enough }
-    });
-    scan::all(node, &look)?;
-    let shared = clients.lock().len() >= IDENTITIES_SHARED;
-    Ok(if shared { Effect::Slow { per_s: SLOW_PER_S } } else { Effect::Refuse })
+    Ok(if survey.is_shared(subject) { Effect::Slow { per_s: SLOW_PER_S } } else { Effect::Refuse })
 }
 
 /// Lifts what was raised for a subject: an operator what anybody raised, a plugin what it raised itself.

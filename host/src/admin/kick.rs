@@ -7,23 +7,23 @@ use gatemq_types::CloseReason;
 use gatemq_types::event::Fact;
 use gatemq_types::service::{Selector, ServiceError};
 
-use super::run::counted;
+use super::run::{counted, cut};
+use super::scan::Scanner;
 use super::{By, Outcome, scan};
 use crate::clock;
 use crate::connection::{Client, Ending};
 use crate::denials::refuses_connected;
-use crate::node::Node;
 use crate::worker::scan::{Kick, Look, Looks};
 
 /// Ends the connections that a selector names. Their wills are not published, their sessions stay.
 ///
 /// # Errors
 /// `Invalid`: it names everybody, which nobody wants by mistake. `NotFound`: it names nobody who is here.
-pub(super) fn selected(node: &Arc<Node>, by: &By, selector: Selector, reason: &str) -> Outcome {
+pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, reason: String) -> Outcome {
     if selector == Selector::default() {
         return Err(ServiceError::Invalid);
     }
-    let (by, why) = (by.to_string(), reason.to_owned());
+    let (by, why) = (by.to_string(), cut(reason));
     let ended = Arc::new(AtomicU64::new(0));
     let counter = ended.clone();
     let look: Looks = Arc::new(move |client: &Client| {
@@ -37,7 +37,7 @@ pub(super) fn selected(node: &Arc<Node>, by: &By, selector: Selector, reason: &s
             reason_string: why.clone(),
         })
     });
-    scan::all(node, &look)?;
+    scanner.all(&look)?;
     match ended.load(Ordering::Relaxed) {
         0 => Err(ServiceError::NotFound),
         count => Ok(counted(count)),
@@ -45,8 +45,8 @@ pub(super) fn selected(node: &Arc<Node>, by: &By, selector: Selector, reason: &s
 }
 
 /// Ends the connections of everybody who is denied.
-pub(super) fn denied(node: &Arc<Node>) {
-    let of_look = node.clone();
+pub(super) fn denied(scanner: &Scanner<'_>) {
+    let of_look = scanner.node.clone();
     let look: Looks = Arc::new(move |client: &Client| {
         match refuses_connected(&of_look, &client.peer, client.proven(), clock::now_ms()) {
             true => Look::End(Kick { ending: Ending::of_denial(), fact: None, reason_string: String::new() }),
@@ -54,5 +54,5 @@ pub(super) fn denied(node: &Arc<Node>) {
         }
     });
     // It fails only when the node stops, and everybody's connection ends.
-    let _ = scan::all(node, &look);
+    let _ = scanner.all(&look);
 }

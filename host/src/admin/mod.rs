@@ -5,6 +5,7 @@
 //! | [`asker`] | who asks, and how much at a time |
 //! | `run` | the thread: takes what was asked, has the store keep it, answers |
 //! | `deny` | denials: raise, lift, list; the rules that keep anybody from having somebody else denied |
+//! | `survey` | who of those that are to be denied is here |
 //! | `scan` | looks at the connections of all workers |
 //! | `kick` | ends connections |
 //! | `sessions` | lists them |
@@ -23,12 +24,14 @@ mod rows;
 mod run;
 mod scan;
 mod sessions;
+mod survey;
 mod values;
 
 pub(crate) use asker::{Asker, By};
 pub(crate) use publish::Publication;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -51,12 +54,22 @@ struct Job {
     _waits: Waits,
 }
 
+impl Job {
+    /// Whether it looks at connections, and changes nothing that is kept.
+    fn waits_for_workers(&self) -> bool {
+        matches!(self.request, Request::Disconnect { .. } | Request::Sessions { .. })
+    }
+}
+
+/// An answer that is to be told.
+type Finished = (Answer, Outcome, Waits);
+
 /// What waits. Bounded by what those who ask may have under way.
 #[derive(Default)]
 struct Inbox {
     jobs: VecDeque<Job>,
     /// Answered elsewhere, told here: no plugin's code runs on a worker.
-    finished: Vec<(Answer, Outcome)>,
+    finished: Vec<Finished>,
     stop: bool,
 }
 
@@ -69,6 +82,8 @@ pub(crate) struct Desk {
     node: OnceLock<Arc<Node>>,
     values: Values,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// It stops.
+    stops: AtomicBool,
 }
 
 impl Desk {
@@ -102,11 +117,14 @@ impl Desk {
     }
 
     /// Answers from another thread.
-    fn finish(&self, answer: Answer, outcome: Outcome) {
+    fn finish(&self, answer: Answer, outcome: Outcome, waits: Waits) {
         let mut inbox = self.inbox.lock();
         if !inbox.stop {
-            inbox.finished.push((answer, outcome));
+            inbox.finished.push((answer, outcome, waits));
             self.wake.notify_one();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

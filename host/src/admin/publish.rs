@@ -20,7 +20,7 @@ pub(crate) struct Publication {
     tenant: Arc<Tenant>,
     message: Message,
     answer: Answer,
-    _waits: Waits,
+    waits: Waits,
 }
 
 /// Sends a message to a worker, always the same for one asker: its messages stay in order.
@@ -38,7 +38,7 @@ pub(super) fn send(desk: &Arc<Desk>, node: &Node, asker: &Asker, message: &Messa
         Err(e) => return answer(Err(e)),
     };
     let message = message.clone();
-    let publication = Publication { desk: desk.clone(), tenant, message, answer, _waits: waits };
+    let publication = Publication { desk: desk.clone(), tenant, message, answer, waits };
     node.send(worker_of(asker.by(), node.workers()), |mail| mail.publications.push(publication));
 }
 
@@ -49,7 +49,7 @@ fn worker_of(by: &By, workers: usize) -> usize {
 impl Publication {
     /// Routes it. The reply counts the subscriptions that it went to.
     pub(crate) fn route(self, worker: &Worker) {
-        let Publication { desk, tenant, message, answer, _waits } = self;
+        let Publication { desk, tenant, message, answer, waits } = self;
         let hot = &mut *worker.hot.borrow_mut();
         let Message { topic, payload, qos, retain, .. } = &message;
         let own = NodeMessage { topic, payload, qos: *qos, retain: *retain };
@@ -60,6 +60,6 @@ impl Publication {
             Ok(routed) => Ok(counted(routed.delivered.into())),
             Err(_) => Err(ServiceError::Invalid),
         };
-        desk.finish(answer, outcome);
+        desk.finish(answer, outcome, waits);
     }
 }

@@ -1,6 +1,7 @@
 //! The desk's thread.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use gatemq_plugin_loader::Answer;
@@ -8,7 +9,9 @@ use gatemq_store::{Batch, Op, StoreError, wait};
 use gatemq_types::event::Fact;
 use gatemq_types::service::{Reply, Request, ServiceError};
 
-use super::{Desk, Job, Outcome, deny, kick, sessions};
+use super::scan::Scanner;
+use super::survey::Survey;
+use super::{Desk, Finished, Job, Outcome, Waits, deny, kick, sessions};
 use crate::clock;
 use crate::node::Node;
 
@@ -18,14 +21,17 @@ const JOBS_AT_ONCE: usize = 256;
 const SWEEP: Duration = Duration::from_secs(1);
 /// What is taken away at a look.
 const SWEEP_MAX: usize = 1024;
+/// Longest reason that is kept and told, in bytes.
+const REASON_BYTES_MAX: usize = 1024;
 
 /// What requests have changed and not been answered yet.
-#[derive(Default)]
 pub(super) struct Changes {
     /// For the store.
     pub(super) ops: Vec<Op>,
     /// A denial was raised that ends connections.
     pub(super) scan: bool,
+    /// Who of those that are to be denied is here; an error when the node stops, or has no workers yet.
+    pub(super) survey: Result<Survey, ServiceError>,
 }
 
 impl Desk {
@@ -50,8 +56,10 @@ impl Desk {
         Ok(())
     }
 
-    /// Carries out no more; what waits is dropped, which whoever asked is told. The workers have ended before.
+    /// Carries out no more; what waits is dropped, which whoever asked is told. The workers have ended before, or are left
+    /// behind.
     pub(crate) fn stop(&self) {
+        self.stops.store(true, Ordering::SeqCst);
         let dropped = {
             let mut inbox = self.inbox.lock();
             inbox.stop = true;
@@ -68,32 +76,51 @@ impl Desk {
     fn run(&self, node: &Arc<Node>) {
         let mut next_sweep = Instant::now() + SWEEP;
         while let Some((jobs, finished)) = self.next(next_sweep) {
-            for (answer, outcome) in finished {
+            for (answer, outcome, _waits) in finished {
                 answer(outcome);
             }
-            let mut changes = Changes::default();
-            let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(node, job, &mut changes)).collect();
-            if Instant::now() >= next_sweep {
+            let scanner = Scanner { node, stop: &self.stops };
+            // What waits for workers comes last: who is denied must not wait for it.
+            let (slow, quick) = jobs.into_iter().partition(Job::waits_for_workers);
+            let sweep = Instant::now() >= next_sweep;
+            if sweep {
                 next_sweep = Instant::now() + SWEEP;
-                deny::expire(node, clock::now_ms(), SWEEP_MAX, &mut changes.ops);
-                self.values.expire(clock::now_ms(), SWEEP_MAX, &mut changes.ops);
             }
-            if changes.scan {
-                kick::denied(node);
-            }
-            let kept = keep(node, changes.ops);
-            if let Err(e) = &kept {
-                node.store_failed(e);
-            }
-            for (answer, _waits, outcome) in carried_out {
-                // What is not kept holds until the node, which stops, has ended.
-                answer(if kept.is_ok() { outcome } else { Err(ServiceError::Unavailable) });
+            self.change(&scanner, quick, sweep);
+            for Job { by, request, answer, .. } in slow {
+                answer(match request {
+                    Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
+                    Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
+                    _ => Err(ServiceError::NotSupported),
+                });
             }
         }
     }
 
+    /// Carries out what changes something, has it take hold, has it kept, and answers.
+    fn change(&self, scanner: &Scanner<'_>, jobs: Vec<Job>, sweep: bool) {
+        let node = scanner.node;
+        let mut changes = Changes { ops: Vec::new(), scan: false, survey: Survey::of(scanner, &jobs) };
+        let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(node, job, &mut changes)).collect();
+        if sweep {
+            deny::expire(node, clock::now_ms(), SWEEP_MAX, &mut changes.ops);
+            self.values.expire(clock::now_ms(), SWEEP_MAX, &mut changes.ops);
+        }
+        if changes.scan {
+            kick::denied(scanner);
+        }
+        let kept = keep(node, changes.ops);
+        if let Err(e) = &kept {
+            node.store_failed(e);
+        }
+        for (answer, _waits, outcome) in carried_out {
+            // What is not kept holds until the node, which stops, has ended.
+            answer(if kept.is_ok() { outcome } else { Err(ServiceError::Unavailable) });
+        }
+    }
+
     /// What there is to do; `None`: it stops.
-    fn next(&self, until: Instant) -> Option<(Vec<Job>, Vec<(Answer, Outcome)>)> {
+    fn next(&self, until: Instant) -> Option<(Vec<Job>, Vec<Finished>)> {
         let mut inbox = self.inbox.lock();
         while !inbox.stop && inbox.jobs.is_empty() && inbox.finished.is_empty() {
             if self.wake.wait_until(&mut inbox, until).timed_out() {
@@ -107,23 +134,22 @@ impl Desk {
         Some((inbox.jobs.drain(..count).collect(), std::mem::take(&mut inbox.finished)))
     }
 
-    fn carry_out(&self, node: &Arc<Node>, job: Job, changes: &mut Changes) -> (Answer, super::Waits, Outcome) {
+    fn carry_out(&self, node: &Node, job: Job, changes: &mut Changes) -> (Answer, Waits, Outcome) {
         let Job { by, request, answer, _waits: waits } = job;
         let now_ms = clock::now_ms();
         let outcome = match request {
-            Request::Disconnect { selector, reason } => kick::selected(node, &by, selector, &reason),
             Request::Deny { subject, ttl_ms, reason } => {
                 deny::deny(node, &by, subject, ttl_ms, reason, now_ms, changes)
             }
             Request::Allow { subject } => deny::lift(node, &by, &subject, changes),
             Request::Denials { page } => Ok(deny::list(node, page)),
-            Request::Sessions { selector, page } => sessions::list(node, selector, page),
             Request::Get { key } => self.values.get(&by, &key, now_ms),
             Request::Put { key, value, ttl_ms } => self.values.put(&by, key, value, ttl_ms, now_ms, &mut changes.ops),
             Request::Remove { key } => self.values.remove(&by, &key, now_ms, &mut changes.ops),
             // Before the node served anybody.
             Request::Publish(_) => Err(ServiceError::Unavailable),
-            Request::Revoke { .. } => Err(ServiceError::NotSupported),
+            // The others are not changes.
+            _ => Err(ServiceError::NotSupported),
         };
         (answer, waits, outcome)
     }
@@ -140,6 +166,12 @@ fn keep(node: &Node, ops: Vec<Op>) -> Result<(), StoreError> {
 /// A reply that says how many it concerned.
 pub(super) fn counted(count: u64) -> Reply {
     Reply { count, ..Reply::default() }
+}
+
+/// A reason, cut off where it is too long.
+pub(super) fn cut(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    reason
 }
 
 /// A bound is reached: the event says which.

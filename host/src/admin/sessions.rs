@@ -6,9 +6,9 @@ use gatemq_types::event::Peer;
 use gatemq_types::service::{Reply, Selector};
 use parking_lot::Mutex;
 
+use super::scan::Scanner;
 use super::{Outcome, rows, scan};
 use crate::connection::Client;
-use crate::node::Node;
 use crate::worker::scan::{Look, Looks};
 
 /// Rows of a page.
@@ -19,8 +19,8 @@ const ROWS_MAX: usize = 256;
 ///
 /// # Errors
 /// The node stops.
-pub(super) fn list(node: &Arc<Node>, selector: Selector, page: u64) -> Outcome {
-    let found: Arc<Mutex<Vec<(Arc<Peer>, u64)>>> = Arc::default();
+pub(super) fn list(scanner: &Scanner<'_>, selector: Selector, page: u64) -> Outcome {
+    let found = Arc::new(Mutex::new(Vec::<(Arc<Peer>, u64)>::new()));
     let into = found.clone();
     let look: Looks = Arc::new(move |client: &Client| {
         if !scan::names(&selector, client) {
@@ -32,8 +32,8 @@ pub(super) fn list(node: &Arc<Node>, selector: Selector, page: u64) -> Outcome {
     });
     let (mut worker, mut from) = ((page >> 32) as usize, page as u32);
     let mut next_page = 0;
-    while worker < node.workers() {
-        if let Some(next) = scan::one(node, worker, from, &look)? {
+    while worker < scanner.node.workers() {
+        if let Some(next) = scanner.one(worker, from, &look)? {
             next_page = (worker as u64) << 32 | u64::from(next);
             break;
         }

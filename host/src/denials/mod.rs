@@ -94,3 +94,8 @@ impl NodeDenials {
 pub(crate) fn ends_connections(held: &Held) -> bool {
     held.denial.raised_by == OPERATOR
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use gatemq_types::event::{Class, EventKind, Fact, Peer, Value};
 
 use crate::clock;
 
-/// Lines a second about what peers do, and as many about calls that fail, which peers may cause; the rest of that second is
+/// Lines a second about what peers do, and as many each about calls that fail and about denials, which peers may cause; the rest of that second is
 /// only counted, so that a flood cannot fill a disk.
 const LINES_PER_S_MAX: u64 = 100;
 
@@ -16,6 +16,7 @@ const LINES_PER_S_MAX: u64 = 100;
 pub(crate) struct LogLines {
     peers: Bound,
     calls: Bound,
+    denials: Bound,
 }
 
 impl LogLines {
@@ -30,6 +31,9 @@ impl LogLines {
                 | EventKind::PluginFenced,
                 _,
             ) => self.calls.write("more calls failed than are logged in a second", peer, fact),
+            (EventKind::DenialAdded | EventKind::DenialLifted | EventKind::DenialExpired, _) => {
+                self.denials.write("more denials come and go than are logged in a second", peer, fact);
+            }
             (_, Class::Security) => self.peers.write("more events about peers than are logged in a second", peer, fact),
             (_, Class::System) => tracing::info!(target: "gatemq::event", "{}", line(peer, fact)),
             (_, Class::Lifecycle) => tracing::debug!(target: "gatemq::event", "{}", line(peer, fact)),

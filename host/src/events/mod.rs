@@ -133,3 +133,40 @@ fn is_failure_before_authentication(peer: &Peer, fact: &Fact) -> bool {
             _ => false,
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promise 7: an address can be denied for what failed there before it authenticated, and for nothing else.
+    #[test]
+    fn promise_7_what_counts_as_a_failure_of_an_address() {
+        let refused = |reason: &'static str| Fact::ConnectionRefused { reason: reason.into() };
+        let client = |stage: &'static str| Fact::ClientRefused {
+            stage: stage.into(),
+            code: 0x86,
+            reason: "".into(),
+            plugin: "".into(),
+            chain: Vec::new(),
+        };
+        let violated = || Fact::ProtocolViolated { clause: "".into(), detail: "".into(), code: 0x82 };
+        for (fact, tenant, counts) in [
+            (client("authenticate"), "", true),
+            (client("denial"), "", false),
+            (client("identity"), "", false),
+            (refused("address_connections_per_s_max"), "", true),
+            (refused("connections_max"), "", false),
+            (refused("denied"), "", false),
+            (violated(), "", true),
+            (violated(), "t", false),
+            (Fact::ConnectionAccepted {}, "", false),
+        ] {
+            let events = Events::new("node");
+            let peer = crate::denials::testing::peer("192.0.2.7", tenant);
+            let what = format!("{fact:?} of {tenant:?}");
+            events.emit(Some(&Arc::new(peer)), fact);
+            let failed = |ip: &str| events.failed_lately(ip.parse().unwrap(), clock::now_ms());
+            assert_eq!((failed("192.0.2.7"), failed("192.0.2.8")), (counts, false), "{what}");
+        }
+    }
+}

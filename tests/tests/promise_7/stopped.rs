@@ -107,6 +107,26 @@ fn promise_7_a_denied_client_is_gone_and_stays_out() {
     }
 }
 
+/// The delayed will of a client that is denied while it is away is not published; that of another one is.
+#[test]
+fn promise_7_a_denied_client_leaves_no_will_later() {
+    let pki = Pki::new("Acme");
+    let setup = Setup::new().listener(Kind::Mqtt, &pki).faults("").requests().tape();
+    let mut broker = setup.toml("[auth]\nchain = [\"faults\"]").start();
+    let tls = Tls::new(&pki, None);
+    let mut watcher = broker.admitted(Kind::Mqtt, &tls, Version::V5, "watcher");
+    assert_eq!(watcher.subscribe("will/#", 1), 1);
+    for (name, topic) in [("victim", "will/victim"), ("other", "will/other")] {
+        let connect = Connect { user: Some(name), ..Connect::stays(Level::V5, name) };
+        let will = Will { delay_s: 2, ..Will::new(topic, b"gone") };
+        broker.joined(Kind::Mqtt, &tls, &connect.will(will)).0.break_off();
+        broker.tape().wait_for_client("ClientDisconnected", name);
+    }
+    broker.done("deny", json!({"subject": user("test", "victim")}));
+    broker.tape().wait_for("it is withheld", |e| e["event"] == "DenialEnforced" && e["fields"]["stage"] == "will");
+    assert_eq!(watcher.take_message().topic, "will/other");
+}
+
 /// An address is refused before its TLS handshake, and behind a proxy by its header; who is connected from it stays; others,
 /// and after the denial's time it too, are let in. It outlives a restart.
 #[test]
