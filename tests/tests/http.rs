@@ -234,29 +234,7 @@ fn promise_1_the_server_must_be_the_right_one() {
 fn actions_are_asked_about_and_answers_kept() {
     let failing = Arc::new(AtomicUsize::new(0));
     let fails = failing.clone();
-    let server = Http::start(move |request| {
-        if request.body["call"] == "authenticate" {
-            let grants = json!([{"ask": ["all"], "filter": "ask/#"}, {"allow": ["all"], "filter": "#"}]);
-            let tags = json!(["a tag"]);
-            return Reply::json(
-                json!({"result": "allow", "tenant": "acme", "user": "u", "grants": grants, "tags": tags}),
-            );
-        }
-        let topic = request.body["action"]["topic"].as_str().unwrap();
-        match topic {
-            "ask/kept" => Reply::Json(json!({"result": "allow"}), "cache-control: max-age=600\r\n"),
-            "ask/body" => Reply::json(json!({"result": "allow", "ttl_s": 600})),
-            "ask/once" => Reply::json(json!({"result": "allow"})),
-            "ask/denied" => Reply::json(json!({"result": "deny", "code": 0x97, "reason": "too much", "ttl_s": 600})),
-            "ask/flaky" if fails.fetch_add(1, Ordering::SeqCst) == 0 => Reply::Bytes(
-                b"HTTP/1.1 500 Oops\r\ncache-control: max-age=600\r\ncontent-length: 18\r\n\r\n{\"result\":\"allow\"}"
-                    .to_vec(),
-            ),
-            "ask/flaky" => Reply::json(json!({"result": "allow", "ttl_s": 600})),
-            "ask/filter" => Reply::json(json!({"result": "allow", "qos_max": 0})),
-            _ => Reply::json(json!({"result": "next"})),
-        }
-    });
+    let server = Http::start(move |request| deciding(request, &fails));
     let mut broker = start(&server, "");
     let mut client = open(&broker);
     assert_eq!(client.connect_as("c", Some(("u", "p"))).unwrap(), 0);
@@ -301,6 +279,27 @@ fn actions_are_asked_about_and_answers_kept() {
     assert_eq!(client.connect_as("c", Some(("u", "p"))).unwrap(), 0);
     assert_eq!((publish(&mut client, "ask/flaky"), publish(&mut client, "ask/flaky")), (0, 0));
     assert_eq!(failing.load(Ordering::SeqCst), 2, "asked again, and then kept");
+}
+
+/// What the server says of actions below `ask/`; of `ask/flaky` it can say nothing the first time.
+fn deciding(request: &Request, asked: &AtomicUsize) -> Reply {
+    if request.body["call"] == "authenticate" {
+        let grants = json!([{"ask": ["all"], "filter": "ask/#"}, {"allow": ["all"], "filter": "#"}]);
+        return Reply::json(
+            json!({"result": "allow", "tenant": "acme", "user": "u", "grants": grants, "tags": ["a tag"]}),
+        );
+    }
+    let good = json!({"result": "allow", "ttl_s": 600});
+    match request.body["action"]["topic"].as_str().unwrap() {
+        "ask/kept" => Reply::Json(json!({"result": "allow"}), "cache-control: max-age=600\r\n"),
+        "ask/body" => Reply::json(good),
+        "ask/once" => Reply::json(json!({"result": "allow"})),
+        "ask/denied" => Reply::json(json!({"result": "deny", "code": 0x97, "reason": "too much", "ttl_s": 600})),
+        "ask/flaky" if asked.fetch_add(1, Ordering::SeqCst) == 0 => Reply::status("500 Oops", &good),
+        "ask/flaky" => Reply::json(good),
+        "ask/filter" => Reply::json(json!({"result": "allow", "qos_max": 0})),
+        _ => Reply::json(json!({"result": "next"})),
+    }
 }
 
 /// An answer is kept only where its server says so, for who shows the same; a refusal and a failure never are.
