@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use gatemq_store::Store;
 use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -149,14 +150,10 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Err(code) => return code,
     };
     let PluginSet { auth, plugins } = plugins;
-    let node = Node::new(&config.node, config.limits.clone(), config.denials.per_raiser_max, events.clone(), store);
-    node.denials.spare_proxies(config.listeners.values().flat_map(|listener| listener.proxies.clone()).collect());
-    if let Err(e) = node.recover() {
-        return unavailable(&format!("{}: {e}", durable::directory(config).display()));
-    }
-    if let Err(e) = desk.begin(&node) {
-        return unavailable(&e);
-    }
+    let node = match recovered(config, &events, store, &desk) {
+        Ok(node) => node,
+        Err(e) => return unavailable(&e),
+    };
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         // One without a chain, of which there is none, admits nobody.
         let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
@@ -242,6 +239,22 @@ async fn start_plugins(
             Err(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The node with everything that outlived the last one, before anybody is served.
+fn recovered(
+    config: &Config,
+    events: &Arc<Events>,
+    store: Option<Box<dyn Store>>,
+    desk: &Arc<Desk>,
+) -> Result<Arc<Node>, String> {
+    let denials_max = config.denials.per_raiser_max;
+    let node = Node::new(&config.node, config.limits.clone(), denials_max, events.clone(), store);
+    let proxies = config.listeners.values().flat_map(|listener| listener.proxies.clone());
+    node.denials.spare_proxies(proxies.collect());
+    node.recover().map_err(|e| format!("{}: {e}", durable::directory(config).display()))?;
+    desk.begin(&node)?;
+    Ok(node)
 }
 
 /// The node stops.

@@ -55,8 +55,24 @@
 //! ```
 //!
 //! [`crate::Host`], which `start` is given, counts, tells the time and spawns. The methods of it that ask the broker for
-//! something (`deny`, `disconnect`, `revoke`, `publish`, …) answer `NotSupported` on a broker that does not offer them: this one
-//! offers none yet.
+//! something (`deny`, `disconnect`, `publish`, `sessions`, `put`, …) are answered later, by the broker; what it does not offer
+//! (here: `revoke`) is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
+//!
+//! # Who is kept out
+//!
+//! [`crate::Host::deny`] keeps somebody out of this broker, and kicks who is there. Events, by which a plugin judges, are caused by
+//! strangers too, so the broker carries out only what cannot hit somebody else:
+//!
+//! | subject | when | otherwise |
+//! |---|---|---|
+//! | `Certificate`, `Key` | its key was proven here, now or in the last hour | `NotFound` |
+//! | `User`, `Client` | it has a session here, or left one in the last hour | `NotFound` |
+//! | `Address` /32, /64 | somebody there failed in the last hour before authenticating | `NotFound` |
+//! | `Address` of a trusted proxy, or another prefix; `Issuer` | never | `NotAllowed` |
+//!
+//! What a plugin has denied it may deny again, for longer. An address' connections that are there stay, and where three clients or
+//! more are connected from it, it is let in once a second instead of not at all: the row of the reply says
+//! `"action": "slow"`. A plugin lifts what it raised itself; operators lift everything.
 //!
 //! # Who is admitted
 //!

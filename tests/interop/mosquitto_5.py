@@ -26,8 +26,14 @@ def session_expiry(cell):
 
 @scenario("session expiry at DISCONNECT", V5)
 def session_expiry_at_disconnect(cell):
+    """The will, for which it asks when it gets SIGTERM, says that the broker has had the DISCONNECT."""
     topic, name = f"{cell.topic}/expiry-d", f"{cell.name}-exd"
-    leave_session(cell, name, topic, 1, "-x", "1000", *properties("disconnect", session_expiry_interval=0))
+    options = ["-c", "-x", "1000", *properties("disconnect", session_expiry_interval=0)]
+    options += ["--will-topic", f"{topic}/will", "--will-payload", "gone", "--will-qos", "1"]
+    with Subscriber(cell, [f"{topic}/will"], 1, 1) as watch:
+        with Subscriber(cell, [topic], 1, 1, name, options=options) as one:
+            one.process.terminate()
+            equal([m.payload for m in watch.end_well()], ["gone"], "the will")
     publish_well(cell, topic, "too late")
     waits_for_nothing(cell, topic, name)
 

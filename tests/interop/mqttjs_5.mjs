@@ -14,10 +14,16 @@ scenario('session expiry', async cell => {
 }, V5)
 
 scenario('session expiry at DISCONNECT', async cell => {
+  const topic = `${cell.topic}/expiry`
+  const watch = await cell.connect('watch')
+  await watch.subscribeAsync(topic, { qos: 1 })
+  const will = { topic, payload: 'gone', qos: 1, retain: false }
+  // Shortened to 0, and made longer than a second. The will says that the broker has had the DISCONNECT.
   for (const [atConnect, atDisconnect, present] of [[1000, 0, false], [1, 1000, true]]) {
-    const one = await cell.connect('change', { clean: false, properties: { sessionExpiryInterval: atConnect } })
-    await one.endAsync(false, { properties: { sessionExpiryInterval: atDisconnect } })
-    if (atConnect === 1) await sleep(2200)
+    const one = await cell.connect('change', { clean: false, will, properties: { sessionExpiryInterval: atConnect } })
+    await one.endAsync(false, { reasonCode: 4, properties: { sessionExpiryInterval: atDisconnect } })
+    await watch.inbox()
+    if (present) await sleep(2200)
     const two = await cell.connect('change', { clean: false })
     equal(two.connack.sessionPresent, present, `Session Present with ${atDisconnect} at DISCONNECT`)
     await two.endAsync()

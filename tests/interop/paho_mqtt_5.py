@@ -34,14 +34,23 @@ def session_expiry(cell):
 
 @scenario("session expiry at DISCONNECT", V5)
 def session_expiry_at_disconnect(cell):
-    """Shortened to 0, and made longer than a second."""
-    for at_connect, at_disconnect, present in ((1000, 0, False), (1, 1000, True)):
-        one = peer(cell, "change", clean=False, connect={"SessionExpiryInterval": at_connect})
-        one.leave(None, properties("DISCONNECT", SessionExpiryInterval=at_disconnect))
-        if at_connect == 1:
-            time.sleep(2.2)
-        with peer(cell, "change", clean=False) as one:
-            equal(one.flags.session_present, present, f"Session Present with {at_disconnect} at DISCONNECT")
+    """Shortened to 0, and made longer than a second. The will says that the broker has had the DISCONNECT."""
+    topic = f"{cell.topic}/expiry"
+    with peer(cell, "watch") as watch:
+        watch.subscribe(topic)
+        for at_connect, at_disconnect, present in ((1000, 0, False), (1, 1000, True)):
+            connect = {"SessionExpiryInterval": at_connect}
+            one = peer(cell, "change", clean=False, connect=connect, will=(topic, "gone", 1, False))
+            one.leave(with_will(), properties("DISCONNECT", SessionExpiryInterval=at_disconnect))
+            watch.message()
+            if present:
+                time.sleep(2.2)
+            with peer(cell, "change", clean=False) as one:
+                equal(one.flags.session_present, present, f"Session Present with {at_disconnect} at DISCONNECT")
+
+
+def with_will():
+    return ReasonCode(PacketTypes.DISCONNECT, identifier=4)
 
 
 @scenario("message expiry", V5)
@@ -323,7 +332,7 @@ def will_at_disconnect(cell):
     topic = f"{cell.topic}/asks"
     with peer(cell, "watch") as watch:
         watch.subscribe(topic)
-        peer(cell, "asks", will=(topic, "asked", 1, False)).leave(ReasonCode(PacketTypes.DISCONNECT, identifier=4))
+        peer(cell, "asks", will=(topic, "asked", 1, False)).leave(with_will())
         equal(watch.message().payload, b"asked", "the will")
 
 

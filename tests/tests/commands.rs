@@ -170,8 +170,8 @@ fn plugins_are_listed_and_reloaded() {
     let other = good.replace("filter = \"own/#\"", "filter = \"other/#\"");
     assert_ne!(other, good);
     std::fs::write(&file, &other).unwrap();
-    assert_eq!(told(&broker, &["plugin", "reload", "faults"])["result"], "replaced");
-    broker.tape().wait_for("PluginReplaced", |e| e["event"] == "PluginReplaced");
+    assert_eq!(told(&broker, &["plugin", "reload", "faults"])["result"], "reconfigured");
+    broker.tape().wait_for("PluginReconfigured", |e| e["event"] == "PluginReconfigured");
     let (_, people, _) = gatemq(&broker, &["plugin", "list"]);
     assert!(people.starts_with("NAME") && people.contains("faults"), "{people}");
 

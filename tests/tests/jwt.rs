@@ -167,7 +167,7 @@ fn keys_are_rotated() {
     let server = Http::start(move |_| answering.lock().unwrap().clone());
     let says = |reply: Reply| *answer.lock().unwrap() = reply;
     let keys = format!(
-        "config.keys_server.url = {:?}\nconfig.refresh_s = 1\nconfig.keys_age_s_max = 3\nconfig.keys_server.timeout_ms = 1000",
+        "config.keys_server.url = {:?}\nconfig.refresh_s = 1\nconfig.keys_age_s_max = 8\nconfig.keys_server.timeout_ms = 1000",
         server.url()
     );
     let broker = std::thread::scope(|all| {

@@ -20,6 +20,7 @@ use gatemq_types::service::{Reply, ServiceError};
 use gatemq_types::{Denial, Subject};
 
 use super::run::{Changes, counted, cut, tell_full};
+use super::survey::Survey;
 use super::{By, Outcome, rows};
 use crate::denials::{Seen, ends_connections};
 use crate::node::Node;
@@ -86,15 +87,15 @@ fn delete(denial: &Denial) -> Op {
 /// Whether a plugin may deny it, and what that does.
 fn check(node: &Node, by: &By, subject: &Subject, changes: &Changes, now_ms: u64) -> Result<Effect, ServiceError> {
     let again = node.denials.set.has(subject, Some(&by.to_string()));
+    let survey = changes.survey.as_ref().map_err(|e| *e)?;
     match subject {
         Subject::Issuer(_) => Err(ServiceError::NotAllowed),
-        Subject::Address { address, .. } => check_address(node, *address, subject, changes, again, now_ms),
+        Subject::Address { address, .. } => check_address(node, *address, subject, survey, again, now_ms),
         _ if again => Ok(Effect::Refuse),
         subject => {
             let was_here = || node.denials.was_here(&seen(subject)?, now_ms).then_some(());
-            // Looked for once more: whoever left while the connections were looked at was noted then.
             // Whoever left while the connections were looked at was noted then, which is why they are looked at first.
-            match changes.survey.is_here(subject) || was_here().is_some() {
+            match survey.is_here(subject) || was_here().is_some() {
                 true => Ok(Effect::Refuse),
                 false => Err(ServiceError::NotFound),
             }
@@ -116,7 +117,7 @@ fn check_address(
     node: &Node,
     ip: IpAddr,
     subject: &Subject,
-    changes: &Changes,
+    survey: &Survey,
     again: bool,
     now_ms: u64,
 ) -> Result<Effect, ServiceError> {
@@ -126,8 +127,7 @@ fn check_address(
     if !again && !node.events.failed_lately(ip, now_ms) {
         return Err(ServiceError::NotFound);
     }
-    let shared = changes.survey.is_shared(subject);
-    Ok(if shared { Effect::Slow { per_s: SLOW_PER_S } } else { Effect::Refuse })
+    Ok(if survey.is_shared(subject) { Effect::Slow { per_s: SLOW_PER_S } } else { Effect::Refuse })
 }
 
 /// Lifts what was raised for a subject: an operator what anybody raised, a plugin what it raised itself.

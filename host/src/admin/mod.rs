@@ -54,6 +54,13 @@ struct Job {
     _waits: Waits,
 }
 
+impl Job {
+    /// Whether it looks at connections, and changes nothing that is kept.
+    fn waits_for_workers(&self) -> bool {
+        matches!(self.request, Request::Disconnect { .. } | Request::Sessions { .. })
+    }
+}
+
 /// An answer that is to be told.
 type Finished = (Answer, Outcome, Waits);
 

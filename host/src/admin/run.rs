@@ -25,14 +25,13 @@ const SWEEP_MAX: usize = 1024;
 const REASON_BYTES_MAX: usize = 1024;
 
 /// What requests have changed and not been answered yet.
-#[derive(Default)]
 pub(super) struct Changes {
     /// For the store.
     pub(super) ops: Vec<Op>,
     /// A denial was raised that ends connections.
     pub(super) scan: bool,
-    /// Who of those that are to be denied is here.
-    pub(super) survey: Survey,
+    /// Who of those that are to be denied is here; an error when the node stops, or has no workers yet.
+    pub(super) survey: Result<Survey, ServiceError>,
 }
 
 impl Desk {
@@ -81,26 +80,42 @@ impl Desk {
                 answer(outcome);
             }
             let scanner = Scanner { node, stop: &self.stops };
-            // It fails when the node stops, and then so do the requests.
-            let survey = Survey::of(&scanner, &jobs).unwrap_or_default();
-            let mut changes = Changes { survey, ..Changes::default() };
-            let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(&scanner, job, &mut changes)).collect();
-            if Instant::now() >= next_sweep {
+            // What waits for workers comes last: who is denied must not wait for it.
+            let (slow, quick) = jobs.into_iter().partition(Job::waits_for_workers);
+            let sweep = Instant::now() >= next_sweep;
+            if sweep {
                 next_sweep = Instant::now() + SWEEP;
-                deny::expire(node, clock::now_ms(), SWEEP_MAX, &mut changes.ops);
-                self.values.expire(clock::now_ms(), SWEEP_MAX, &mut changes.ops);
             }
-            if changes.scan {
-                kick::denied(&scanner);
+            self.change(&scanner, quick, sweep);
+            for Job { by, request, answer, .. } in slow {
+                answer(match request {
+                    Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
+                    Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
+                    _ => Err(ServiceError::NotSupported),
+                });
             }
-            let kept = keep(node, changes.ops);
-            if let Err(e) = &kept {
-                node.store_failed(e);
-            }
-            for (answer, _waits, outcome) in carried_out {
-                // What is not kept holds until the node, which stops, has ended.
-                answer(if kept.is_ok() { outcome } else { Err(ServiceError::Unavailable) });
-            }
+        }
+    }
+
+    /// Carries out what changes something, has it take hold, has it kept, and answers.
+    fn change(&self, scanner: &Scanner<'_>, jobs: Vec<Job>, sweep: bool) {
+        let node = scanner.node;
+        let mut changes = Changes { ops: Vec::new(), scan: false, survey: Survey::of(scanner, &jobs) };
+        let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(node, job, &mut changes)).collect();
+        if sweep {
+            deny::expire(node, clock::now_ms(), SWEEP_MAX, &mut changes.ops);
+            self.values.expire(clock::now_ms(), SWEEP_MAX, &mut changes.ops);
+        }
+        if changes.scan {
+            kick::denied(scanner);
+        }
+        let kept = keep(node, changes.ops);
+        if let Err(e) = &kept {
+            node.store_failed(e);
+        }
+        for (answer, _waits, outcome) in carried_out {
+            // What is not kept holds until the node, which stops, has ended.
+            answer(if kept.is_ok() { outcome } else { Err(ServiceError::Unavailable) });
         }
     }
 
@@ -119,24 +134,22 @@ impl Desk {
         Some((inbox.jobs.drain(..count).collect(), std::mem::take(&mut inbox.finished)))
     }
 
-    fn carry_out(&self, scanner: &Scanner<'_>, job: Job, changes: &mut Changes) -> (Answer, Waits, Outcome) {
-        let node = scanner.node;
+    fn carry_out(&self, node: &Node, job: Job, changes: &mut Changes) -> (Answer, Waits, Outcome) {
         let Job { by, request, answer, _waits: waits } = job;
         let now_ms = clock::now_ms();
         let outcome = match request {
-            Request::Disconnect { selector, reason } => kick::selected(scanner, &by, selector, reason),
             Request::Deny { subject, ttl_ms, reason } => {
                 deny::deny(node, &by, subject, ttl_ms, reason, now_ms, changes)
             }
             Request::Allow { subject } => deny::lift(node, &by, &subject, changes),
             Request::Denials { page } => Ok(deny::list(node, page)),
-            Request::Sessions { selector, page } => sessions::list(scanner, selector, page),
             Request::Get { key } => self.values.get(&by, &key, now_ms),
             Request::Put { key, value, ttl_ms } => self.values.put(&by, key, value, ttl_ms, now_ms, &mut changes.ops),
             Request::Remove { key } => self.values.remove(&by, &key, now_ms, &mut changes.ops),
             // Before the node served anybody.
             Request::Publish(_) => Err(ServiceError::Unavailable),
-            Request::Revoke { .. } => Err(ServiceError::NotSupported),
+            // The others are not changes.
+            _ => Err(ServiceError::NotSupported),
         };
         (answer, waits, outcome)
     }

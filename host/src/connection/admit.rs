@@ -89,22 +89,16 @@ pub(super) async fn admit(
     let local = socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     // Boxed, as other steps that most connections do not have: the future of all would be as large as the largest.
     let established = match &listener.tls {
-        None => Ok((Stream::plain(socket), None)),
-        Some(acceptor) => Box::pin(handshake(worker, listener, acceptor, socket, deadline)).await,
+        None => Ok((Stream::plain(socket), None, None)),
+        Some(acceptor) => Box::pin(handshake(worker, listener, acceptor, socket, &mut peer, deadline)).await,
     };
-    let (stream, tls) = match established {
+    let (stream, tls, proven) = match established {
         Ok(done) => done,
         Err(fact) => {
             events.emit(Some(&Arc::new(peer)), fact);
             return None;
         }
     };
-    peer.leaf_sha256 = tls.as_ref().and_then(|t| t.leaf_sha256);
-    let proven = denials::proven(tls.as_ref());
-    if let Some(fact) = denials::refuses_certificate(&worker.node, &peer, proven.as_ref(), worker.now_ms.get()) {
-        events.emit(Some(&Arc::new(peer)), fact);
-        return None;
-    }
     let bytes = Wiped::default();
     let mut stranger = Stranger { stream, peer, tls, local, proxied_by, home, topic_alias_max: 0, bytes, proven };
     if let Some(settings) = &listener.web_socket {
@@ -202,18 +196,26 @@ async fn behind_proxy(
     }
 }
 
-/// TLS. The error is what happened instead.
+/// TLS, and whether the certificate that the peer proves to have is denied. The error is what happened instead.
 async fn handshake(
     worker: &Worker,
     listener: &Listener,
     acceptor: &Acceptor,
     socket: TcpStream,
+    peer: &mut Peer,
     deadline: Instant,
-) -> Result<(Stream, Option<Tls>), Fact> {
+) -> Result<(Stream, Option<Tls>, Option<Proven>), Fact> {
     let handshakes = worker.handshakes(listener);
     let handshake = pin!(acceptor.accept(socket));
     match within(worker, deadline, pin!(in_steps(&handshakes, handshake))).await {
-        Ok(Ok((socket, connection, tls))) => Ok((Stream::tls(socket, connection), Some(tls))),
+        Ok(Ok((socket, connection, tls))) => {
+            peer.leaf_sha256 = tls.leaf_sha256;
+            let proven = denials::proven(&tls);
+            match denials::refuses_certificate(&worker.node, peer, proven.as_ref(), worker.now_ms.get()) {
+                Some(fact) => Err(fact),
+                None => Ok((Stream::tls(socket, connection), Some(tls), proven)),
+            }
+        }
         Ok(Err(e)) => Err(Fact::TlsHandshakeFailed { error: e.error.into(), chain: e.chain, proven: e.proven }),
         Err(cut) => Err(cut.fact("tls", listener)),
     }

@@ -80,7 +80,8 @@ pub(super) async fn ask(
     let Some((instance, session)) = client.asked.clone() else {
         return Err(failed("", "there is no provider to ask".to_owned()).into());
     };
-    let verdict: Result<Verdict, CallFailure> = answer(worker, stranger, pin!(instance.authorize(&session, action))).await?;
+    let verdict: Result<Verdict, CallFailure> =
+        answer(worker, stranger, pin!(instance.authorize(&session, action))).await?;
     verdict.map_err(|failure| {
         tell_failure(events, instance.name(), "authorize", &failure);
         failed(instance.name(), failure.to_string()).into()

@@ -25,8 +25,10 @@ impl Known {
 
 /// What of a peer's certificate can be denied. `None`: it has shown none, or none that was verified and whose key it proved to
 /// have; on a resumed handshake it had done so before.
-pub(crate) fn proven(tls: Option<&Tls>) -> Option<Proven> {
-    let tls = tls.filter(|tls| tls.verified)?;
+pub(crate) fn proven(tls: &Tls) -> Option<Proven> {
+    if !tls.verified {
+        return None;
+    }
     let key_at = |at: u32| {
         let der = tls.chain.get(usize::try_from(at).ok()?)?;
         let certificate = CertificateDer::from(der.as_bytes());

@@ -14,9 +14,10 @@ use crate::node::Node;
 pub(crate) fn node() -> Arc<Node> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("gatemq.toml");
-    std::fs::write(&file, "[listeners.l]\nkind = 'mqtt'\nbind = '127.0.0.1:0'\n[node]\nworkers = 1\n").unwrap();
+    std::fs::write(&file, "[listeners.l]\nkind = 'mqtt'\nbind = '127.0.0.1:0'\n").unwrap();
     let config = config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
-    let node = Node::new(&config.node, config.limits, 2, Events::new("node"), None);
+    let settings = config::Node { workers: 0, ..config.node };
+    let node = Node::new(&settings, config.limits, 2, Events::new("node"), None);
     node.denials.spare_proxies(vec!["10.0.0.0/8".parse().unwrap()]);
     node
 }

@@ -107,7 +107,9 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
             spawn_local(worker.clone().scan(scan));
         }
         for publication in mail.publications.drain(..) {
-            publication.route(&worker);
+            let worker = worker.clone();
+            // In their order. A task of its own: a panic ends it and not the worker.
+            spawn_local(async move { publication.route(&worker) });
         }
         for accept in mail.listeners.drain(..) {
             accept.begin(&worker);

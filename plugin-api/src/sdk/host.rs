@@ -61,31 +61,35 @@ impl Host {
         runtime.is_some_and(|r| r.spawn(future))
     }
 
-    /// Ends the connections that `selector` names.
+    /// Ends the connections that `selector` names, which must not be everybody: with DISCONNECT 0x98 and `reason` (1 KiB of it).
+    /// Their wills are not published, their sessions stay. The reply counts them.
     ///
     /// # Errors
-    /// See [`ServiceError`].
+    /// `NotFound`: there is none; see [`ServiceError`].
     pub async fn disconnect(&self, selector: Selector, reason: impl Into<String>) -> Result<Reply, ServiceError> {
         self.request(Request::Disconnect { selector, reason: reason.into() }).await
     }
 
-    /// Keeps a subject out for `ttl_ms` milliseconds, or until the denial is lifted if that is 0.
+    /// Keeps a subject out for `ttl_ms` milliseconds, or until the denial is lifted if that is 0; replaces what this plugin had
+    /// raised for it. The reply's row is the denial as it is listed: its `action` is `slow` where an address is shared. See the
+    /// [guide](crate::guide#who-is-kept-out) for what may be denied.
     ///
     /// # Errors
-    /// See [`ServiceError`].
+    /// `NotFound`, `NotAllowed`: it may not be denied. `Busy`: `denials.per_raiser_max` are raised. See [`ServiceError`].
     pub async fn deny(&self, subject: Subject, ttl_ms: u64, reason: impl Into<String>) -> Result<Reply, ServiceError> {
         self.request(Request::Deny { subject, ttl_ms, reason: reason.into() }).await
     }
 
-    /// Lifts a denial.
+    /// Lifts what this plugin raised for a subject.
     ///
     /// # Errors
-    /// See [`ServiceError`].
+    /// `NotFound`: there is none. `NotAllowed`: only others have raised one. See [`ServiceError`].
     pub async fn allow(&self, subject: Subject) -> Result<Reply, ServiceError> {
         self.request(Request::Allow { subject }).await
     }
 
-    /// Lists denials, a page at a time; page 0 is the first.
+    /// Lists denials, everybody's, a page at a time; page 0 is the first. A row is a JSON object: `subject` (`kind`, and
+    /// `address` and `bits`, `sha256`, or `tenant`, `user` and `client_id`), `action`, `until_ms`, `reason`, `raised_by`.
     ///
     /// # Errors
     /// See [`ServiceError`].
@@ -101,15 +105,18 @@ impl Host {
         self.request(Request::Revoke { selector, retained }).await
     }
 
-    /// Publishes a message.
+    /// Publishes a message to those of its tenant who subscribed, as the broker's own; not below `$`. The reply comes when it is
+    /// routed, and counts the subscriptions that it went to. At most 1,000 messages and 8 MiB a second.
     ///
     /// # Errors
-    /// See [`ServiceError`].
+    /// `Invalid`: no topic, one below `$`, or too large. `Busy`: too fast, or not retained because the tenant has as many as it
+    /// may. See [`ServiceError`].
     pub async fn publish(&self, message: Message) -> Result<Reply, ServiceError> {
         self.request(Request::Publish(message)).await
     }
 
-    /// Lists sessions, a page at a time; page 0 is the first.
+    /// Lists sessions that have a connection, a page at a time; page 0 is the first. A row is a JSON object: `connection`,
+    /// `tenant`, `user`, `client_id`, `listener`, `transport`, `protocol`, `remote`, `connected_ms` (since 1970), `leaf_sha256`.
     ///
     /// # Errors
     /// See [`ServiceError`].
@@ -117,7 +124,7 @@ impl Host {
         self.request(Request::Sessions { selector, page }).await
     }
 
-    /// Reads a value of the plugin's small replicated map.
+    /// Reads a value of the plugin's own small map.
     ///
     /// # Errors
     /// `NotFound`; see [`ServiceError`].
@@ -125,10 +132,11 @@ impl Host {
         self.request(Request::Get { key: key.into() }).await?.value.ok_or(ServiceError::NotFound)
     }
 
-    /// Writes a value of it, for `ttl_ms` milliseconds, or for ever if that is 0.
+    /// Writes a value of it, for `ttl_ms` milliseconds, or for ever if that is 0. It outlives a restart where the broker has a
+    /// store. Keys are at most 256 bytes long, values 64 KiB; at most 4,096 keys, and 4 MiB in all.
     ///
     /// # Errors
-    /// See [`ServiceError`].
+    /// `Invalid`: too long. `Busy`: too many. See [`ServiceError`].
     pub async fn put(&self, key: impl Into<String>, value: Vec<u8>, ttl_ms: u64) -> Result<Reply, ServiceError> {
         self.request(Request::Put { key: key.into(), value, ttl_ms }).await
     }

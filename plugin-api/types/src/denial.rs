@@ -6,7 +6,8 @@ use std::net::IpAddr;
 /// Whom a denial is about.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Subject {
-    /// Addresses: `bits` leading bits of `address`.
+    /// Addresses: `bits` leading bits of `address`. Plugins deny an IPv4 address (32) or the /64 of an IPv6 address, operators
+    /// any network.
     Address {
         /// The network's address.
         address: IpAddr,

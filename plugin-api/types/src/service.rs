@@ -85,14 +85,14 @@ pub enum Request {
     },
     /// Publishes a message.
     Publish(Message),
-    /// Lists sessions, at most 256 a page.
+    /// Lists sessions that have a connection, at most 256 a page.
     Sessions {
         /// Which.
         selector: Selector,
         /// Opaque place to go on from; 0 is the beginning.
         page: u64,
     },
-    /// Reads a value of the plugin's own small replicated map.
+    /// Reads a value of the plugin's own small map.
     Get {
         /// Key.
         key: String,
@@ -151,7 +151,7 @@ impl std::error::Error for ServiceError {}
 pub struct Reply {
     /// How many sessions, denials or messages it concerned.
     pub count: u64,
-    /// Rows of a listing: one JSON object each.
+    /// Rows of a listing, or the denial that was raised: one JSON object each.
     pub rows: Vec<String>,
     /// Where the next page begins; 0 is the end.
     pub next_page: u64,

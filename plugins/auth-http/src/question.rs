@@ -146,6 +146,8 @@ impl<'a> Client<'a> {
     /// dropped.
     pub(crate) fn in_common(&mut self) -> Result<Secret, String> {
         self.connection = 0;
+        // What others at the same address did must not void what is kept.
+        self.failures = 0;
         self.remote.set_port(0);
         if let Some(proxy) = &mut self.proxied_by {
             proxy.set_port(0);
@@ -313,7 +315,7 @@ pub(crate) mod tests {
     }
 
     /// Promise 1: an answer that is kept is for the same question only: whatever a server can go by makes it another one, but for
-    /// the number of the connection and the ports that its peer happens to have.
+    /// the number of the connection, the ports that its peer happens to have, and what others at its address did.
     #[test]
     fn promise_1_kept_answers_are_for_the_same_question() {
         let key = |connect: &Connect| Client::new(connect).in_common().unwrap().as_bytes().to_vec();
@@ -322,6 +324,7 @@ pub(crate) mod tests {
             connection: 8,
             remote: ([192, 0, 2, 1], 1).into(),
             proxied_by: Some(([10, 0, 0, 1], 1).into()),
+            failures: 4,
             ..connect()
         };
         assert_eq!(key(&same), own);
@@ -345,7 +348,6 @@ pub(crate) mod tests {
             tls(&|tls| tls.server_name = None),
             Connect { user_properties: Vec::new(), ..connect() },
             Connect { will: None, ..connect() },
-            Connect { failures: 4, ..connect() },
         ]
         .iter()
         .enumerate()

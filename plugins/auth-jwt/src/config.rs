@@ -169,7 +169,7 @@ impl Config {
         let granted = !self.grants.is_empty() || !self.groups.is_empty();
         problems.unless(granted, "grants: there are none, nor groups, so nobody could do anything");
         let claimed = self.groups_claim.as_deref().is_some_and(|claim| !claim.is_empty());
-        problems.unless(claimed == !self.groups.is_empty(), "groups: give groups and groups_claim, or neither");
+        problems.unless(claimed != self.groups.is_empty(), "groups: give groups and groups_claim, or neither");
     }
 
     /// Shared secrets and public keys are never there together, so that a public key cannot be taken for a secret.

@@ -30,7 +30,7 @@ const WAITING_MAX: usize = 32;
 
 enum From {
     File(PathBuf),
-    Server { server: Server, client: Client },
+    Server { server: Box<Server>, client: Client },
 }
 
 /// See the module.
@@ -135,7 +135,7 @@ impl Source {
                     let keyed = problems.iter().map(|problem| format!("keys_server.{problem}"));
                     keyed.collect::<Vec<_>>().join("\n")
                 })?;
-                From::Server { server: server.clone(), client }
+                From::Server { server: Box::new(server.clone()), client }
             }
             (None, None) => return Err("keys_file, keys_server: give one of them".into()),
         };

@@ -11,8 +11,8 @@ use super::keys::{self, part};
 use super::staging::Map;
 use crate::types::denial;
 use crate::{
-    Content, Delivery, Entry, KeptValue, Message, Page, PageLimit, Record, Retained, Seq, SessionId, StoreError, StoredSession,
-    Subscription,
+    Content, Delivery, Entry, KeptValue, Message, Page, PageLimit, Record, Retained, Seq, SessionId, StoreError,
+    StoredSession, Subscription,
 };
 
 /// What an entry holds, while a page is read.

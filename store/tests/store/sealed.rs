@@ -67,11 +67,11 @@ fn every_journal_counts() {
             match catch_unwind(AssertUnwindSafe(|| Embedded::open(&options(directory.path())))) {
                 Ok(Ok(store)) => acknowledged.check(&store),
                 Ok(Err(error)) => {
-                    assert!(
-                        error.to_string().contains(&*name.to_string_lossy()),
-                        "{} {what:?}: {error}",
-                        name.display()
-                    );
+                    let error = error.to_string();
+                    // Of one that is missing nobody knows the name: the one behind the gap is named.
+                    let is_gap = matches!(what, Harm::Missing) && error.contains("what is between is gone");
+                    let is_named = is_gap || error.contains(&*name.to_string_lossy());
+                    assert!(is_named, "{} {what:?}: {error}", name.display());
                     refused += 1;
                 }
                 Err(_) => panic!("{} {what:?}: a panic", name.display()),

@@ -230,7 +230,7 @@ fn promise_1_keys_that_must_not_verify_do_not() {
         (json!({"kty": "new"}), 0),
         (json!(7), 0),
     ] {
-        let set = set(&[key.clone()]);
+        let set = set(std::slice::from_ref(&key));
         assert_eq!((set.len(), set.unusable), (usable, 1 - usable), "{key}");
     }
     for no_set in ["", "[]", "{}", r#"{"keys": {}}"#, "<html>"] {

@@ -176,9 +176,8 @@ mod tests {
     /// A table of which a part was not measured is no success, and what was in the way is told for each run.
     #[test]
     fn what_was_not_measured_is_told() {
-        let sample = |name: &str, result: Value| {
-            Sample::new("gatemq", ALL.iter().find(|w| w.name == name).unwrap(), 1, &result)
-        };
+        let sample =
+            |name: &str, result: Value| Sample::new("gatemq", ALL.iter().find(|w| w.name == name).unwrap(), 1, &result);
         let connects = |n: u32| json!({"broker_cpu_s_per_1m": 40.0, "connects_per_s": n});
         let idle = json!({"broker_cpu_us_per_open": 50.0, "rss_bytes_per_conn": 2508});
         assert_eq!(failed(&[sample("connect", connects(9)), sample("idle", idle)]), Vec::<String>::new());
