@@ -128,19 +128,16 @@ impl Group {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Gives it a queue in the store, with what waits, if it has none yet and a member is there.
+    /// Gives it a queue in the store, if it has none yet and a member is there. What waits already stays out of it: that
+    /// SUBSCRIBE would have to write it all.
     pub(crate) fn store(&self, tenant: &str, filter: &str, changes: &mut Changes) {
-        let mut guard = self.inner.lock();
-        let inner = &mut *guard;
+        let mut inner = self.inner.lock();
         if self.number() == 0 && inner.stored > 0 {
             let group = changes.number();
             inner.last_seq = 0;
             self.number.store(group, Ordering::Relaxed);
             let (tenant, filter) = (tenant.to_owned(), filter.to_owned());
             changes.rely_on(|| Change::Group { group, tenant, filter });
-            for at in 0..inner.waiting.len() {
-                inner.put(group, at, changes);
-            }
         }
     }
 

@@ -141,7 +141,7 @@ struct World {
     /// nobody when it ends.
     exactly_once: BTreeSet<u16>,
     perhaps_sent: BTreeSet<u16>,
-    /// The last batch of each worker with the end of a session that was in the store.
+    /// The last batch of each worker with the end of a session.
     last_end: [usize; 2],
     /// May come to somebody again.
     again: BTreeSet<u16>,
@@ -216,8 +216,8 @@ impl World {
         let client = std::mem::take(&mut self.clients[who]);
         if client.stored {
             self.due.retain(|n| !self.perhaps_sent.contains(n));
-            self.last_end[who % 2] = self.submitted[who % 2] + 1;
         }
+        self.last_end[who % 2] = self.submitted[who % 2] + 1;
         for (_, awaited, n) in client.in_flight {
             if awaited == kind::PUBACK {
                 self.again.insert(n);
@@ -226,9 +226,9 @@ impl World {
         self.nobody_left();
     }
 
-    /// Without members there is no group, and what waited in it is gone.
+    /// Without members in the store what waits is as safe as those that are left.
     fn nobody_left(&mut self) {
-        if !self.clients.iter().any(|client| client.subscribed) {
+        if !self.clients.iter().any(|client| client.subscribed && client.stored) {
             self.due.clear();
             self.unacknowledged.iter_mut().for_each(Vec::clear);
         }
@@ -364,7 +364,7 @@ impl World {
         }
         self.again.extend(self.got.keys());
         self.perhaps_sent.extend(self.due.intersection(&self.exactly_once));
-        // The store has that session, and it ends now.
+        // A session that the store still has ends now, and one that it never had took along what the store had let go of.
         if (0..2).any(|worker| self.last_end[worker] > self.committed[worker]) {
             self.due.retain(|n| !self.perhaps_sent.contains(n));
         }
