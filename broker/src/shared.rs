@@ -419,7 +419,6 @@ impl Inner {
             return;
         }
         self.last_seq += 1;
-        changes.note_moved(&waiting.places);
         waiting.places.push((number, self.last_seq));
         let (group, seq, first, message) = (number, self.last_seq, waiting.published, &waiting.message);
         changes.rely_on(|| Change::Waits { group, seq, first, message: message.clone() });
