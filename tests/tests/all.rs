@@ -10,6 +10,7 @@ mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod faults;
 mod http;
 mod jwt;
 mod listeners;

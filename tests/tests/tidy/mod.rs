@@ -24,7 +24,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-broker", &["gatemq-mqtt", "gatemq-types"]),
     ("gatemq-store", &["gatemq-types"]),
     ("gatemq", &["gatemq-broker", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-store", "gatemq-types"]),
-    ("gatemq-tests", &[]),
+    ("gatemq-plugin-testkit", &["gatemq-plugin-loader", "gatemq-types"]),
+    // In its tests, for those of plugins.
+    ("gatemq-tests", &["gatemq-plugin-testkit"]),
     ("gatemq-load", &[]),
     ("xtask", &["gatemq-tests"]),
 ];
