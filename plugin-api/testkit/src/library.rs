@@ -47,6 +47,6 @@ fn cargo_build(directory: &Path, package: &str) -> PathBuf {
     });
     let is_library = |file: &PathBuf| file.extension().is_some_and(|e| e == std::env::consts::DLL_EXTENSION);
     // Its own comes last: dependencies are built before.
-    let library = libraries.filter(is_library).last();
+    let library = libraries.filter(is_library).next_back();
     library.unwrap_or_else(|| panic!("{package} is no plugin: give its [lib] crate-type = [\"cdylib\"]"))
 }
