@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use abi_stable::library::{AbiHeaderRef, LibraryError};
-use abi_stable::std_types::RStr;
+use abi_stable::std_types::{RStr, RString};
 use gatemq_plugin_api::abi::ENTRY_SYMBOL;
 use gatemq_plugin_api::abi::v1_0::{PluginInfo, PluginRoot_Ref};
 
@@ -101,6 +101,21 @@ impl Library {
         let (root, thread) = (self.root, CallThread::new("check", 1));
         let status = thread.call(timeout, move || (root.check())(RStr::from_str(&config))).await?;
         CallFailure::of(status).map_or(Ok(()), Err)
+    }
+
+    /// Which keys its configuration has, as JSON: a list of objects with `key` (such as `rules[].user`), `takes` and `needed`. The
+    /// author's types run, within `timeout`.
+    ///
+    /// # Errors
+    /// A panic, or no answer.
+    pub async fn config_keys(&self, timeout: Duration) -> Result<String, CallFailure> {
+        let (root, thread) = (self.root, CallThread::new("check", 1));
+        let asked = thread.call(timeout, move || {
+            let mut keys = RString::new();
+            ((root.keys())(&mut keys), keys)
+        });
+        let (status, keys) = asked.await?;
+        CallFailure::of(status).map_or(Ok(keys.into_string()), Err)
     }
 
     /// What it says of itself.
