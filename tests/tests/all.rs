@@ -12,6 +12,8 @@ mod door;
 mod exchange;
 mod faults;
 mod http;
+mod inspect;
+mod interface;
 mod jwt;
 mod listeners;
 mod policy;

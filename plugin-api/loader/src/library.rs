@@ -26,6 +26,8 @@ pub struct Info {
     pub version: String,
     /// Version of `gatemq-plugin-api` that it was built with.
     pub api_version: String,
+    /// Version of the binary interface that it was built with.
+    pub interface: String,
     /// Whether it is an auth provider.
     pub auth: bool,
     /// Whether it is an event collector.
@@ -86,11 +88,11 @@ impl Library {
             }
             other => Reason::RootFailed(one_line(&other.to_string())),
         })?;
-        let info = (root.info())();
-        if info.panic_aborts {
+        let said = (root.info())();
+        if said.panic_aborts {
             return Err(Reason::PanicAborts);
         }
-        Ok(Library { info: Info::new(&path, sha256, &info, root), root })
+        Ok(Library { info: Info::new(&path, sha256, &said, root, found.version.as_str()), root })
     }
 
     /// Has it look at a configuration (JSON), without starting anything; the author's types run, within `timeout`.
@@ -129,13 +131,14 @@ impl Library {
 }
 
 impl Info {
-    fn new(file: &Path, sha256: LibraryHash, info: &PluginInfo, root: PluginRoot_Ref) -> Self {
+    fn new(file: &Path, sha256: LibraryHash, info: &PluginInfo, root: PluginRoot_Ref, interface: &str) -> Self {
         Info {
             file: file.to_owned(),
             sha256,
             name: info.name.to_string(),
             version: info.version.to_string(),
             api_version: info.api_version.to_string(),
+            interface: interface.to_owned(),
             auth: root.auth().is_some(),
             events: root.events().is_some(),
         }
