@@ -1,4 +1,7 @@
-//! The guide for authors: a first plugin, grants, collectors, threads and deadlines, panics, versions.
+//! The guide for authors: a first plugin, grants, collectors, trying and testing, threads and deadlines, panics, versions, and what
+//! may change.
+//!
+//! `plugin-api/README.md` is the short way to a first plugin: ten minutes, with a template. This is the whole of it.
 //!
 //! # A plugin in five minutes
 //!
@@ -221,7 +224,25 @@
 //! [`crate::EventKind`] lists the kinds and their fields. One type may have both roles: `export_plugin!(Both: auth, events)`.
 //! `EventsLost` comes whether it was asked for or not.
 //!
+//! # Try it and test it
+//!
+//! Neither needs a broker.
+//!
+//! `gatemq plugin check libmy_gate.so` says what the library is (interface, compiler, roles, the keys of its configuration with what each
+//! takes and whether it is needed) and why a broker would refuse it. The keys are asked of your type's own `Deserialize`, so there is
+//! nothing to write for it. With a configuration, `--plugin-config FILE`, it also starts the plugin, calls each of its roles once and stops
+//! it. `gatemq plugin try libmy_gate.so … publish TOPIC` shows it a client, with a certificate chain and its authorities where you
+//! give them, and says what you answer and what the broker makes of that.
+//!
+//! `gatemq-plugin-testkit` does the same in tests: it loads the real library through the broker's own loader, makes clients with
+//! certificate chains, puts down what your plugin logs, counts and asks for, and has a fault suite. Have the suite in your tests: it finds
+//! what else the first bad day finds.
+//!
 //! # Who calls what, and for how long
+//!
+//! Everything may be called from several threads at a time, and while `reconfigure` or `health` runs: state that changes needs a lock
+//! or an atomic. Hold no lock across an `.await`. `start` comes before all else; after `stop` nothing new begins, but futures that
+//! run may still be in your code, and see it until they end.
 //!
 //! | method | thread | when it takes longer than the plugin's `timeout_ms` |
 //! |---|---|---|
@@ -246,6 +267,32 @@
 //! its calls and the exchanges that it began, and is stopped. Sessions that the one before has admitted are asked of the new one:
 //! keep nothing in memory that an answer about an admitted client needs.
 //!
+//! # Deadlines
+//!
+//! [`crate::Connect::deadline_ms`] says how long an answer is waited for. When it is over, the client has been refused, and the future is
+//! dropped at its next `.await`: whatever must be undone then belongs into a `Drop`. The same happens when the client leaves before
+//! you have answered. So a future must bear being dropped at every `.await`: first find out, then change, and change in one step.
+//! Give what you wait for a deadline of its own that is shorter (a database 3 s, say), and answer
+//! [`crate::AuthOutcome::Unavailable`] then: it says more than silence, and the client is told to come back.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use gatemq_plugin_api::AuthOutcome;
+//! use gatemq_plugin_api::tokio::time::timeout;
+//!
+//! async fn within(ask: impl Future<Output = AuthOutcome>) -> AuthOutcome {
+//!     match timeout(Duration::from_secs(3), ask).await {
+//!         Ok(outcome) => outcome,
+//!         Err(_) => AuthOutcome::Unavailable { retry_after: Duration::from_secs(5) },
+//!     }
+//! }
+//! # let _ = within(std::future::ready(AuthOutcome::Next));
+//! ```
+//!
+//! What many clients wait for at once needs a bound, and something to say when the bound is reached: `Unavailable`, or a rejection with
+//! [`SERVER_BUSY`](crate::ReasonCode::SERVER_BUSY). The broker has 1,024 calls of a plugin under way at most (`calls_max`).
+//!
 //! # Where code may wait
 //!
 //! In `async` methods wait with `.await`. Code that blocks both threads for more than 400 ms costs a new runtime: the futures
@@ -260,7 +307,8 @@
 //!
 //! A panic in any method, in a destructor, or of a panic's own payload ends in the library: the host is told, the client is
 //! refused, an event is raised. Build with `panic = "unwind"` (the default): a library built with `panic = "abort"` is
-//! refused. A mutex that was poisoned stays poisoned. What cannot be contained is a crash: a segmentation fault, an
+//! refused. A mutex that was poisoned stays poisoned: take it all the same where what is in it is whole
+//! (`lock().unwrap_or_else(PoisonError::into_inner)`), or every later call panics as well, and the breaker opens. What cannot be contained is a crash: a segmentation fault, an
 //! `abort`, a stack overflow, or exhausted memory take the broker with them. A plugin is trusted code in the broker's
 //! process.
 //!
@@ -277,5 +325,43 @@
 //!
 //! # Versions
 //!
-//! The interface between broker and library is 1.0; the layout of every record is checked before any of the library's code
-//! runs, so a library of another major version, or built from a changed interface, is refused with one line that says so.
+//! Three numbers are not to be confused:
+//!
+//! | number | what it is | who looks at it |
+//! |---|---|---|
+//! | interface, `1.0.0` | the binary border: functions and the layout of every record | the broker, when it loads the library |
+//! | `gatemq-plugin-api` | this crate, which you write against | cargo, when you build |
+//! | your crate's | yours | operators, in `gatemq plugin list` |
+//!
+//! The broker compares the whole layout, not only the number, before it calls any function of the library: one that was built from changed
+//! sources is refused even if it calls itself 1.0.0.
+//!
+//! | library built with | broker with interface 1.0 |
+//! |---|---|
+//! | 1.0 | takes it |
+//! | 1.1 and later | takes it; what is new in its interface is not called, and a service of the host that is not there panics, contained |
+//! | 2.0 | refuses it |
+//! | another layout under the same number | refuses it |
+//!
+//! And a broker with interface 1.1 takes libraries of 1.0: it keeps the old layouts beside the new ones. Compiler and its version do not
+//! matter to the border: nothing crosses it but `repr(C)` records and function pointers. Allocations are given back to who made them.
+//!
+//! # What may change
+//!
+//! Within interface 1.x, so that a library which you do not build again must bear it:
+//!
+//! - **New events, new fields of events.** [`crate::Event::kind`] is a number and [`crate::Event::field`] may be `None`: pass over what
+//!   you do not know. Numbers and names of events are never used again for something else.
+//! - **New actions.** [`crate::Action::kind`] is `None` then: deny.
+//! - **New codes** of reasons and errors: treat an unknown one as a failure.
+//! - **More calls.** A method with a default may be called where it was not before.
+//! - **Texts**: of errors, log lines and `reason`s. Do not compare them.
+//! - **Bounds**: how long, how many, how large. Ask ([`crate::Connect::deadline_ms`]) or have your own, smaller ones.
+//!
+//! Not within 1.x: the meaning of a method, an answer, a number or a key that is there; that nothing is granted without an answer; that
+//! chains come whole and in order; that two threads are never in one `start`; that each of your instances has its own copy of the library,
+//! with its own statics.
+//!
+//! This crate's own version is 0.1: its Rust items may change with 0.2, and you may have to change your sources when you build with that.
+//! Libraries that are built already go on working as long as the interface does. Until the first release of packages the
+//! interface may still change without a new number; then the layout check refuses, and a new build helps.

@@ -90,6 +90,37 @@ fn interface(name: &str, changes: &[Change<'_>]) -> PathBuf {
     Outside::open().build(name, &workspace().join("tests/fixtures/interface-1.0"), changes, "")
 }
 
+/// A project that was made of `templates/plugin`.
+pub struct Project {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// What was built of it.
+    pub library: PathBuf,
+}
+
+/// Makes a project of the template, as `cargo generate` does it, runs its tests and builds it.
+///
+/// # Panics
+/// When something of it fails, or a placeholder is left.
+pub fn template(name: &str) -> Project {
+    let outside = Outside::open();
+    let directory = outside.directory.join(name);
+    let template = workspace().join("templates/plugin");
+    let gatemq = workspace().display().to_string();
+    let (crate_name, placeholders) = (name.replace('-', "_"), ["project-name", "crate_name", "gatemq"]);
+    for file in files_below(&template).into_iter().filter(|file| !file.ends_with("cargo-generate.toml")) {
+        let text = placeholders
+            .iter()
+            .zip([name, &crate_name, &gatemq])
+            .fold(read(&file), |text, (placeholder, value)| text.replace(&format!("{{{{{placeholder}}}}}"), value));
+        assert!(!text.contains("{{"), "{}: a placeholder is left", file.display());
+        write(&directory.join(file.strip_prefix(&template).expect("below the template")), &text);
+    }
+    let library = outside.cargo("test", name, &directory);
+    assert_eq!(library, outside.cargo("build", name, &directory));
+    Project { directory, library }
+}
+
 /// Compiles C to a library `libNAME.so` in `directory`.
 ///
 /// # Panics
@@ -150,10 +181,11 @@ impl Outside {
             write(&package.join(below), &text);
         }
         assert!(left.is_empty(), "not found in {}, so not changed: {left:?}", fixture.display());
-        self.cargo_build(name, &package)
+        self.cargo("build", name, &package)
     }
 
-    fn cargo_build(&self, name: &str, package: &Path) -> PathBuf {
+    /// Runs cargo in a package; where its library then is.
+    fn cargo(&self, subcommand: &str, name: &str, package: &Path) -> PathBuf {
         // The versions that the workspace was built with: nothing else is fetched. Cargo leaves out what is not needed, so
         // what it was made from is kept beside it.
         let lock = read(&workspace().join("Cargo.lock"));
@@ -162,8 +194,9 @@ impl Outside {
             write(&package.join("Cargo.lock.from"), &lock);
         }
         let target = target_directory().join(name);
-        let mut build = cargo("build");
-        build.current_dir(package).arg("--target-dir").arg(&target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        let mut build = cargo(subcommand);
+        // In the environment, so that what it runs builds there too.
+        build.current_dir(package).env("CARGO_TARGET_DIR", &target).env("CARGO_PROFILE_DEV_DEBUG", "0");
         // What cargo and the test runner tell us is about this workspace.
         for (key, _) in std::env::vars_os().filter(|(k, _)| k.to_string_lossy().starts_with("CARGO_PKG_")) {
             build.env_remove(key);

@@ -32,6 +32,7 @@ mod sessions;
 mod slow;
 mod store_command;
 mod sys;
+mod template;
 mod tidy;
 mod websocket;
 mod wills;

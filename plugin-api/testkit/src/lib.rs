@@ -53,6 +53,11 @@
 //! What goes wrong in here, and is not the plugin's doing, is a panic with the reason: this is test code. `Started` blocks the
 //! thread that calls it; in async tests use [`Started::instance`].
 
+/// The README for authors: its code compiles, or the documentation tests fail.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 mod certificates;
 mod client;
 pub mod events;

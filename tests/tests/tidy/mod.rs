@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-broker", &["gatemq-mqtt", "gatemq-types"]),
     ("gatemq-store", &["gatemq-types"]),
     ("gatemq", &["gatemq-broker", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-store", "gatemq-types"]),
-    ("gatemq-plugin-testkit", &["gatemq-plugin-loader", "gatemq-types"]),
+    ("gatemq-plugin-testkit", &["gatemq-plugin-api", "gatemq-plugin-loader", "gatemq-types"]),
     ("gatemq-tests", &[]),
     ("gatemq-load", &[]),
     ("xtask", &["gatemq-tests"]),
@@ -52,7 +52,9 @@ fn manifests() -> BTreeMap<String, Manifest> {
         let table: toml::Table = read(&path).parse().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let Some(name) = table.get("package").and_then(|p| p["name"].as_str()) else { continue };
         // Fixtures, fuzz targets and other people's clients are packages of their own.
-        if table.contains_key("workspace") || path.starts_with(workspace().join("tests/fixtures")) {
+        let is_outside =
+            ["tests/fixtures", "templates"].iter().any(|outside| path.starts_with(workspace().join(outside)));
+        if table.contains_key("workspace") || is_outside {
             continue;
         }
         let names = |table: &toml::Table, key: &str| -> Vec<String> {
