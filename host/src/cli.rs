@@ -282,6 +282,9 @@ pub(crate) enum PluginCommand {
         /// Which library.
         #[command(flatten)]
         of: LibraryArgs,
+        /// In this process, which a library may take with it: how the command calls itself.
+        #[arg(long, hide = true)]
+        here: bool,
     },
     /// Ask a library about a client without a broker: what it says of the CONNECT, and what the client may do then.
     ///

@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         Command::Plugin { command: PluginCommand::Reload { ask, name } } => {
             with_socket(ask, |ask| command::plugins::reload_one(&ask, &name))
         }
-        Command::Plugin { command: PluginCommand::Check { of } } => inspect::check(&of.of()),
+        Command::Plugin { command: PluginCommand::Check { of, here } } => inspect::check(&of.of(), here),
         Command::Plugin { command: PluginCommand::Try { of, args } } => inspect::attempt(&of.of(), &args),
         Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),

@@ -80,6 +80,12 @@ pub fn other_layout() -> PathBuf {
     interface("interface-layout", &[change])
 }
 
+/// The same, which ends its process when it is asked what it is.
+pub fn aborts() -> PathBuf {
+    let info = "extern \"C\" fn info() -> PluginInfo {\n";
+    interface("interface-aborts", &[("src/lib.rs", info, &format!("{info}    std::process::abort();\n"))])
+}
+
 /// The same without the exported symbol.
 pub fn without_entry() -> PathBuf {
     interface("interface-without-entry", &[("src/lib.rs", "#[unsafe(no_mangle)]\n", "")])

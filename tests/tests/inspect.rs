@@ -86,6 +86,9 @@ fn check_tells_what_is_wrong() {
         assert_eq!((code, &report["usable"]), (Some(69), &json!(false)), "{report}");
         assert!(report["refused"].as_str().unwrap().contains(says), "{report}");
     }
+    // A crash of the library is no crash of the command.
+    let (code, report) = told(&["check", &outside::aborts().display().to_string()]);
+    assert!(code == Some(69) && report["refused"].as_str().unwrap().contains("signal 6"), "{report}");
     let faults = plugin("test-faults");
     for (config, code, says) in [
         ("tenantt = \"x\"", 78, "tenantt: there is no such key"),

@@ -1,6 +1,6 @@
 //! `gatemq plugin check`.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,37 @@ use crate::command::{shown, table};
 /// How long a plugin may look at its configuration, and how long it may take for a batch of no events.
 const CHECK_WAIT: Duration = Duration::from_secs(10);
 
-/// Looks at a library, and starts it for a moment where its configuration is good.
-pub(crate) fn check(of: &Of) -> ExitCode {
+/// Looks at a library, and starts it for a moment where its configuration is good: in a process of its own, unless `here`, since a library
+/// that crashes takes its process with it.
+pub(crate) fn check(of: &Of, here: bool) -> ExitCode {
+    if here { look_here(of) } else { look_elsewhere(of) }
+}
+
+fn look_elsewhere(of: &Of) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let looked = std::env::current_exe().and_then(|this| {
+        let mut other = Command::new(this);
+        other.args(["plugin", "check", "--here"]).args(of.json.then_some("--json"));
+        if let Some(config) = &of.config_file {
+            other.arg("--plugin-config").arg(config);
+        }
+        other.arg("--").arg(&of.file).status()
+    });
+    let why = match looked {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => return ExitCode::from(u8::try_from(code).unwrap_or(EXIT_UNAVAILABLE)),
+            (None, signal) => format!(
+                "wanted a library that can be used, found one that ended the process by signal {}; it would take a broker with it",
+                signal.unwrap_or_default()
+            ),
+        },
+        Err(e) => format!("a process to look at it cannot be started: {e}"),
+    };
+    print(of.json, &json!({ "file": of.file.display().to_string(), "usable": false, "refused": why }), people);
+    ExitCode::from(EXIT_UNAVAILABLE)
+}
+
+fn look_here(of: &Of) -> ExitCode {
     run(async {
         let mut report = json!({ "file": of.file.display().to_string() });
         let code = look(of, &mut report).await;

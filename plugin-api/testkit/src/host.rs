@@ -1,14 +1,15 @@
 //! A host without a broker: loads a library as the broker does, and calls it under the broker's deadlines.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatemq_plugin_loader::{
     CallFailure, Health, Info, Instance, Interest, Library, LibraryFile, Options, Session, Wanted,
 };
-use gatemq_types::event::Event;
+use gatemq_types::event::{Event, EventKind};
 use gatemq_types::{Action, AuthOutcome, Connect, Verdict};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -80,7 +81,7 @@ impl TestHost {
     /// As [`TestHost::start`].
     pub fn start_with(&self, config: Value, recorder: Arc<Recorder>) -> Result<Started, String> {
         let instance = runtime().block_on(self.start_instance(&config, recorder.clone()))?;
-        Ok(Started { instance, recorder })
+        Ok(Started { instance, recorder, records: Mutex::default() })
     }
 
     pub(crate) async fn start_instance(
@@ -108,9 +109,62 @@ impl TestHost {
 pub struct Started {
     instance: Arc<Instance>,
     recorder: Arc<Recorder>,
+    records: Mutex<Vec<Record>>,
+}
+
+/// A call that was made, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The method.
+    pub call: &'static str,
+    /// About what: a client identifier, an action, kinds of events.
+    pub about: String,
+    /// The answer, or why there is none.
+    pub answer: String,
+    /// The event that the broker would raise for it.
+    pub event: Option<EventKind>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Records that are kept; further ones are left out.
+const RECORDS_MAX: usize = 100_000;
+
+fn event_of(failure: &CallFailure) -> EventKind {
+    match failure {
+        CallFailure::TimedOut { .. } => EventKind::PluginCallTimedOut,
+        CallFailure::Panicked(_) => EventKind::PluginPanicked,
+        CallFailure::Fenced(_) => EventKind::PluginFenced,
+        _ => EventKind::PluginCallFailed,
+    }
 }
 
 impl Started {
+    /// The calls that were made through this, in order.
+    pub fn records(&self) -> Vec<Record> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn record<A: Debug>(
+        &self,
+        call: &'static str,
+        about: impl Into<String>,
+        made: impl FnOnce() -> Result<A, CallFailure>,
+    ) -> Result<A, CallFailure> {
+        let began = Instant::now();
+        let result = made();
+        let (answer, event) = match &result {
+            Ok(answer) => (format!("{answer:?}"), None),
+            Err(failure) => (failure.to_string(), Some(event_of(failure))),
+        };
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() < RECORDS_MAX {
+            records.push(Record { call, about: about.into(), answer, event, took: began.elapsed() });
+        }
+        drop(records);
+        result
+    }
+
     /// What the plugin said to its host.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
@@ -131,7 +185,8 @@ impl Started {
     /// # Errors
     /// No answer: the broker would refuse the client, and say so.
     pub fn authenticate(&self, connect: &Connect) -> Result<AuthOutcome, CallFailure> {
-        runtime().block_on(self.instance.authenticate(connect))
+        let ask = || runtime().block_on(self.instance.authenticate(connect));
+        self.record("authenticate", &connect.client_id, ask)
     }
 
     /// Hands on what a client sent in an AUTH; `state` is what the last `Continue` said.
@@ -145,7 +200,8 @@ impl Started {
         state: u64,
         reauthentication: bool,
     ) -> Result<AuthOutcome, CallFailure> {
-        runtime().block_on(self.instance.exchange(connect, data, state, reauthentication))
+        let ask = || runtime().block_on(self.instance.exchange(connect, data, state, reauthentication));
+        self.record("exchange", &connect.client_id, ask)
     }
 
     /// Asks for the grants of an admitted client again.
@@ -153,7 +209,7 @@ impl Started {
     /// # Errors
     /// No answer.
     pub fn refresh(&self, session: &Session) -> Result<AuthOutcome, CallFailure> {
-        runtime().block_on(self.instance.refresh(session))
+        self.record("refresh", "", || runtime().block_on(self.instance.refresh(session)))
     }
 
     /// Asks about an action, as the broker does where a grant says Ask: `authorize`, and `authorize_slow` after `Pending`.
@@ -161,7 +217,8 @@ impl Started {
     /// # Errors
     /// No answer: nothing is granted.
     pub fn authorize(&self, session: &Arc<Session>, action: Action) -> Result<Verdict, CallFailure> {
-        runtime().block_on(self.instance.authorize(session, action))
+        let about = format!("{} {}", action.kind.name(), action.topic);
+        self.record("authorize", about, || runtime().block_on(self.instance.authorize(session, action)))
     }
 
     /// Which events its collector wants.
@@ -169,7 +226,7 @@ impl Started {
     /// # Errors
     /// It is no collector, or gave no answer.
     pub fn interest(&self) -> Result<Interest, CallFailure> {
-        runtime().block_on(self.instance.interest())
+        self.record("interest", "", || runtime().block_on(self.instance.interest()))
     }
 
     /// Hands over a batch of events, and waits until it is taken.
@@ -177,7 +234,8 @@ impl Started {
     /// # Errors
     /// It is no collector, or it panicked.
     pub fn collect(&self, batch: &[Event]) -> Result<(), CallFailure> {
-        self.instance.collect(&batch.iter().collect::<Vec<_>>())
+        let about = batch.iter().map(|event| event.kind().name()).collect::<Vec<_>>().join(" ");
+        self.record("collect", about, || self.instance.collect(&batch.iter().collect::<Vec<_>>()))
     }
 
     /// Gives it a new configuration.
@@ -185,7 +243,7 @@ impl Started {
     /// # Errors
     /// It does not take it ([`CallFailure::LoadAgain`]: the broker would start another instance with it).
     pub fn reconfigure(&self, config: &Value) -> Result<(), CallFailure> {
-        runtime().block_on(self.instance.reconfigure(config.to_string()))
+        self.record("reconfigure", "", || runtime().block_on(self.instance.reconfigure(config.to_string())))
     }
 
     /// How it is.

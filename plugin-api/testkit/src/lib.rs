@@ -43,7 +43,7 @@
 //! | | |
 //! |---|---|
 //! | [`build!`] | the path of your library, built |
-//! | [`TestHost`], [`Started`] | load it, start it, call it |
+//! | [`TestHost`], [`Started`], [`Record`] | load it, start it, call it; the calls and their answers, in order |
 //! | [`Recorder`] | what the plugin logged, counted and asked for; how its requests are answered |
 //! | [`connect()`], [`session`], [`publish`], [`subscribe`] | clients and what they want |
 //! | [`Authority`], [`Chain`] | certificate chains |
@@ -75,7 +75,7 @@ pub use gatemq_types::{
     Action, ActionKind, Actions, Anchor, AuthOutcome, Connect, Der, Effect, Grant, Identity, Protocol, QoS, ReasonCode,
     Secret, Subject, Tls, Transport, Verdict, Will,
 };
-pub use host::{Started, TestHost};
+pub use host::{Record, Started, TestHost};
 pub use library::build;
 pub use recorder::{Answered, Recorder};
 pub use suite::{Counts, FaultSuite, Report, Step};

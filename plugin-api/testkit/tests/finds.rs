@@ -107,6 +107,14 @@ fn a_plugin_is_called_as_by_the_broker() {
         let verdict = plugin.authorize(&session, action).unwrap();
         assert_eq!(matches!(verdict, Verdict::Allow { .. }), allowed, "{verdict:?}");
     }
+    // Each call is put down, with the event that a broker would raise for it.
+    assert!(plugin.authenticate(&connect("fault-panic")).is_err());
+    let records = plugin.records();
+    let of = |n: usize| (records[n].call, records[n].about.as_str(), records[n].event);
+    assert_eq!(of(0), ("authenticate", "sensor", None));
+    assert_eq!(of(3), ("authorize", "publish ask/deny", None));
+    assert_eq!(of(4), ("authenticate", "fault-panic", Some(EventKind::PluginPanicked)));
+    assert!(records[3].answer.starts_with("Deny"), "{:?}", records[3]);
     let of_every_kind = events::every_kind(1, &client, "why", 3, &[]);
     assert_eq!(of_every_kind.len(), EventKind::ALL.len());
     plugin.collect(&of_every_kind).unwrap();

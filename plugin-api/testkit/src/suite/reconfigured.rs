@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatemq_plugin_loader::{CallFailure, Instance};
+use gatemq_types::{AuthOutcome, Identity};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -14,6 +15,8 @@ use super::{Subject, Under, odd};
 
 /// Clients that ask all the time.
 const CLIENTS: usize = 16;
+/// Different answers that one of them gets at most.
+const ANSWERS_MAX: usize = 64;
 /// How long the last call of an instance that was replaced may take besides its deadline.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
@@ -41,11 +44,11 @@ pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Resul
         load.spawn(async move {
             let mut answers = Vec::new();
             while !ending.load(Ordering::Relaxed) {
-                let answer = current.get().authenticate(&connect).await;
+                let answer = (at, current.get().authenticate(&connect).await.map(as_whom));
                 asked.fetch_add(1, Ordering::Relaxed);
                 // Equal ones are judged once.
-                if !answers.contains(&(at, answer.clone())) && answers.len() < 64 {
-                    answers.push((at, answer));
+                if !answers.contains(&answer) && answers.len() < ANSWERS_MAX {
+                    answers.push(answer);
                 }
             }
             answers
@@ -84,6 +87,14 @@ pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Resul
     Under { instance: current.get(), recorder }.end(subject, problems).await;
     let asked = asked.load(Ordering::Relaxed);
     Ok(format!("{taken} taken, {replaced} by another instance, {refused} refused, {asked} clients meanwhile"))
+}
+
+/// Of an admission what is judged: its other parts may differ each time.
+fn as_whom(outcome: AuthOutcome) -> AuthOutcome {
+    match outcome {
+        AuthOutcome::Accept(identity) => AuthOutcome::accept(Identity::new(identity.tenant, identity.user)),
+        other => other,
+    }
 }
 
 /// Gives it a wrong one, which must be refused.
