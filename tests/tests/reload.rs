@@ -324,3 +324,29 @@ fn promise_6_a_hanging_collector_is_replaced() {
     });
     assert!(began.elapsed() >= Duration::from_secs(1), "the old one had its time");
 }
+
+/// Guards what an interrupted `gatemq plugin reload` left once: an instance that was started, put in no one's place and never
+/// stopped. A reload goes on without whoever asked for it.
+#[test]
+fn a_reload_goes_on_without_whoever_asked() {
+    let (setup, library) = setup("config.start = \"slow\"\n");
+    let mut broker = setup.start();
+    let mapped = |broker: &Broker| {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", broker.pid())).unwrap();
+        maps.lines().filter(|line| line.contains("memfd:") && line.contains("r-xp")).count()
+    };
+    let before = mapped(&broker);
+    put_build("test-faults", &library, 1);
+    let config = broker.directory().join("gatemq.toml");
+    let mut reloading = std::process::Command::new(Artifacts::get().broker())
+        .args(["plugin", "reload", "gate", "--config"])
+        .arg(config)
+        .spawn()
+        .unwrap();
+    gatemq_tests::wait_for("the second instance starts", gatemq_tests::PATIENCE, || {
+        (mapped(&broker) > before).then_some(())
+    });
+    reloading.kill().unwrap();
+    assert!(!reloading.wait().unwrap().success(), "it was interrupted");
+    broker.tape().wait_for("it is replaced", |e| is_replaced(e, "gate", 2));
+}
