@@ -21,6 +21,7 @@ mod promise_6;
 mod promise_7;
 mod promise_8;
 mod reauthenticate;
+mod refresh;
 mod refused;
 mod reload;
 mod retained;

@@ -11,12 +11,13 @@ use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::{Fact, Peer};
-use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
+use gatemq_types::{Connect, Effect, Expiry, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
 
 use super::admit::{Stranger, packet_limits};
 use super::authenticate::{Refusal, Wants, is_sendable};
 use super::client::{Client, VERDICTS_MAX};
 use super::rate::Rate;
+use super::refresh::{Refresh, refresh_at_ms};
 use crate::denials::Known;
 use crate::listen::tls::certificate;
 use crate::node::Node;
@@ -42,9 +43,11 @@ pub(super) struct Greeting {
 pub(super) struct Granted {
     pub(super) identity: Identity,
     pub(super) limits: Limits,
-    /// Who answers its questions, where its grants ask any.
+    /// Who answers its questions, where its grants ask any or are asked for again.
     pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     pub(super) valid_until_ms: u64,
+    /// When its grants are to be asked for again; 0: not by time.
+    pub(super) refresh_at_ms: u64,
     pub(super) tags: Vec<String>,
 }
 
@@ -171,8 +174,14 @@ pub(super) fn grant(
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(node, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
-    let asked = provider.filter(|_| asks).map(|p| (p.clone(), AskedSession::new(connect, given)));
-    Ok(Granted { identity, limits, asked, valid_until_ms: given.valid_until_ms, tags: given.tags.clone() })
+    let is_refreshed = given.on_expiry == Expiry::Refresh;
+    let asked = provider.filter(|_| asks || is_refreshed).map(|p| (p.clone(), AskedSession::new(connect, given)));
+    let valid_until_ms = given.valid_until_ms;
+    let refresh_at_ms = match is_refreshed && valid_until_ms != 0 {
+        true => refresh_at_ms(valid_until_ms, now_ms),
+        false => 0,
+    };
+    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
 }
 
 /// What the client is told of what it is given.
@@ -201,7 +210,7 @@ fn greeting(
     }
 }
 
-/// Binds what a provider said to this connection.
+/// Binds what a provider said to this connection; `connect` has no secrets any more.
 pub(super) fn bind(
     worker: &Worker,
     stranger: &Stranger,
@@ -220,7 +229,8 @@ pub(super) fn bind(
     let client_id = given.client_id.get_or_insert_with(|| connect.client_id.clone()).clone();
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
-    let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
+    let refresh = Refresh::of(&granted, || Arc::new(connect.clone()));
+    let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
     let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
@@ -254,6 +264,8 @@ pub(super) fn bind(
         expiry_s_max: as_u32(limits.session_expiry_s_max),
         leave_expiry_s: None,
         again: None,
+        refresh,
+        revoked_before: 0,
         last_words: None,
         connected_ms: now_ms,
         packets_received: 1,

@@ -185,6 +185,22 @@ events! {
         /// The plugin instance.
         plugin: Text,
     }
+    /// Its provider was asked again what a client may do: its grants are new.
+    211 ClientRefreshed Lifecycle Policy {
+        /// The plugin instance.
+        plugin: Text,
+    }
+    /// Its provider was asked again what a client may do, did not stand for it any more or did not say, and it was disconnected.
+    212 RefreshFailed Security Policy {
+        /// Reason code of the DISCONNECT.
+        code: u64,
+        /// Why, in the provider's or the broker's words.
+        reason: Text,
+        /// The plugin instance.
+        plugin: Text,
+        /// Whose doing it was.
+        blame: Text,
+    }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
         /// Reason code: 0x9C is this time, 0x9D for good.
