@@ -132,6 +132,7 @@ async fn admit(
     if let Some(reason) = denials::refuses_name(&worker.node, &client.peer, worker.now_ms.get()) {
         return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
     }
+    client.acknowledges_denied = listener.acknowledges_denied;
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
         Some(will) => Some(Box::pin(may_leave(worker, stranger, &client, &will)).await?),
