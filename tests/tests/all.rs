@@ -12,6 +12,7 @@ mod door;
 mod exchange;
 mod http;
 mod jwt;
+mod limits;
 mod listeners;
 mod policy;
 mod promise_1;

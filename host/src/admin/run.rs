@@ -177,5 +177,7 @@ pub(super) fn cut(mut reason: String) -> String {
 
 /// A bound is reached: the event says which.
 pub(super) fn tell_full(node: &Node, which: &'static str, max: usize) {
-    node.events.emit(None, Fact::LimitExceeded { which: which.into(), max: max as u64, action: "refused".into() });
+    let max = max as u64;
+    let (actual, action) = (max.saturating_add(1), "refused".into());
+    node.events.emit(None, Fact::LimitExceeded { which: which.into(), max, actual, action });
 }

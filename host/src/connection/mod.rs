@@ -72,8 +72,9 @@ const READS_PER_TURN: usize = 4;
 const TAIL_BYTES_MAX: usize = 4096;
 /// Writes that a connection may do before the others get their turn.
 const FLUSHES_PER_TURN: usize = 16;
-/// How long a client may take none of its output.
-const STALLED_MS_MAX: u64 = 30_000;
+
+/// Who was heard in this time has done something since it was last looked at.
+const RECENT_MS: u64 = 1200;
 
 /// The connection of an admitted client.
 pub(crate) struct Connection {
@@ -99,8 +100,8 @@ enum Pause {
     No,
     /// A question to the provider; what needs no order is handled all the same.
     Asking(Asking, Parked),
-    /// It publishes faster than it may.
-    Rate(Pin<Box<tokio::time::Sleep>>),
+    /// It publishes faster than it may; what needs no order is handled all the same.
+    Rate(Pin<Box<tokio::time::Sleep>>, Parked),
     /// The others get their turn.
     Yield,
     /// The packets in `tail` are to be handled before anything is read.
@@ -266,7 +267,7 @@ impl Connection {
                     after_the_others(cx);
                     return Ok(false);
                 }
-                Pause::Rate(sleep) => match sleep.as_mut().poll(cx) {
+                Pause::Rate(sleep, _) => match sleep.as_mut().poll(cx) {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(()) => {}
                 },
@@ -311,6 +312,7 @@ impl Connection {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(_)) => return Err(self.read_failed(worker)),
         };
+        self.client.share.count(|traffic| traffic.bytes_received += n as u64);
         if large {
             let mut data = std::mem::take(&mut self.tail);
             data.extend_from_slice(&scratch[..n]);
@@ -344,8 +346,11 @@ impl Connection {
         match then {
             Step::Next => {}
             Step::Yield => self.pause = Pause::Yield,
-            Step::Ask(asking) => self.pause = Pause::Asking(asking, Parked::default()),
-            Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
+            Step::Ask(asking) => self.pause = Pause::Asking(asking, Parked::behind_a_packet()),
+            Step::Wait(ms) => {
+                let sleep = Box::pin(tokio::time::sleep(Duration::from_millis(ms)));
+                self.pause = Pause::Rate(sleep, Parked::default());
+            }
         }
         if used > 0 {
             // A whole packet: bytes of one that never ends are no sign of life (MQTT-3.1.2-22).
@@ -378,16 +383,18 @@ impl Connection {
         // tell us.
         for _ in 0..FLUSHES_PER_TURN {
             let waiting = self.client.session.take(now_ms, &mut hot.out.spare);
-            let sent = match waiting {
+            let (sent, len) = match waiting {
                 None if hot.reply.is_empty() && !self.stream.has_outgoing() => return Ok(true),
-                None => self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher),
+                None => (self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher), hot.reply.len()),
                 Some(mut bytes) => {
                     bytes.extend_from_slice(&hot.reply);
                     let sent = self.stream.send(cx, &bytes, &mut self.unsent, &mut hot.cipher);
+                    let len = bytes.len();
                     hot.out.spare.put(bytes);
-                    sent
+                    (sent, len)
                 }
             };
+            self.client.share.count(|traffic| traffic.bytes_sent += len as u64);
             hot.reply.clear();
             sent.map_err(failed)?;
             if !self.unsent.is_empty() {
@@ -429,7 +436,8 @@ impl Connection {
         let c = &mut self.client;
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
         let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !c.waits_for_store();
-        if !self.unsent.is_empty() {
+        // Nobody else is asked: to ask an idle one costs more than all else here.
+        if !self.unsent.is_empty() || silent_ms < RECENT_MS {
             c.tell_dropped(node);
         }
         if let Some(ending) = c.overdue_again(node, now_ms) {
@@ -442,7 +450,8 @@ impl Connection {
         }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
             CloseReason::IdentityExpired
-        } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > STALLED_MS_MAX {
+        } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > u64::from(c.stalled_ms_max)
+        {
             CloseReason::ClientStalled
         } else if reading && c.silence_ms_max.is_some_and(|max| silent_ms > max.into()) {
             CloseReason::KeepAliveTimedOut

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use gatemq_broker::router::{self, AskedAgain};
 use gatemq_broker::{Decision, SubscribeAction, Verdicts};
+use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::topic::Filter;
 use gatemq_plugin_loader::{CallFailure, Plugin};
 use gatemq_types::event::Fact;
 use gatemq_types::{ActionKind, Blame, CloseReason, Connect, Identity as Given, ReasonCode, Verdict};
 
-use super::bind::{Granted, as_u16, as_u32, grant};
+use super::bind::{Granted, as_u32, grant, packets};
 use super::client::{Client, LastWords, VERDICTS_MAX};
 use super::open::tell_revoked;
 use super::rate::Rate;
@@ -75,7 +76,7 @@ impl Client {
         given.client_id = Some(key.client_id().to_owned());
         let granted = grant(node, connect, &given, &key, Some(provider), now_ms);
         let granted = granted.map_err(|reason| Failure::new(CloseReason::IdentityUnusable, reason))?;
-        self.replace_identity(granted, connect, now_ms);
+        self.replace_identity(node, granted, connect, now_ms);
         let found = router::recheck(&self.identity, &self.session, &mut hot.out.spare.changes);
         for (filter, code) in found.revoked {
             tell_revoked(node, &self.peer, &filter, code, &format!("grants, {when}"));
@@ -84,14 +85,15 @@ impl Client {
     }
 
     /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
-    fn replace_identity(&mut self, granted: Granted, connect: &Arc<Connect>, now_ms: u64) {
+    fn replace_identity(&mut self, node: &Node, granted: Granted, connect: &Arc<Connect>, now_ms: u64) {
         self.plan_refresh(&granted, connect);
         let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
         self.known = Known::of(self.known.take().and_then(|known| known.proven), &tags);
-        let mut packets = *self.state.limits();
-        packets.topic_levels_max = as_u16(limits.topic_levels_max);
-        self.state.set_limits(packets);
-        self.rate = Rate::instead(self.rate, limits.messages_per_s_max, limits.bytes_per_s_max, now_ms);
+        let PacketLimits { packet_bytes_max, topic_alias_max, .. } = *self.state.limits();
+        self.state.set_limits(PacketLimits { packet_bytes_max, topic_alias_max, ..packets(node, &limits) });
+        self.rate = Rate::instead(self.rate.as_deref(), &limits, now_ms);
+        self.rate_waits = limits.rate_wait_allowed != Some(0);
+        self.stalled_ms_max = as_u32(limits.stalled_ms_max);
         self.expiry_s_max = as_u32(limits.session_expiry_s_max);
         (self.identity, self.asked, self.valid_until_ms) = (identity, asked, valid_until_ms);
         self.verdicts = Verdicts::new(VERDICTS_MAX);

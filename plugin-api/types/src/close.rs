@@ -54,6 +54,8 @@ close_reasons! {
     ProtocolViolated PROTOCOL_ERROR Peer;
     /// A packet larger than this client may send.
     PacketTooLarge PACKET_TOO_LARGE Peer;
+    /// It published faster than it or its tenant may.
+    RateExceeded MESSAGE_RATE_TOO_HIGH Limit;
     /// The client does not take its output.
     ClientStalled QUOTA_EXCEEDED Peer;
     /// The auth providers refused it.

@@ -1,9 +1,8 @@
 //! NEVER PACKAGED, only for tests: an auth provider and event collector that misbehaves on demand.
 //!
 //! # Configuration
-//! `tenant` (default `test`) · `tenant_by_address` (each address is a tenant, `TENANT-ADDRESS`) · `limits` (a table of
-//! `qos_max`, `retain_allowed`, `will_allowed`, `wildcard_subscriptions_allowed`, `shared_subscriptions_allowed`,
-//! `topic_alias_max`) · `response_info` and `keep_alive_s_max` (of every identity) · `grants` (default: ask all on `ask/#`,
+//! `tenant` (default `test`) · `tenant_by_address` (each address is a tenant, `TENANT-ADDRESS`) · `limits` (a table of them, by
+//! their names in `Limits`) · `response_info` and `keep_alive_s_max` (of every identity) · `grants` (default: ask all on `ask/#`,
 //! then allow all on `#`) · `refresh` (a table; with it every identity may be asked for again: `valid_ms`, how long each answer
 //! holds, 0 is for ever; `answer`, one of `accept`, `another` (user), `reject`, `next`, `unavailable`, `panic`, `hang`; `grants`, those
 //! of then) · `late_ms` (default 10000) · `record_file` (one JSON line for each Connect that `authenticate`

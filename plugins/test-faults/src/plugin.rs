@@ -47,7 +47,7 @@ impl Plugin for TestFaults {
             host,
             tenant: config.tenant.clone(),
             tenant_by_address: config.tenant_by_address,
-            limits: config.limits.limits(),
+            limits: config.limits()?,
             grants: config.grants()?,
             late: Duration::from_millis(config.late_ms),
             response_info: config.response_info.clone(),

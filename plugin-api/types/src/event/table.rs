@@ -361,12 +361,14 @@ events! {
         topic: Text,
     }
 
-    /// A limit was reached.
+    /// A limit was reached. Told once: again only when it had not been reached for ten seconds.
     801 LimitExceeded Security Limit {
-        /// The limit's name.
+        /// The limit's name: its key below `limits.`.
         which: Text,
         /// Its value.
         max: u64,
+        /// What there was, as far as it was counted.
+        actual: u64,
         /// What was done.
         action: Text,
     }
