@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use gatemq_broker::identity::Parts;
-use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Tenant, TenantConnection, Values, Verdicts};
+use gatemq_broker::{
+    Attached, GrantTable, Hasher, Identity, SessionKey, SessionLimits, Tenant, TenantConnection, Tenants, Values,
+    Verdicts,
+};
 use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
@@ -119,13 +122,14 @@ fn session_limits(connect: &Connect, limits: &Limits, topic_alias_max: u16) -> S
 
 /// Rules and values, for the session key that a provider's answer leads to.
 fn identity(
-    node: &Node,
+    grants: &GrantTable,
+    hasher: &Hasher,
     connect: &Connect,
     given: &Given,
     key: &Arc<SessionKey>,
     limits: &Limits,
 ) -> Result<Identity, String> {
-    let grants = node.grants.compile(&given.grants).map_err(|e| e.to_string())?;
+    let grants = grants.compile(&given.grants).map_err(|e| e.to_string())?;
     let names = connect.tls.as_ref().and_then(|t| t.verified_leaf()).map(certificate::names).unwrap_or_default();
     let cert_cn: Vec<String> = names.cert_cn.into_iter().collect();
     let parts = Parts {
@@ -135,7 +139,7 @@ fn identity(
         no_match: given.no_match,
         limits,
     };
-    Identity::new(parts, &node.hasher).map_err(|e| e.to_string())
+    Identity::new(parts, hasher).map_err(|e| e.to_string())
 }
 
 /// Gives a connection its place in its tenant.
@@ -186,7 +190,7 @@ pub(super) fn grant(
 ) -> Result<Granted, String> {
     check(given, now_ms)?;
     let limits = lowered(&given.limits, &node.limits);
-    let identity = identity(node, connect, given, key, &limits)?;
+    let identity = identity(&node.grants, &node.hasher, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
     let is_refreshed = given.on_expiry == Expiry::Refresh;
     let asked = provider.filter(|_| asks || is_refreshed).map(|p| (p.clone(), AskedSession::new(connect, given)));
@@ -196,6 +200,19 @@ pub(super) fn grant(
         false => 0,
     };
     Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
+}
+
+/// The identity of a client where no broker runs: what can be wrong with a provider's answer, and what its grants say. Limits are as the
+/// provider gives them.
+///
+/// # Errors
+/// Why the identity cannot be used.
+pub(crate) fn bound_alone(connect: &Connect, given: &Given) -> Result<Identity, String> {
+    check(given, crate::clock::now_ms())?;
+    let tenant = Tenants::new(1).get_or_create(&given.tenant).map_err(|e| e.to_string())?;
+    let client_id = given.client_id.as_deref().unwrap_or(&connect.client_id);
+    let key = Arc::new(SessionKey::new(tenant, &given.user, client_id).map_err(|e| e.to_string())?);
+    identity(&GrantTable::new(1), &Hasher::default(), connect, given, &key, &given.limits)
 }
 
 /// What the client is told of what it is given.

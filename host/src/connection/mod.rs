@@ -37,6 +37,7 @@ pub(crate) mod stream;
 mod subscribe;
 mod will;
 
+pub(crate) use bind::bound_alone;
 pub(crate) use client::Client;
 pub(crate) use ending::Ending;
 pub(crate) use leave::sweep;
