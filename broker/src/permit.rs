@@ -161,7 +161,7 @@ impl<'a> SubscribePermit<'a> {
     }
 
     /// Most subscriptions the session may have, this one included.
-    pub(crate) fn subscriptions_max(&self) -> u32 {
+    pub fn subscriptions_max(&self) -> u32 {
         self.subscriptions_max
     }
 }

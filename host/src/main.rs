@@ -20,6 +20,7 @@ mod passwd;
 mod plugins;
 mod ready;
 mod reload;
+mod revocations;
 mod store_command;
 mod sys;
 mod worker;

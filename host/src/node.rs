@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gatemq_broker::changes::{Changes, RetainedChanges};
-use gatemq_broker::{GrantTable, Hasher, Home, Sessions, TenantLimit, TenantLimits, Tenants};
+use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenant, TenantLimit, Tenants};
 
 use gatemq_store::{Store, StoreError};
 use gatemq_types::event::{Fact, Peer};
@@ -15,6 +15,7 @@ use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::revocations::Revocations;
 use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
 
@@ -31,8 +32,6 @@ pub(crate) struct Node {
     pub(crate) sys_interval_s: u32,
     /// Namespaces.
     pub(crate) tenants: Tenants,
-    /// What each of them may have.
-    tenant_limits: TenantLimits,
     /// Who is there.
     pub(crate) sessions: Sessions,
     /// What survives a restart; `None`: nothing does.
@@ -47,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) hasher: Hasher,
     /// Who is kept out.
     pub(crate) denials: NodeDenials,
+    /// Whose identity was revoked.
+    pub(crate) revocations: Revocations,
     /// Events.
     pub(crate) events: Arc<Events>,
     inboxes: Vec<OnceLock<Inbox>>,
@@ -64,10 +65,8 @@ impl Node {
         store: Option<Box<dyn Store>>,
     ) -> Arc<Self> {
         let workers = settings.workers;
-        let tenant_limits = limits.of_tenant();
         Arc::new(Node {
-            tenants: Tenants::with_limits(TENANTS_MAX, tenant_limits),
-            tenant_limits,
+            tenants: Tenants::with_limits(TENANTS_MAX, limits.of_tenant()),
             sys_interval_s: settings.sys_interval_s,
             sessions: Sessions::new(limits.sessions_detached_max as usize),
             store,
@@ -77,6 +76,7 @@ impl Node {
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
             denials: NodeDenials::new(denials_max),
+            revocations: Revocations::default(),
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
@@ -103,10 +103,14 @@ impl Node {
         }
     }
 
-    /// A tenant has as much as it may.
-    pub(crate) fn tell_exceeded(&self, peer: &Arc<Peer>, limit: TenantLimit) {
-        let max = limit.of(&self.tenant_limits);
-        self.events.emit(Some(peer), Fact::LimitExceeded { which: limit.name().into(), max, action: "refused".into() });
+    /// A tenant has as much as it may: counted each time, told once an episode.
+    pub(crate) fn tell_exceeded(&self, peer: &Arc<Peer>, tenant: &Tenant, limit: TenantLimit, now_ms: u64) {
+        if !tenant.reached(limit, now_ms) {
+            return;
+        }
+        let (which, max, actual) = (limit.name().into(), limit.of(&tenant.limits()), tenant.used(limit));
+        let action = if limit == TenantLimit::QueueBytes { "dropped" } else { "refused" }.into();
+        self.events.emit(Some(peer), Fact::LimitExceeded { which, max, actual, action });
     }
 
     /// The store has failed: whoever waits for it is never answered.

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use gatemq_broker::{Tenant, router};
+use gatemq_broker::{Tenant, TenantLimit, router};
 
 use crate::worker::Worker;
 
@@ -42,10 +42,12 @@ impl Sys {
     }
 }
 
-/// Topics below `$SYS/broker/` and their values, named as mosquitto does.
-fn values(tenant: &Tenant, uptime_s: u64) -> [(&'static str, String); 9] {
-    let usage = tenant.usage();
-    [
+/// Topics below `$SYS/broker/` and their values, named as mosquitto does. What is counted is of this tenant on this node since it
+/// came into use, up to a second old; a message counts as sent when it is given to a session, and `messages/received` counts the
+/// packets of admitted clients, whatever their type.
+fn values(tenant: &Tenant, uptime_s: u64) -> Vec<(String, String)> {
+    let (usage, traffic) = (tenant.usage(), tenant.traffic());
+    let values = [
         ("version", concat!("gatemq ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("uptime", format!("{uptime_s} seconds")),
         ("clients/connected", usage.connections.to_string()),
@@ -55,5 +57,16 @@ fn values(tenant: &Tenant, uptime_s: u64) -> [(&'static str, String); 9] {
         ("retained messages/count", usage.retained_messages.to_string()),
         ("retained messages/bytes", usage.retained_bytes.to_string()),
         ("store/messages/bytes", (usage.queue_bytes + usage.retained_bytes).to_string()),
-    ]
+        ("messages/received", traffic.packets_received.to_string()),
+        ("publish/messages/received", traffic.messages_received.to_string()),
+        ("publish/messages/sent", traffic.messages_sent.to_string()),
+        ("publish/messages/dropped", traffic.messages_dropped.to_string()),
+        ("bytes/received", traffic.bytes_received.to_string()),
+        ("bytes/sent", traffic.bytes_sent.to_string()),
+    ];
+    let limits = TenantLimit::ALL.iter().map(|limit| {
+        let times = tenant.times_reached(*limit);
+        (format!("limits/{}/reached", limit.name()), times.to_string())
+    });
+    values.map(|(topic, value)| (topic.to_owned(), value)).into_iter().chain(limits).collect()
 }

@@ -308,19 +308,48 @@ fn a_collector_that_is_replaced_loses_no_event() {
 /// Promise 6: a collector that hangs when it is replaced is left behind, and its successor gets what comes.
 #[test]
 fn promise_6_a_hanging_collector_is_replaced() {
-    let (setup, library) = setup("timeout_ms = 1000\nconfig.collect = \"hang\"\n");
-    let collected = setup.directory().join("collected");
+    let place = tempfile::tempdir().unwrap();
+    let collected = place.path().join("collected");
+    let (setup, library) =
+        setup(&format!("timeout_ms = 1000\nconfig.events_file = {collected:?}\nconfig.collect = \"hang\"\n"));
     let deadline = "listeners.mqtt.connect_ms_max=1000";
     let mut broker = setup.argument("--set").argument(deadline).start();
     let mut before = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
     assert_eq!(before.connect("before").unwrap(), 0, "what it hangs at");
+    let names = || std::fs::read_to_string(&collected).unwrap_or_default();
+    gatemq_tests::wait_for("it hangs", gatemq_tests::PATIENCE, || (!names().is_empty()).then_some(()));
     put_build("test-faults", &library, 1);
     let began = Instant::now();
-    broker.reload(|text| text.replace("config.collect = \"hang\"\n", &format!("config.events_file = {collected:?}\n")));
+    broker.reload(|text| text.replace("config.collect = \"hang\"\n", ""));
     broker.tape().wait_for("it is replaced", |e| is_replaced(e, "gate", 2));
     gatemq_tests::wait_for("the new one gets events", gatemq_tests::PATIENCE, || {
-        let names = std::fs::read_to_string(&collected).unwrap_or_default();
-        names.contains("PluginReplaced").then_some(())
+        names().contains("PluginReplaced").then_some(())
     });
     assert!(began.elapsed() >= Duration::from_secs(1), "the old one had its time");
+}
+
+/// Guards what an interrupted `gatemq plugin reload` left once: an instance that was started, put in no one's place and never
+/// stopped. A reload goes on without whoever asked for it.
+#[test]
+fn a_reload_goes_on_without_whoever_asked() {
+    let (setup, library) = setup("config.start = \"slow\"\n");
+    let mut broker = setup.start();
+    let mapped = |broker: &Broker| {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", broker.pid())).unwrap();
+        maps.lines().filter(|line| line.contains("memfd:") && line.contains("r-xp")).count()
+    };
+    let before = mapped(&broker);
+    put_build("test-faults", &library, 1);
+    let config = broker.directory().join("gatemq.toml");
+    let mut reloading = std::process::Command::new(Artifacts::get().broker())
+        .args(["plugin", "reload", "gate", "--config"])
+        .arg(config)
+        .spawn()
+        .unwrap();
+    gatemq_tests::wait_for("the second instance starts", gatemq_tests::PATIENCE, || {
+        (mapped(&broker) > before).then_some(())
+    });
+    reloading.kill().unwrap();
+    assert!(!reloading.wait().unwrap().success(), "it was interrupted");
+    broker.tape().wait_for("it is replaced", |e| is_replaced(e, "gate", 2));
 }

@@ -20,8 +20,10 @@ const MEDIAN_MIN: Duration = Duration::from_millis(2);
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 /// What the broker may take in addition; the floods are several times as much.
 const MEMORY_BYTES_MAX: u64 = 32 << 20;
+/// `limits.stalled_ms_max` of these tests.
+const STALLED_MS_MAX: u64 = 5000;
 /// Longer than the broker waits for a client that takes nothing.
-const STALLED: Duration = Duration::from_secs(90);
+const STALLED: Duration = Duration::from_secs(60);
 
 /// A broker with one worker, on which whoever is slow meets whoever is not.
 fn broker() -> Broker {
@@ -31,6 +33,7 @@ fn broker() -> Broker {
         setup = setup.argument("--set").argument(&format!("limits.{key}={QUEUE_BYTES_MAX}"));
     }
     setup = setup.argument("--set").argument("limits.inflight_max=10");
+    setup = setup.argument("--set").argument(&format!("limits.stalled_ms_max={STALLED_MS_MAX}"));
     for kind in Kind::ALL {
         for (key, value) in [("address_connections_per_s_max", 0), ("connect_ms_max", 1000)] {
             setup = setup.argument("--set").argument(&format!("listeners.{}.{key}={value}", kind.name()));
@@ -139,7 +142,7 @@ fn ended(broker: &mut Broker, client_id: &str, patience: Duration, reason: &str)
 }
 
 /// The same flood to one who reads and to one who never does, whom no keep alive ends: what it does not take is dropped and
-/// told, and after half a minute it is closed as stalled.
+/// told, and after `stalled_ms_max` it is closed as stalled.
 #[test]
 fn promise_6_who_never_reads_ends_as_stalled_and_others_are_as_quick() {
     let mut broker = broker();
@@ -204,7 +207,7 @@ fn promise_6_who_sends_a_byte_at_a_time_ends_and_others_are_as_quick() {
     let before = beside(&broker, "alone", || {});
     let memory = broker.memory_bytes();
     let with = beside(&broker, "beside 200 who send a byte at a time", || {
-        let mut left: Vec<TcpStream> = (0..EACH).map(|n| trickling(&broker, n)).collect();
+        let mut left: Vec<TcpStream> = (0..EACH).map(|n| trickling(&broker, n, 1)).collect();
         // A CONNECT is longer than what is sent of it before its time is over.
         let hello = connect(Version::V5, &"x".repeat(20_000), None);
         let mut strangers: Vec<(TcpStream, usize)> =
@@ -232,12 +235,41 @@ fn promise_6_who_sends_a_byte_at_a_time_ends_and_others_are_as_quick() {
     });
 }
 
-/// A client with a keep alive of 1 s that has announced almost 1 MiB.
-fn trickling(broker: &Broker, n: usize) -> TcpStream {
+/// A hundred who send a byte every five seconds of a PUBLISH of almost 1 MiB: those whom no keep alive ends may stay, and cost what
+/// they have sent, not what they have announced; the others end by theirs, for these bytes are no sign of life.
+#[test]
+fn promise_6_a_byte_every_five_seconds_costs_a_byte_and_others_are_as_quick() {
+    const EACH: usize = 50;
+    let mut broker = broker();
+    let before = beside(&broker, "alone", || {});
+    let memory = broker.memory_bytes();
+    let mut slow = Vec::new();
+    let with = beside(&broker, "beside 100 who send a byte every five seconds", || {
+        slow.extend((0..EACH).map(|n| trickling(&broker, n, 0)));
+        let mut kept: Vec<TcpStream> = (0..EACH).map(|n| trickling(&broker, EACH + n, 2)).collect();
+        for _ in 0..3 {
+            assert!(slow.iter_mut().all(|client| goes_on(client, b'x')), "one has ended");
+            kept.retain_mut(|client| goes_on(client, b'x'));
+            // This is what they do.
+            std::thread::sleep(Duration::from_secs(5));
+        }
+    });
+    bounded(&broker, memory);
+    as_before(before, with);
+    assert!(slow.iter_mut().all(|client| goes_on(client, b'x')), "one has ended");
+    for n in 0..EACH {
+        ended(&mut broker, &format!("trickles-{}", EACH + n), PATIENCE, "KeepAliveTimedOut");
+    }
+    let ended = |e: &&serde_json::Value| e["event"] == "ClientDisconnected" && e["client_id"] != "probe";
+    assert_eq!(broker.tape().events().iter().filter(ended).count(), EACH, "those without a keep alive stay");
+}
+
+/// A client with this keep alive that has announced almost 1 MiB.
+fn trickling(broker: &Broker, n: usize, keep_alive_s: u8) -> TcpStream {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(broker.address("mqtt")).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut body = b"\0\x04MQTT\x04\x02\0\x01".to_vec();
+    let mut body = [&b"\0\x04MQTT\x04\x02\0"[..], &[keep_alive_s]].concat();
     text(&mut body, &format!("trickles-{n}"));
     stream.write_all(&packet(0x10, &body)).unwrap();
     let mut connack = [1; 4];

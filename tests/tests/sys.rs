@@ -1,8 +1,9 @@
 //! `$SYS`: what the node says of a tenant, to whom it was granted.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use gatemq_tests::PATIENCE;
 use gatemq_tests::artifacts::Artifacts;
 use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Received, Version};
@@ -67,4 +68,52 @@ fn values_go_to_those_who_were_granted_them_and_are_of_their_tenant() {
     two.publish("$SYS/broker/version", 0, b"mine").unwrap();
     let values = values(&mut two, 2);
     assert_ne!(values["$SYS/broker/version"], "mine");
+}
+
+/// Issue 4: messages, packets and bytes are counted for the tenant whose clients they are of, on all workers, and for no other.
+#[test]
+fn messages_are_counted_for_their_tenant() {
+    let setup =
+        Setup::new().argument("--set").argument("node.sys_interval_s=1").argument("--set").argument("node.workers=2");
+    let setup = setup
+        .argument("--set")
+        .argument("limits.inflight_max=1")
+        .argument("--set")
+        .argument("limits.queue_messages_max=2");
+    let setup = entrance(setup, "one", "one", &["#", "$SYS/#"]);
+    let broker = entrance(setup, "two", "two", &["#", "$SYS/#"]).start();
+    let mut watch = client(&broker, "one", "watch", Version::V5);
+    let mut idle = client(&broker, "two", "idle", Version::V5);
+    for watch in [&mut watch, &mut idle] {
+        assert_eq!(watch.subscribe("$SYS/#", 0), 0);
+    }
+    let mut silent = client(&broker, "one", "silent", Version::V5);
+    assert_eq!(silent.subscribe("t", 1), 1);
+    for n in 0..3 {
+        let mut publisher = client(&broker, "one", &format!("publisher-{n}"), Version::V5);
+        for _ in 0..2 {
+            assert_eq!(publisher.published("t", 1, false, &[7; 1000]), 0);
+        }
+        assert_eq!(publisher.published("nobody", 1, false, b"x"), 0);
+        publisher.ping();
+    }
+    // Of six messages one is in flight, two wait, and three are dropped.
+    let counted = |values: &BTreeMap<String, String>| {
+        let names =
+            ["publish/messages/received", "publish/messages/sent", "publish/messages/dropped", "messages/received"];
+        names.map(|name| values[&format!("$SYS/broker/{name}")].clone())
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let values = values(&mut watch, 2);
+        // Two SUBSCRIBE, nine PUBLISH, three PINGREQ.
+        if counted(&values) == ["9", "3", "3", "14"] {
+            let bytes =
+                ["received", "sent"].map(|way| values[&format!("$SYS/broker/bytes/{way}")].parse::<u64>().unwrap());
+            assert!((6000..7000).contains(&bytes[0]) && bytes[1] > 1000, "{values:?}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{values:?}");
+    }
+    assert_eq!(counted(&values(&mut idle, 2)), ["0", "0", "0", "1"]);
 }

@@ -25,18 +25,20 @@ pub struct Subscribed {
     pub dropped: u32,
     /// The tenant's limit because of which it was refused.
     pub exceeded: Option<TenantLimit>,
+    /// It was refused because the session has as many as it may.
+    pub session_is_full: bool,
 }
 
 impl Subscribed {
     pub(super) fn failed(code: ReasonCode) -> Self {
-        Subscribed { code, retained: 0, dropped: 0, exceeded: None }
+        Subscribed { code, retained: 0, dropped: 0, exceeded: None, session_is_full: false }
     }
 }
 
 impl From<NotAdded> for Subscribed {
     fn from(why: NotAdded) -> Self {
         match why {
-            NotAdded::TooMany => Subscribed::failed(ReasonCode::QUOTA_EXCEEDED),
+            NotAdded::TooMany => Subscribed { session_is_full: true, ..Subscribed::failed(ReasonCode::QUOTA_EXCEEDED) },
             NotAdded::Closed => Subscribed::failed(ReasonCode::UNSPECIFIED_ERROR),
             NotAdded::QuotaExceeded => {
                 let exceeded = Some(TenantLimit::Subscriptions);

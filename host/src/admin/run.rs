@@ -11,7 +11,7 @@ use gatemq_types::service::{Reply, Request, ServiceError};
 
 use super::scan::Scanner;
 use super::survey::Survey;
-use super::{Desk, Finished, Job, Outcome, Waits, deny, kick, sessions};
+use super::{Desk, Finished, Job, Outcome, Waits, deny, kick, revoke, sessions};
 use crate::clock;
 use crate::node::Node;
 
@@ -90,6 +90,7 @@ impl Desk {
             for Job { by, request, answer, .. } in slow {
                 answer(match request {
                     Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
+                    Request::Revoke { selector, retained } => revoke::selected(&scanner, selector, retained),
                     Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
                     _ => Err(ServiceError::NotSupported),
                 });
@@ -176,5 +177,7 @@ pub(super) fn cut(mut reason: String) -> String {
 
 /// A bound is reached: the event says which.
 pub(super) fn tell_full(node: &Node, which: &'static str, max: usize) {
-    node.events.emit(None, Fact::LimitExceeded { which: which.into(), max: max as u64, action: "refused".into() });
+    let max = max as u64;
+    let (actual, action) = (max.saturating_add(1), "refused".into());
+    node.events.emit(None, Fact::LimitExceeded { which: which.into(), max, actual, action });
 }

@@ -73,7 +73,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     // All of them first: a problem in one must not hide those of the next.
     let (node, log, listeners) = (node(values), log(values), listeners(values));
     let (auth, plugin_host) = (auth(values), plugin_host(values));
-    let (plugins, limits, store) = (plugins(values), limits(values), store(values));
+    let (plugins, limits, store) = (plugins(values), Limits::checked(values), store(values));
     let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
     Some(Config {
         node: node?,
@@ -178,6 +178,7 @@ fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
     let proxies = proxies(values, name);
     let handshakes_max = values.number(&path("handshakes_max"));
     let connect_ms_max = values.number(&path("connect_ms_max"));
+    let denied_publish = values.text(&path("denied_publish"));
     let (secure, web) = match kind.as_deref() {
         Some(kind) => (Some(matches!(kind, "mqtts" | "wss")), Some(matches!(kind, "ws" | "wss"))),
         None => (None, None),
@@ -214,6 +215,7 @@ fn listener(values: &mut Values<'_>, name: &str) -> Option<Listener> {
         proxies: proxies?,
         handshakes_max: handshakes_max?,
         connect_ms_max: connect_ms_max?,
+        acknowledges_denied: denied_publish? == "acknowledge",
         tls: tls?,
         auth_chain,
         web_socket: web_socket?,
@@ -321,62 +323,6 @@ fn plugin_host(values: &mut Values<'_>) -> Option<PluginHost> {
         copies_max: copies_max?,
         health_interval_ms: health_interval_ms?,
     })
-}
-
-fn limits(values: &mut Values<'_>) -> Option<Limits> {
-    fn read<N: TryFrom<u64>>(values: &mut Values<'_>, key: &str) -> Option<N> {
-        values.number(&["limits", key])
-    }
-    let packet_bytes_max = read(values, "packet_bytes_max");
-    let connect_bytes_max = read(values, "connect_bytes_max");
-    let topic_levels_max = read(values, "topic_levels_max");
-    let receive_max = read(values, "receive_max");
-    let inflight_max = read(values, "inflight_max");
-    let queue_messages_max = read(values, "queue_messages_max");
-    let queue_bytes_max = read(values, "queue_bytes_max");
-    let subscriptions_max = read(values, "subscriptions_max");
-    let session_expiry_s_max = read(values, "session_expiry_s_max");
-    let sessions_detached_max = read(values, "sessions_detached_max");
-    let topic_alias_max = read(values, "topic_alias_max");
-    let tenant_connections_max = read(values, "tenant_connections_max");
-    let tenant_sessions_max = read(values, "tenant_sessions_max");
-    let tenant_subscriptions_max = read(values, "tenant_subscriptions_max");
-    let tenant_queue_bytes_max = read(values, "tenant_queue_bytes_max");
-    let tenant_retained_messages_max = read(values, "tenant_retained_messages_max");
-    let tenant_retained_bytes_max = read(values, "tenant_retained_bytes_max");
-    let keep_alive_s_max = read(values, "keep_alive_s_max");
-    let auth_rounds_max = read(values, "auth_rounds_max");
-    let limits = Limits {
-        packet_bytes_max: packet_bytes_max?,
-        connect_bytes_max: connect_bytes_max?,
-        topic_levels_max: topic_levels_max?,
-        receive_max: receive_max?,
-        inflight_max: inflight_max?,
-        queue_messages_max: queue_messages_max?,
-        queue_bytes_max: queue_bytes_max?,
-        subscriptions_max: subscriptions_max?,
-        session_expiry_s_max: session_expiry_s_max?,
-        sessions_detached_max: sessions_detached_max?,
-        topic_alias_max: topic_alias_max?,
-        tenant_connections_max: tenant_connections_max?,
-        tenant_sessions_max: tenant_sessions_max?,
-        tenant_subscriptions_max: tenant_subscriptions_max?,
-        tenant_queue_bytes_max: tenant_queue_bytes_max?,
-        tenant_retained_messages_max: tenant_retained_messages_max?,
-        tenant_retained_bytes_max: tenant_retained_bytes_max?,
-        keep_alive_s_max: keep_alive_s_max?,
-        auth_rounds_max: auth_rounds_max?,
-    };
-    if limits.connect_bytes_max > limits.packet_bytes_max {
-        values.refuse(&["limits", "connect_bytes_max"], "is above packet_bytes_max; lower it or raise that");
-    }
-    if limits.queue_bytes_max < u64::from(limits.packet_bytes_max) {
-        values.refuse(
-            &["limits", "queue_bytes_max"],
-            "is below packet_bytes_max, so the largest packets could never wait; raise it or lower that",
-        );
-    }
-    Some(limits)
 }
 
 pub(super) fn needed_path(values: &mut Values<'_>, path: &[&str]) -> Option<PathBuf> {

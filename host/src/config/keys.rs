@@ -148,6 +148,12 @@ pub(crate) const KEYS: &[Key] = &[
         "10000",
         "Milliseconds until TLS is established and CONNECT is whole; who takes longer is closed.",
     ),
+    key(
+        "listeners.*.denied_publish",
+        Kind::Choice(&["close", "acknowledge"]),
+        r#""close""#,
+        "What an MQTT 3 client gets for a QoS 1 or 2 message that it may not publish, which its version has no word for: close, or acknowledge as if it had gone out.",
+    ),
     open(
         "listeners.*.proxy.networks",
         Kind::Texts,
@@ -348,6 +354,33 @@ pub(crate) const KEYS: &[Key] = &[
         "Bytes of the largest CONNECT: what strangers can make the broker keep.",
     ),
     key("limits.topic_levels_max", Kind::Number(1, 128), "128", "Levels of a topic or filter."),
+    key("limits.topic_bytes_max", Kind::Number(1, 65_535), "65535", "Bytes of a topic or filter."),
+    key("limits.filters_per_packet_max", Kind::Number(1, 65_535), "256", "Filters in one SUBSCRIBE or UNSUBSCRIBE."),
+    key("limits.user_properties_max", Kind::Number(0, 65_535), "64", "User properties in one packet, and in a will."),
+    key(
+        "limits.user_properties_bytes_max",
+        Kind::Number(0, PACKET_BYTES_MAX),
+        "65536",
+        "Bytes of their names and values together.",
+    ),
+    key(
+        "limits.messages_per_s_max",
+        Kind::Number(0, NUMBER_MAX),
+        "0",
+        "Messages that a client may publish per second; it may save up those of one second. 0: no limit.",
+    ),
+    key(
+        "limits.bytes_per_s_max",
+        Kind::Number(0, 1 << 40),
+        "0",
+        "Bytes of packets that a client may publish per second; one packet may take seconds' worth, and the client waits as long. 0: no limit.",
+    ),
+    key(
+        "limits.rate_policy",
+        Kind::Choice(&["wait", "disconnect"]),
+        r#""wait""#,
+        "What happens to a client that publishes faster than it or its tenant may: wait reads it no faster, so that it is slowed down; disconnect ends its connection (0x96).",
+    ),
     key(
         "limits.receive_max",
         Kind::Number(1, 65_535),
@@ -371,6 +404,12 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Number(1024, 1 << 40),
         "16777216",
         "Bytes of messages that wait for a client; further ones are dropped and counted.",
+    ),
+    key(
+        "limits.stalled_ms_max",
+        Kind::Number(1000, 86_400_000),
+        "30000",
+        "Milliseconds for which a client may take none of the bytes that it is sent; then it is disconnected.",
     ),
     key("limits.subscriptions_max", Kind::Number(1, NUMBER_MAX), "10000", "Subscriptions of a client."),
     key(
@@ -414,6 +453,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Number(0, 1 << 50),
         "0",
         "Bytes of messages that wait for all clients of a tenant; further ones are dropped and counted. 0: no limit.",
+    ),
+    key(
+        "limits.tenant_messages_per_s_max",
+        Kind::Number(0, NUMBER_MAX),
+        "0",
+        "Messages that all clients of a tenant may publish per second on this node; then rate_policy. 0: no limit.",
+    ),
+    key(
+        "limits.tenant_bytes_per_s_max",
+        Kind::Number(0, 1 << 40),
+        "0",
+        "Bytes of packets that all clients of a tenant may publish per second on this node; then rate_policy. 0: no limit.",
     ),
     key(
         "limits.tenant_retained_messages_max",

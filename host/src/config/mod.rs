@@ -6,6 +6,7 @@
 //! | [`layers`] | defaults, files, environment, `--set`: merged, with where each value came from |
 //! | [`toml_layer`] | one TOML file, and the line of each value |
 //! | [`check`] | merged values to a [`Config`], or every problem at once |
+//! | [`limits`] | `[limits]` |
 //! | [`listener`] | tables that only some listeners have |
 //! | [`plugin`] | `[plugins.NAME]` |
 //! | [`values`] | reads one value by the kind of its key |
@@ -17,7 +18,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gatemq_broker::{RetainedLimits, TenantLimits};
 use gatemq_plugin_loader::{BreakerOptions, LibraryHash, Options, Policy};
 use gatemq_store::SyncMode;
 
@@ -27,6 +27,7 @@ use crate::listen::ws::WebSocketSettings;
 mod check;
 pub(crate) mod keys;
 mod layers;
+mod limits;
 mod listener;
 mod plugin;
 mod problem;
@@ -38,6 +39,7 @@ mod values;
 
 pub(crate) use check::{check_dev, load, plugin_problems};
 pub(crate) use layers::Sources;
+pub(crate) use limits::{Limits, RatePolicy};
 pub(crate) use problem::Problem;
 pub(crate) use show::show;
 
@@ -161,6 +163,8 @@ pub(crate) struct Listener {
     pub(crate) handshakes_max: usize,
     /// Milliseconds until TLS is established and CONNECT is whole.
     pub(crate) connect_ms_max: u64,
+    /// Whether an MQTT 3 client's message that is denied is acknowledged; else its connection is closed.
+    pub(crate) acknowledges_denied: bool,
     /// TLS: `Some` is kind `mqtts` or `wss`.
     pub(crate) tls: Option<ListenerTls>,
     /// `[listeners.NAME.auth] chain`, as [`Auth::chain`]; `None`: that is asked.
@@ -314,65 +318,4 @@ pub(crate) enum Library {
     Bundled(String),
     /// An absolute path.
     File(PathBuf),
-}
-
-/// `[limits]`: what a client may have; plugins may give it less.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Bytes of the largest packet from an admitted client.
-    pub(crate) packet_bytes_max: u32,
-    /// Bytes of the largest CONNECT; not above `packet_bytes_max`.
-    pub(crate) connect_bytes_max: u32,
-    /// Levels of a topic or filter.
-    pub(crate) topic_levels_max: u16,
-    /// QoS 1 and 2 messages unacknowledged towards the broker (Receive Maximum).
-    pub(crate) receive_max: u16,
-    /// QoS 1 and 2 messages unacknowledged towards a client.
-    pub(crate) inflight_max: u16,
-    /// Messages that wait for a client.
-    pub(crate) queue_messages_max: u32,
-    /// Bytes of messages that wait for a client; not below `packet_bytes_max`.
-    pub(crate) queue_bytes_max: u64,
-    /// Subscriptions of a client.
-    pub(crate) subscriptions_max: u32,
-    /// Seconds that a session outlives its connection; `u32::MAX` is for ever.
-    pub(crate) session_expiry_s_max: u32,
-    /// Sessions whose clients are away.
-    pub(crate) sessions_detached_max: u32,
-    /// Topic aliases that a client may set.
-    pub(crate) topic_alias_max: u16,
-    /// Connections of a tenant; 0 is no limit, here and in the next three.
-    pub(crate) tenant_connections_max: u64,
-    /// Sessions of a tenant.
-    pub(crate) tenant_sessions_max: u64,
-    /// Subscriptions of a tenant.
-    pub(crate) tenant_subscriptions_max: u64,
-    /// Bytes that wait for all clients of a tenant.
-    pub(crate) tenant_queue_bytes_max: u64,
-    /// Retained messages of a tenant.
-    pub(crate) tenant_retained_messages_max: u32,
-    /// Bytes of a tenant's retained messages.
-    pub(crate) tenant_retained_bytes_max: u64,
-    /// Seconds of the longest keep alive of an MQTT 5 client; 0 is no limit.
-    pub(crate) keep_alive_s_max: u16,
-    /// AUTH packets that a client is sent in one enhanced authentication.
-    pub(crate) auth_rounds_max: u32,
-}
-
-impl Limits {
-    /// Those of each tenant.
-    pub(crate) fn of_tenant(&self) -> TenantLimits {
-        let unless_0 = |max: u64| if max == 0 { u64::MAX } else { max };
-        TenantLimits {
-            connections_max: unless_0(self.tenant_connections_max),
-            sessions_max: unless_0(self.tenant_sessions_max),
-            subscriptions_max: unless_0(self.tenant_subscriptions_max),
-            queue_bytes_max: unless_0(self.tenant_queue_bytes_max),
-            retained: RetainedLimits {
-                messages_max: self.tenant_retained_messages_max,
-                bytes_max: self.tenant_retained_bytes_max,
-            },
-            ..TenantLimits::default()
-        }
-    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gatemq_broker::Home;
 use gatemq_broker::denials::Proven;
-use gatemq_mqtt::PacketLimits;
+use gatemq_mqtt::Breach;
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{ExpectConnect, ExpectDecision};
 use gatemq_mqtt::packet::{connack, connect};
@@ -22,10 +22,9 @@ use tokio::time::{Instant, sleep_until};
 use zeroize::Zeroize;
 
 use super::client::Client;
-use super::close::{breach_event, web_socket_event};
+use super::close::{tell_breach, web_socket_event};
 use super::stream::Stream;
 use super::{Ending, authenticate};
-use crate::config::Limits;
 use crate::denials;
 use crate::listen::tls::Acceptor;
 use crate::listen::ws::{Upgrade, Upgraded, WebSocketSettings};
@@ -50,17 +49,6 @@ pub(super) struct Stranger {
     pub(super) bytes: Wiped,
     /// Its certificate, if it has proven one.
     pub(super) proven: Option<Proven>,
-}
-
-/// Limits of a packet for somebody who is admitted with `limits`.
-pub(super) fn packet_limits(limits: &Limits) -> PacketLimits {
-    PacketLimits {
-        packet_bytes_max: limits.packet_bytes_max,
-        connect_bytes_max: limits.connect_bytes_max,
-        topic_levels_max: limits.topic_levels_max,
-        topic_alias_max: 0,
-        ..PacketLimits::default()
-    }
 }
 
 /// From a socket to an admitted client, with what it sent behind its CONNECT; `None`: it was refused, told, and closed.
@@ -241,7 +229,7 @@ async fn in_steps<T>(permits: &Semaphore, mut handshake: Pin<&mut impl Future<Ou
 impl Stranger {
     /// The first packet.
     async fn read_connect(&mut self, worker: &Worker) -> Result<(connect::Connect, ExpectDecision), Ending> {
-        let state = ExpectConnect::new(packet_limits(&worker.node.limits));
+        let state = ExpectConnect::new(worker.node.limits.of_packets());
         loop {
             match state.frame(&self.bytes)? {
                 Framed::Incomplete { .. } => self.read(worker).await?,
@@ -334,8 +322,13 @@ impl Stranger {
         let mut answer = Vec::new();
         match ending.breach {
             Some(breach) => {
-                events.emit(Some(&peer), breach_event(&peer, breach));
-                let limits = packet_limits(&worker.node.limits);
+                let limits = worker.node.limits.of_packets();
+                // A CONNECT has a bound of its own.
+                let limit = match breach {
+                    Breach::PacketTooLarge => Some(("connect_bytes_max", limits.connect_bytes_max.into())),
+                    _ => limits.exceeded_by(breach),
+                };
+                tell_breach(events, &peer, breach, limit);
                 if let Ok(Framed::Frame { head, len, .. }) = ExpectConnect::new(limits).frame(&self.bytes) {
                     connack::refuse(&mut answer, &self.bytes[..len], head, breach);
                 }

@@ -14,12 +14,14 @@ use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::{Fact, Peer};
-use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
+use gatemq_types::{Connect, Effect, Expiry, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
 
-use super::admit::{Stranger, packet_limits};
+use super::admit::Stranger;
 use super::authenticate::{Refusal, Wants, is_sendable};
 use super::client::{Client, VERDICTS_MAX};
 use super::rate::Rate;
+use super::refresh::{Refresh, refresh_at_ms};
+use crate::config::RatePolicy;
 use crate::denials::Known;
 use crate::listen::tls::certificate;
 use crate::node::Node;
@@ -45,9 +47,11 @@ pub(super) struct Greeting {
 pub(super) struct Granted {
     pub(super) identity: Identity,
     pub(super) limits: Limits,
-    /// Who answers its questions, where its grants ask any.
+    /// Who answers its questions, where its grants ask any or are asked for again.
     pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     pub(super) valid_until_ms: u64,
+    /// When its grants are to be asked for again; 0: not by time.
+    pub(super) refresh_at_ms: u64,
     pub(super) tags: Vec<String>,
 }
 
@@ -56,12 +60,24 @@ pub(super) struct Granted {
 pub(super) struct Announced {
     pub(super) qos_max: QoS,
     pub(super) retain: bool,
+    pub(super) receive_max: u16,
 }
 
 /// The identity's limits, lowered to the broker's; what is not offered is not allowed.
 fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
     let lower = |theirs: Option<u64>, ours: u64| Some(theirs.map_or(ours, |t| t.min(ours)));
+    // 0 in a key that may be 0 is no limit.
+    let either = |theirs: Option<u64>, ours: u64| [theirs, Some(ours).filter(|n| *n > 0)].into_iter().flatten().min();
     Limits {
+        messages_per_s_max: either(given.messages_per_s_max, ours.messages_per_s_max),
+        bytes_per_s_max: either(given.bytes_per_s_max, ours.bytes_per_s_max),
+        rate_wait_allowed: lower(given.rate_wait_allowed, (ours.rate_policy == RatePolicy::Wait).into()),
+        inflight_max: lower(given.inflight_max.map(|n| n.max(1)), ours.inflight_max.into()),
+        topic_bytes_max: lower(given.topic_bytes_max, ours.topic_bytes_max.into()),
+        filters_per_packet_max: lower(given.filters_per_packet_max, ours.filters_per_packet_max.into()),
+        user_properties_max: lower(given.user_properties_max, ours.user_properties_max.into()),
+        user_properties_bytes_max: lower(given.user_properties_bytes_max, ours.user_properties_bytes_max.into()),
+        stalled_ms_max: lower(given.stalled_ms_max, ours.stalled_ms_max.into()),
         receive_max: lower(given.receive_max.map(|n| n.max(1)), ours.receive_max.into()),
         packet_bytes_max: lower(given.packet_bytes_max.map(|n| n.max(1)), ours.packet_bytes_max.into()),
         queue_messages_max: lower(given.queue_messages_max, ours.queue_messages_max.into()),
@@ -70,10 +86,7 @@ fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
         topic_levels_max: lower(given.topic_levels_max, ours.topic_levels_max.into()),
         topic_alias_max: lower(given.topic_alias_max, ours.topic_alias_max.into()),
         session_expiry_s_max: lower(given.session_expiry_s_max, ours.session_expiry_s_max.into()),
-        keep_alive_s_max: [given.keep_alive_s_max, Some(ours.keep_alive_s_max.into()).filter(|s| *s > 0)]
-            .into_iter()
-            .flatten()
-            .min(),
+        keep_alive_s_max: either(given.keep_alive_s_max, ours.keep_alive_s_max.into()),
         ..*given
     }
 }
@@ -96,9 +109,9 @@ fn keep_alive_s(connect: &Connect, limits: &Limits) -> u16 {
     }
 }
 
-fn session_limits(worker: &Worker, connect: &Connect, limits: &Limits, topic_alias_max: u16) -> SessionLimits {
+fn session_limits(connect: &Connect, limits: &Limits, topic_alias_max: u16) -> SessionLimits {
     SessionLimits {
-        inflight_max: connect.receive_max.min(worker.node.limits.inflight_max),
+        inflight_max: connect.receive_max.min(as_u16(limits.inflight_max)),
         receive_max: as_u16(limits.receive_max),
         packet_bytes_max: connect.packet_bytes_max,
         queue_messages_max: as_u32(limits.queue_messages_max),
@@ -130,21 +143,25 @@ fn identity(
 }
 
 /// Gives a connection its place in its tenant.
-fn count(node: &Node, stranger: &Stranger, tenant: &Tenant) -> Result<TenantConnection, Refusal> {
+fn count(node: &Node, stranger: &Stranger, tenant: &Tenant, now_ms: u64) -> Result<TenantConnection, Refusal> {
     tenant.connect().map_err(|limit| {
         let peer = Peer { tenant: tenant.name().into(), ..stranger.peer.clone() };
-        node.tell_exceeded(&Arc::new(peer), limit);
+        node.tell_exceeded(&Arc::new(peer), tenant, limit, now_ms);
         Refusal::new("identity", ReasonCode::QUOTA_EXCEEDED, limit.to_string())
     })
 }
 
 /// What of the limits holds for each packet.
-fn packets(node: &Node, limits: &Limits) -> PacketLimits {
+pub(super) fn packets(node: &Node, limits: &Limits) -> PacketLimits {
     PacketLimits {
         packet_bytes_max: as_u32(limits.packet_bytes_max),
+        user_properties_bytes_max: as_u32(limits.user_properties_bytes_max),
+        user_properties_max: as_u16(limits.user_properties_max),
         topic_levels_max: as_u16(limits.topic_levels_max),
+        topic_bytes_max: as_u16(limits.topic_bytes_max),
+        filters_per_packet_max: as_u16(limits.filters_per_packet_max),
         topic_alias_max: as_u16(limits.topic_alias_max),
-        ..packet_limits(&node.limits)
+        ..node.limits.of_packets()
     }
 }
 
@@ -175,8 +192,14 @@ pub(super) fn grant(
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(&node.grants, &node.hasher, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
-    let asked = provider.filter(|_| asks).map(|p| (p.clone(), AskedSession::new(connect, given)));
-    Ok(Granted { identity, limits, asked, valid_until_ms: given.valid_until_ms, tags: given.tags.clone() })
+    let is_refreshed = given.on_expiry == Expiry::Refresh;
+    let asked = provider.filter(|_| asks || is_refreshed).map(|p| (p.clone(), AskedSession::new(connect, given)));
+    let valid_until_ms = given.valid_until_ms;
+    let refresh_at_ms = match is_refreshed && valid_until_ms != 0 {
+        true => refresh_at_ms(valid_until_ms, now_ms),
+        false => 0,
+    };
+    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
 }
 
 /// The identity of a client where no broker runs: what can be wrong with a provider's answer, and what its grants say. Limits are as the
@@ -218,7 +241,7 @@ fn greeting(
     }
 }
 
-/// Binds what a provider said to this connection.
+/// Binds what a provider said to this connection; `connect` has no secrets any more.
 pub(super) fn bind(
     worker: &Worker,
     stranger: &Stranger,
@@ -233,12 +256,14 @@ pub(super) fn bind(
     let refused = |reason: String| Refusal::by(plugin, "identity", ReasonCode::NOT_AUTHORIZED, reason);
     check(&given, now_ms).map_err(refused)?;
     let tenant = node.tenants.get_or_create(&given.tenant).map_err(|e| refused(e.to_string()))?;
-    let counted = count(node, stranger, &tenant)?;
+    let counted = count(node, stranger, &tenant, now_ms)?;
     let client_id = given.client_id.get_or_insert_with(|| connect.client_id.clone()).clone();
+    let share = worker.shares.of(&tenant);
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
-    let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
-    let session_limits = session_limits(worker, connect, &limits, stranger.topic_alias_max);
+    let refresh = Refresh::of(&granted, || Arc::new(connect.clone()));
+    let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
+    let session_limits = session_limits(connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
     let peer = Peer {
@@ -250,6 +275,7 @@ pub(super) fn bind(
     let announced = Announced {
         qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
         retain: limits.retain_allowed != Some(0),
+        receive_max: session_limits.receive_max,
     };
     let greeting = greeting(connect, wants, given, &limits, session_limits, announced, plugin);
     let client = Client {
@@ -262,7 +288,12 @@ pub(super) fn bind(
         provider: provider.map_or_else(|| "".into(), |p| p.shared_name().clone()),
         answer: None,
         codes_so_far: Vec::new(),
-        rate: Rate::new(limits.messages_per_s_max, limits.bytes_per_s_max, now_ms),
+        rate: Rate::new(&limits, now_ms),
+        rate_waits: limits.rate_wait_allowed != Some(0),
+        acknowledges_denied: false,
+        stalled_ms_max: as_u32(limits.stalled_ms_max),
+        share,
+        subscriptions_told_ms: 0,
         packet_bytes_max: connect.packet_bytes_max,
         problem_info: wants.problem_info,
         announced,
@@ -271,6 +302,8 @@ pub(super) fn bind(
         expiry_s_max: as_u32(limits.session_expiry_s_max),
         leave_expiry_s: None,
         again: None,
+        refresh,
+        revoked_before: 0,
         last_words: None,
         connected_ms: now_ms,
         packets_received: 1,

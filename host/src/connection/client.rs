@@ -1,5 +1,6 @@
 //! An admitted client: its packets, one after the other.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use gatemq_broker::denials::Proven;
@@ -10,6 +11,7 @@ use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
 use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::Peer;
+use gatemq_types::service::Selector;
 use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
 use super::Ending;
@@ -18,9 +20,11 @@ use super::bind::Announced;
 use super::held::Held;
 use super::rate::Rate;
 use super::reauthenticate::Again;
+use super::refresh::Refresh;
 use crate::denials::Known;
 use crate::node::Node;
 use crate::worker::hot::Hot;
+use crate::worker::share::Share;
 
 /// Deliveries after which the others get their turn: small messages with many receivers, thousands of them in one read,
 /// must not hold a worker for seconds.
@@ -45,7 +49,18 @@ pub(crate) struct Client {
     pub(super) answer: Option<(Question, Verdict)>,
     /// Codes of the filters of the packet at the front that are decided.
     pub(super) codes_so_far: Vec<ReasonCode>,
-    pub(super) rate: Option<Rate>,
+    /// What it may publish per second; absent where that is not limited.
+    pub(super) rate: Option<Box<Rate>>,
+    /// Who publishes too fast is not read for a while; else it is disconnected.
+    pub(super) rate_waits: bool,
+    /// A message that is denied is acknowledged where its version has no word for it; else the connection is closed.
+    pub(super) acknowledges_denied: bool,
+    /// How long it may take none of its output.
+    pub(super) stalled_ms_max: u32,
+    /// What its tenant's clients on this worker count.
+    pub(super) share: Rc<Share>,
+    /// When it was last told that it has as many subscriptions as it may.
+    pub(super) subscriptions_told_ms: u64,
     /// Largest packet that it takes; 0 is any.
     pub(super) packet_bytes_max: u32,
     /// Request Problem Information.
@@ -60,6 +75,10 @@ pub(crate) struct Client {
     pub(super) leave_expiry_s: Option<u32>,
     /// What it needs to authenticate again; only where its CONNECT had a method.
     pub(super) again: Option<Box<Again>>,
+    /// What its provider needs to be asked again; only where its identity wants that, or has the provider asked anyway.
+    pub(super) refresh: Option<Box<Refresh>>,
+    /// Identities that had been revoked on this node when its provider was asked.
+    pub(super) revoked_before: u64,
     /// What its DISCONNECT says besides the code.
     pub(super) last_words: Option<Box<LastWords>>,
     pub(super) connected_ms: u64,
@@ -124,6 +143,19 @@ impl Client {
         self.known.as_ref()?.proven.as_ref()
     }
 
+    /// Whether a selector names it; all that it gives must hold.
+    pub(crate) fn is_named_by(&self, selector: &Selector) -> bool {
+        let Selector { tenant, user, client_id, connection, tag, leaf_sha256 } = selector;
+        let peer = &self.peer;
+        let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+        is(tenant, &peer.tenant)
+            && is(user, &peer.user)
+            && is(client_id, &peer.client_id)
+            && connection.is_none_or(|wanted| wanted == peer.connection)
+            && tag.as_ref().is_none_or(|wanted| self.tags().contains(wanted))
+            && leaf_sha256.is_none_or(|wanted| self.proven().is_some_and(|proven| proven.leaf == wanted))
+    }
+
     /// Tags of its identity.
     pub(crate) fn tags(&self) -> &[String] {
         self.known.as_ref().map_or(&[], |known| &known.tags)
@@ -139,7 +171,15 @@ impl Client {
     /// # Errors
     /// The connection ends. Answers to what came before are in `reply` all the same.
     pub(super) fn feed(&mut self, lane: &mut Lane, data: &[u8]) -> Result<Fed, Ending> {
+        let (packets, messages) = (self.packets_received, self.messages_published);
+        let (delivered, dropped) = (lane.hot.out.delivered, lane.hot.out.dropped);
         let fed = self.packets(lane, data);
+        self.share.count(|traffic| {
+            traffic.packets_received += self.packets_received - packets;
+            traffic.messages_received += self.messages_published - messages;
+            traffic.messages_sent += lane.hot.out.delivered - delivered;
+            traffic.messages_dropped += lane.hot.out.dropped - dropped;
+        });
         // Also when the connection ends: what was acknowledged before its end is not sent again (MQTT-4.4.0-1).
         self.settle(lane);
         fed
@@ -173,8 +213,8 @@ impl Client {
 
     /// Its tenant has as much as it may.
     #[cold]
-    pub(super) fn tell_exceeded(&self, node: &Node, limit: TenantLimit) {
-        node.tell_exceeded(&self.peer, limit);
+    pub(super) fn tell_exceeded(&self, node: &Node, limit: TenantLimit, now_ms: u64) {
+        node.tell_exceeded(&self.peer, self.share.tenant(), limit, now_ms);
     }
 
     /// Where the packet at the start of `data` ends.

@@ -1,6 +1,9 @@
 //! The end of an admitted client's connection: every way out leads through here.
 
+use std::sync::Arc;
+
 use gatemq_broker::sessions::Leave;
+use gatemq_mqtt::Breach;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::packet::disconnect;
 use gatemq_types::CloseReason;
@@ -10,13 +13,24 @@ use super::Ending;
 use super::authenticate::is_sendable;
 use super::client::{Client, LastWords};
 use super::leave::leave;
+use crate::events::Events;
 use crate::listen::ws::WebSocketBreach;
 use crate::node::Node;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
+/// Tells of a breach, and of the limit that it exceeds, where it does: its name and value.
+pub(super) fn tell_breach(events: &Events, peer: &Arc<Peer>, breach: Breach, limit: Option<(&'static str, u64)>) {
+    events.emit(Some(peer), breach_event(peer, breach));
+    if let Some((which, max)) = limit {
+        // Nothing is counted beyond the bound.
+        let (actual, action) = (max.saturating_add(1), "disconnected".into());
+        events.emit(Some(peer), Fact::LimitExceeded { which: which.into(), max, actual, action });
+    }
+}
+
 /// The event that a breach is.
-pub(super) fn breach_event(peer: &Peer, breach: gatemq_mqtt::Breach) -> Fact {
+fn breach_event(peer: &Peer, breach: Breach) -> Fact {
     let clause = peer.protocol.map_or(breach.clause(), |protocol| breach.clause_in(protocol)).into();
     let (detail, code) = (breach.detail().into(), breach.code().0.into());
     match breach.is_malformed() {
@@ -42,7 +56,10 @@ impl Client {
             // MQTT-3.1.2-8, -10; and not for one who was shut out.
             publish_will: !matches!(
                 ending.reason,
-                CloseReason::ClientDisconnected | CloseReason::Kicked | CloseReason::Denied
+                CloseReason::ClientDisconnected
+                    | CloseReason::Kicked
+                    | CloseReason::Denied
+                    | CloseReason::IdentityRevoked
             ),
             expiry_s: self.leave_expiry_s,
             // The session of who is denied stays: a denial may be lifted, and what waits was acknowledged.
@@ -51,7 +68,11 @@ impl Client {
         leave(worker, hot, &self.peer, &self.session, how, "disconnect");
         let events = &node.events;
         if let Some(breach) = ending.breach {
-            events.emit(Some(&self.peer), breach_event(&self.peer, breach));
+            let limit = match breach {
+                Breach::ReceiveMaximumExceeded => Some(("receive_max", self.announced.receive_max.into())),
+                _ => self.state.limits().exceeded_by(breach),
+            };
+            tell_breach(events, &self.peer, breach, limit);
         }
         if ending.reason == CloseReason::ClientStalled {
             events.emit(Some(&self.peer), Fact::ClientStalled { waiting_bytes: waiting_bytes as u64 });

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::Ending;
 use super::admit::{Cut, Stranger, within};
 use super::authenticate::{NotAdmitted, Refusal, answer};
-use super::close::breach_event;
+use super::close::tell_breach;
 use crate::plugins::{Admission, judge};
 use crate::worker::Worker;
 
@@ -198,7 +198,8 @@ impl<'a> Exchange<'a> {
 
     fn broken(&self, stranger: &Stranger, breach: Breach) -> Aborted {
         let peer = Arc::new(stranger.peer.clone());
-        self.worker.node.events.emit(Some(&peer), breach_event(&peer, breach));
+        let node = &self.worker.node;
+        tell_breach(&node.events, &peer, breach, node.limits.of_packets().exceeded_by(breach));
         Aborted::refused(Blame::Peer, breach.code(), breach.detail())
     }
 

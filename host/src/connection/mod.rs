@@ -6,6 +6,7 @@
 //! | [`admit`] | handshake and CONNECT, under their deadline |
 //! | [`authenticate`] | asks the providers, writes the CONNACK |
 //! | [`exchange`], [`reauthenticate`] | enhanced authentication, before it and later |
+//! | [`refresh`], [`renew`] | a provider is asked again, and what a client may do is replaced |
 //! | [`bind`] | what they said becomes identity and limits |
 //! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
@@ -29,6 +30,8 @@ mod parked;
 mod publish;
 mod rate;
 mod reauthenticate;
+mod refresh;
+mod renew;
 mod retained;
 pub(crate) mod stream;
 mod subscribe;
@@ -70,8 +73,9 @@ const READS_PER_TURN: usize = 4;
 const TAIL_BYTES_MAX: usize = 4096;
 /// Writes that a connection may do before the others get their turn.
 const FLUSHES_PER_TURN: usize = 16;
-/// How long a client may take none of its output.
-const STALLED_MS_MAX: u64 = 30_000;
+
+/// Who was heard in this time has done something since it was last looked at.
+const RECENT_MS: u64 = 1200;
 
 /// The connection of an admitted client.
 pub(crate) struct Connection {
@@ -97,8 +101,8 @@ enum Pause {
     No,
     /// A question to the provider; what needs no order is handled all the same.
     Asking(Asking, Parked),
-    /// It publishes faster than it may.
-    Rate(Pin<Box<tokio::time::Sleep>>),
+    /// It publishes faster than it may; what needs no order is handled all the same.
+    Rate(Pin<Box<tokio::time::Sleep>>, Parked),
     /// The others get their turn.
     Yield,
     /// The packets in `tail` are to be handled before anything is read.
@@ -159,6 +163,7 @@ async fn begin(
     // Whoever took over the session meanwhile has told nobody: this number was not known yet.
     connection.look_at_session();
     connection.look_at_denials(&worker.node, now_ms);
+    connection.look_at_revocations(&worker.node, now_ms);
     // So has a worker that stops: it tells those that are registered.
     if worker.is_stopping() {
         connection.stop(Ending::of(CloseReason::ServerStopping));
@@ -211,6 +216,7 @@ impl Connection {
         let hot = &mut *worker.hot.borrow_mut();
         self.take_stored(hot);
         let received = self.receive(cx, worker, hot).and_then(|()| self.client.go_on_again(cx, worker, hot));
+        let received = received.and_then(|()| self.client.go_on_refreshing(cx, worker, hot));
         self.seal(worker, hot);
         // What is stored already was sealed and freed in one.
         self.take_stored(hot);
@@ -262,7 +268,7 @@ impl Connection {
                     after_the_others(cx);
                     return Ok(false);
                 }
-                Pause::Rate(sleep) => match sleep.as_mut().poll(cx) {
+                Pause::Rate(sleep, _) => match sleep.as_mut().poll(cx) {
                     Poll::Pending => return Ok(false),
                     Poll::Ready(()) => {}
                 },
@@ -307,6 +313,7 @@ impl Connection {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(_)) => return Err(self.read_failed(worker)),
         };
+        self.client.share.count(|traffic| traffic.bytes_received += n as u64);
         if large {
             let mut data = std::mem::take(&mut self.tail);
             data.extend_from_slice(&scratch[..n]);
@@ -340,8 +347,11 @@ impl Connection {
         match then {
             Step::Next => {}
             Step::Yield => self.pause = Pause::Yield,
-            Step::Ask(asking) => self.pause = Pause::Asking(asking, Parked::default()),
-            Step::Wait(ms) => self.pause = Pause::Rate(Box::pin(tokio::time::sleep(Duration::from_millis(ms)))),
+            Step::Ask(asking) => self.pause = Pause::Asking(asking, Parked::behind_a_packet()),
+            Step::Wait(ms) => {
+                let sleep = Box::pin(tokio::time::sleep(Duration::from_millis(ms)));
+                self.pause = Pause::Rate(sleep, Parked::default());
+            }
         }
         if used > 0 {
             // A whole packet: bytes of one that never ends are no sign of life (MQTT-3.1.2-22).
@@ -374,16 +384,18 @@ impl Connection {
         // tell us.
         for _ in 0..FLUSHES_PER_TURN {
             let waiting = self.client.session.take(now_ms, &mut hot.out.spare);
-            let sent = match waiting {
+            let (sent, len) = match waiting {
                 None if hot.reply.is_empty() && !self.stream.has_outgoing() => return Ok(true),
-                None => self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher),
+                None => (self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher), hot.reply.len()),
                 Some(mut bytes) => {
                     bytes.extend_from_slice(&hot.reply);
                     let sent = self.stream.send(cx, &bytes, &mut self.unsent, &mut hot.cipher);
+                    let len = bytes.len();
                     hot.out.spare.put(bytes);
-                    sent
+                    (sent, len)
                 }
             };
+            self.client.share.count(|traffic| traffic.bytes_sent += len as u64);
             hot.reply.clear();
             sent.map_err(failed)?;
             if !self.unsent.is_empty() {
@@ -425,16 +437,22 @@ impl Connection {
         let c = &mut self.client;
         let silent_ms = now_ms.saturating_sub(self.heard_ms);
         let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !c.waits_for_store();
-        if !self.unsent.is_empty() {
+        // Nobody else is asked: to ask an idle one costs more than all else here.
+        if !self.unsent.is_empty() || silent_ms < RECENT_MS {
             c.tell_dropped(node);
         }
         if let Some(ending) = c.overdue_again(node, now_ms) {
             self.stop(ending);
             return true;
         }
+        if c.refresh_is_due(now_ms) {
+            c.begin_refresh(now_ms);
+            return true;
+        }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
             CloseReason::IdentityExpired
-        } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > STALLED_MS_MAX {
+        } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > u64::from(c.stalled_ms_max)
+        {
             CloseReason::ClientStalled
         } else if reading && c.silence_ms_max.is_some_and(|max| silent_ms > max.into()) {
             CloseReason::KeepAliveTimedOut
@@ -456,6 +474,21 @@ impl Connection {
     fn look_at_denials(&mut self, node: &Node, now_ms: u64) {
         if crate::denials::refuses_connected(node, &self.client.peer, self.client.proven(), now_ms) {
             self.stop(Ending::of_denial());
+        }
+    }
+
+    /// Its identity may have been revoked since its provider was asked for it.
+    fn look_at_revocations(&mut self, node: &Node, now_ms: u64) {
+        let client = &self.client;
+        if node.revocations.name(client.revoked_before, |selector| client.is_named_by(selector)) {
+            self.revoked(now_ms);
+        }
+    }
+
+    /// Its identity is revoked. Its task has something to do.
+    pub(crate) fn revoked(&mut self, now_ms: u64) {
+        if let Err(ending) = self.client.revoked(now_ms) {
+            self.stop(ending);
         }
     }
 

@@ -85,7 +85,7 @@ pub(super) async fn open<'a>(
         let hot = &mut *worker.hot.borrow_mut();
         let opened = worker.node.sessions.try_open(opening, worker.now_ms.get(), &mut hot.out.spare);
         let opened = opened.map_err(|limit| {
-            client.tell_exceeded(&worker.node, limit);
+            client.tell_exceeded(&worker.node, limit, worker.now_ms.get());
             Refusal::new("session", ReasonCode::QUOTA_EXCEEDED, limit.to_string())
         })?;
         hot.out.armed.extend(&opened.armed);

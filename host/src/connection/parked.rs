@@ -1,5 +1,5 @@
-//! While a question is asked only what needs no order is handled: PINGREQ and acknowledgements. The rest waits behind the
-//! packet that asks.
+//! While a question is asked, or a client that publishes too fast waits, only what needs no order is handled: PINGREQ and
+//! acknowledgements. The rest waits.
 
 use std::task::{Context, Poll};
 
@@ -11,77 +11,122 @@ use super::{Connection, Ending, Pause, READS_PER_TURN, after_the_others};
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
-/// Bytes that may wait behind a packet that asks; a client that sends more is not read meanwhile.
+/// Bytes that may wait, with a packet that asks; a client that sends more is not read meanwhile.
 const PARKED_BYTES_MAX: usize = 64 << 10;
 
-/// How far the bytes behind a packet that asks were looked at.
+/// How far the bytes that wait were looked at.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Parked {
-    /// Up to here `tail` holds packets that wait, the first of them the one that asks.
+    /// The first packet in `tail` is the one that asks.
+    asks: bool,
+    /// Up to here `tail` holds packets that wait.
     looked_at: usize,
     /// Nothing more is to be had; why shows the next read, after the answer: what was sent before a close counts.
     over: bool,
 }
 
+impl Parked {
+    /// Of what is behind a packet that asks.
+    pub(super) fn behind_a_packet() -> Self {
+        Parked { asks: true, ..Parked::default() }
+    }
+}
+
 impl Connection {
-    /// Reads on while a question is asked.
+    /// How far what waits was looked at, where something does.
+    fn parked(&mut self) -> Option<&mut Parked> {
+        match &mut self.pause {
+            Pause::Asking(_, parked) | Pause::Rate(_, parked) => Some(parked),
+            Pause::No | Pause::Yield | Pause::Over => None,
+        }
+    }
+
+    /// Reads on while something waits.
     pub(super) fn read_parked(&mut self, cx: &mut Context, worker: &Worker, hot: &mut Hot) -> Result<(), Ending> {
-        let Pause::Asking(_, parked) = self.pause else { return Ok(()) };
+        let Some(parked) = self.parked().copied() else { return Ok(()) };
         self.handle_parked(worker, hot, parked)?;
         for _ in 0..READS_PER_TURN {
-            let Pause::Asking(_, parked) = &mut self.pause else { return Ok(()) };
             let room = PARKED_BYTES_MAX.saturating_sub(self.tail.len()).min(hot.scratch.len());
-            if parked.over || room == 0 {
+            if room == 0 || self.parked().is_none_or(|parked| parked.over) {
                 return Ok(());
             }
             match self.stream.poll_read(cx, &mut hot.scratch[..room], &mut hot.cipher) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0) | Err(_)) => {
-                    parked.over = true;
+                    self.nothing_more(cx);
                     return Ok(());
                 }
-                Poll::Ready(Ok(n)) => self.tail.extend_from_slice(&hot.scratch[..n]),
+                Poll::Ready(Ok(n)) => {
+                    self.client.share.count(|traffic| traffic.bytes_received += n as u64);
+                    self.tail.extend_from_slice(&hot.scratch[..n]);
+                }
             }
-            let parked = *parked;
+            let Some(parked) = self.parked().copied() else { return Ok(()) };
             self.handle_parked(worker, hot, parked)?;
         }
         after_the_others(cx);
         Ok(())
     }
 
+    /// The peer has gone. Where nothing of it waits, its rate is not waited for: the next read ends the connection.
+    fn nothing_more(&mut self, cx: &mut Context) {
+        match &mut self.pause {
+            Pause::Rate(_, parked) if parked.looked_at == 0 => {
+                self.pause = Pause::No;
+                after_the_others(cx);
+            }
+            _ => self.parked().into_iter().for_each(|parked| parked.over = true),
+        }
+    }
+
     /// Takes what needs no order out of the whole packets that were not looked at yet.
-    fn handle_parked(&mut self, worker: &Worker, hot: &mut Hot, parked: Parked) -> Result<(), Ending> {
+    fn handle_parked(&mut self, worker: &Worker, hot: &mut Hot, mut parked: Parked) -> Result<(), Ending> {
         let mut tail = std::mem::take(&mut self.tail);
         let mut lane = Lane { node: &worker.node, hot, now_ms: worker.now_ms.get() };
-        let looked_at = self.take_unordered(&mut lane, &mut tail, parked.looked_at);
+        let taken = self.take_unordered(&mut lane, &mut tail, &mut parked);
         // Also when the connection ends: what was acknowledged before its end is not sent again (MQTT-4.4.0-1).
         self.client.settle(&mut lane);
         self.tail = tail;
-        let looked_at = looked_at?;
-        if let Pause::Asking(_, parked) = &mut self.pause {
-            parked.looked_at = looked_at;
-        }
+        taken?;
+        self.parked().into_iter().for_each(|held| *held = parked);
         Ok(())
     }
 
-    /// Handles what needs no order in the whole packets from `looked_at` on, and takes it out. Returns where they end now.
-    fn take_unordered(&mut self, lane: &mut Lane, tail: &mut Vec<u8>, looked_at: usize) -> Result<usize, Ending> {
-        let (mut from, mut to) = (looked_at, looked_at);
-        while let Framed::Frame { first, head, len } = self.client.frame(&tail[from..])? {
+    /// Handles what needs no order in the whole packets not looked at yet, and takes it out.
+    fn take_unordered(&mut self, lane: &mut Lane, tail: &mut Vec<u8>, parked: &mut Parked) -> Result<(), Ending> {
+        let (mut from, mut to) = (parked.looked_at, parked.looked_at);
+        while !parked.over {
+            let Ok(framed) = self.client.frame(&tail[from..]) else {
+                // It ends the connection in its turn, behind what came before it.
+                parked.over = true;
+                break;
+            };
+            let Framed::Frame { first, head, len } = framed else { break };
             let packet = from..from + len;
             from += len;
-            let needs_no_order =
-                matches!(first >> 4, kind::PINGREQ | kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP);
-            if to > 0 && needs_no_order {
+            let (kind, is_front) = (first >> 4, to == 0);
+            let is_handled = match kind {
+                // The packet that asks is the first one.
+                kind::PINGREQ | kind::PUBACK | kind::PUBREC | kind::PUBREL | kind::PUBCOMP => {
+                    !(is_front && parked.asks)
+                }
+                kind::DISCONNECT => is_front && !parked.asks,
+                _ => false,
+            };
+            if is_handled {
                 // None of them leads to a pause.
                 self.client.packet(lane, &tail[packet], head)?;
                 self.client.packets_received += 1;
+                self.client.share.count(|traffic| traffic.packets_received += 1);
             } else {
                 tail.copy_within(packet, to);
                 to += len;
+                // Nothing counts behind a DISCONNECT.
+                parked.over = kind == kind::DISCONNECT;
             }
         }
         tail.drain(to..from);
-        Ok(to)
+        parked.looked_at = to;
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! PUBLISH: rate, permit, route, acknowledge.
+//! PUBLISH: permit, route, acknowledge, and what it takes of the rates.
 
 use gatemq_broker::session::Received;
 use gatemq_broker::{Decision, PublishAction, Retention, router};
@@ -31,7 +31,7 @@ impl Client {
                         Received::Repeated => {
                             let write = |out: &mut _| write::ack(out, kind::PUBREC, message.packet_id);
                             self.acknowledge(lane.hot, message.frame.len(), write);
-                            return Ok(Step::Next);
+                            return self.rated(lane, message);
                         }
                         Received::TakenOver => return Err(Ending::of(CloseReason::TakenOver)),
                         Received::TooMany => return Err(Breach::ReceiveMaximumExceeded.into()),
@@ -39,7 +39,7 @@ impl Client {
                 }
                 let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
                 if let Some(limit) = routed.exceeded {
-                    self.tell_exceeded(lane.node, limit);
+                    self.tell_exceeded(lane.node, limit, now_ms);
                 }
                 if routed.retention != Retention::None {
                     self.tell_retained(lane, topic, message, routed.retention);
@@ -52,21 +52,13 @@ impl Client {
                     self.tell_received(lane, topic, message, routed.delivered);
                 }
                 self.acknowledge_message(lane, message);
-                Ok(self.rated(lane, message))
+                self.rated(lane, message)
             }
             Decision::Denied(code) => self.denied(lane, topic, message, code, verdict),
             Decision::Ask(question) => {
                 let asked = super::ask::action(ActionKind::Publish, topic, message.qos, message);
                 self.ask(lane, question, asked).map(Step::Ask)
             }
-        }
-    }
-
-    fn rated(&mut self, lane: &Lane, message: &Publish<'_>) -> Step {
-        let Some(rate) = &mut self.rate else { return Step::Next };
-        match rate.take(message.frame.len(), lane.now_ms) {
-            0 => Step::Next,
-            ms => Step::Wait(ms),
         }
     }
 
@@ -92,6 +84,10 @@ impl Client {
             reason: reason.into(),
         };
         lane.node.events.emit(Some(&self.peer), fact);
+        if self.acknowledges_denied && !disconnect && self.state.protocol() != Protocol::V5 {
+            self.acknowledge_message(lane, message);
+            return self.rated(lane, message);
+        }
         // What CONNACK ruled out is a protocol error (MQTT-3.2.2-11, -14).
         match code {
             ReasonCode::QOS_NOT_SUPPORTED if by_limits && message.qos > self.announced.qos_max => {
@@ -119,14 +115,14 @@ impl Client {
     fn answer_failure(&mut self, lane: &mut Lane, message: &Publish<'_>, code: ReasonCode) -> Result<Step, Ending> {
         let protocol = self.state.protocol();
         let kind = match message.qos {
-            QoS::AtMostOnce => return Ok(self.rated(lane, message)),
+            QoS::AtMostOnce => return self.rated(lane, message),
             _ if protocol != Protocol::V5 => return Err(Ending::with_code(CloseReason::PublishDenied, code)),
             QoS::AtLeastOnce => kind::PUBACK,
             QoS::ExactlyOnce => kind::PUBREC,
         };
         let write = |out: &mut _| write::ack_with_reason(out, protocol, kind, message.packet_id, code);
         self.acknowledge(lane.hot, message.frame.len(), write);
-        Ok(self.rated(lane, message))
+        self.rated(lane, message)
     }
 
     #[cold]

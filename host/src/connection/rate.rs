@@ -1,105 +1,92 @@
-//! Rates of an identity: a bucket that holds a second's worth and starts full. Who outruns it is not read for a while.
+//! Rates of a client and of its tenant: who outruns one is not read for a while, or disconnected, as `limits.rate_policy` says.
 
-/// A bucket.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    per_s: u64,
-    left: i64,
-}
+use gatemq_broker::rate::{Over, Rates, What};
+use gatemq_broker::{EPISODE_MS, TenantLimit};
+use gatemq_mqtt::Publish;
+use gatemq_types::event::Fact;
+use gatemq_types::{CloseReason, Limits};
 
-impl Bucket {
-    fn new(per_s: u64) -> Self {
-        Bucket { per_s, left: i64::try_from(per_s).unwrap_or(i64::MAX) }
-    }
+use super::Ending;
+use super::client::{Client, Lane, Step};
 
-    fn fill(&mut self, elapsed_ms: u64) {
-        let full = i64::try_from(self.per_s).unwrap_or(i64::MAX);
-        let more = i64::try_from(self.per_s.saturating_mul(elapsed_ms) / 1000).unwrap_or(i64::MAX);
-        self.left = self.left.saturating_add(more).min(full);
-    }
-
-    /// Milliseconds until it is not in debt.
-    fn wait_ms(&self) -> u64 {
-        match u64::try_from(-self.left) {
-            Ok(debt @ 1..) => debt.saturating_mul(1000).div_ceil(self.per_s.max(1)),
-            _ => 0,
-        }
-    }
-}
-
-/// What a client may publish per second.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
-    messages: Option<Bucket>,
-    bytes: Option<Bucket>,
-    filled_ms: u64,
+/// What a client may publish per second. Only one with a limit has this.
+pub(super) struct Rate {
+    rates: Rates,
+    /// When it last had to wait, and how long: to tell it once an episode.
+    last_ms: u64,
 }
 
 impl Rate {
-    /// `None` where there is no bound. A bound of 0 is taken as 1: nobody would ever be read again.
-    pub(crate) fn new(messages_per_s: Option<u64>, bytes_per_s: Option<u64>, now_ms: u64) -> Option<Self> {
-        if messages_per_s.is_none() && bytes_per_s.is_none() {
-            return None;
-        }
-        let bucket = |per_s: Option<u64>| per_s.map(|n| Bucket::new(n.max(1)));
-        Some(Rate { messages: bucket(messages_per_s), bytes: bucket(bytes_per_s), filled_ms: now_ms })
+    /// `None` where there is no limit.
+    pub(super) fn new(limits: &Limits, now_ms: u64) -> Option<Box<Self>> {
+        let rates = Rates::new(limits.messages_per_s_max, limits.bytes_per_s_max, now_ms)?;
+        Some(Box::new(Rate { rates, last_ms: 0 }))
     }
 
     /// As [`Rate::new`], for a client that had another until now: what it has used up stays used up.
-    pub(crate) fn instead(
-        before: Option<Rate>,
-        messages_per_s: Option<u64>,
-        bytes_per_s: Option<u64>,
-        now_ms: u64,
-    ) -> Option<Self> {
-        let mut rate = Rate::new(messages_per_s, bytes_per_s, now_ms)?;
-        if let Some(before) = before {
-            rate.filled_ms = before.filled_ms;
-            for (bucket, before) in [(&mut rate.messages, before.messages), (&mut rate.bytes, before.bytes)] {
-                if let (Some(bucket), Some(before)) = (bucket, before) {
-                    bucket.left = bucket.left.min(before.left);
-                }
-            }
-        }
+    pub(super) fn instead(before: Option<&Rate>, limits: &Limits, now_ms: u64) -> Option<Box<Self>> {
+        let mut rate = Rate::new(limits, now_ms)?;
+        rate.rates = rate.rates.instead_of(before.map(|before| &before.rates));
+        rate.last_ms = before.map_or(0, |before| before.last_ms);
         Some(rate)
     }
 
-    /// Takes a message. Milliseconds to wait before the next is read; 0: none.
-    pub(crate) fn take(&mut self, bytes: usize, now_ms: u64) -> u64 {
-        let elapsed_ms = now_ms.saturating_sub(self.filled_ms);
-        self.filled_ms = now_ms;
-        let cost = [1, i64::try_from(bytes).unwrap_or(i64::MAX)];
-        let mut wait_ms = 0;
-        for (bucket, cost) in [&mut self.messages, &mut self.bytes].into_iter().zip(cost) {
-            if let Some(bucket) = bucket {
-                bucket.fill(elapsed_ms);
-                bucket.left = bucket.left.saturating_sub(cost);
-                wait_ms = wait_ms.max(bucket.wait_ms());
-            }
-        }
-        wait_ms
+    /// Takes a message. When there was too much: by how much, and whether an episode of it begins.
+    fn take(&mut self, bytes: u64, now_ms: u64) -> Option<(Over, bool)> {
+        let over = self.rates.take(bytes, now_ms)?;
+        let begins = self.last_ms == 0 || now_ms.saturating_sub(self.last_ms) >= EPISODE_MS;
+        self.last_ms = now_ms.saturating_add(over.wait_ms);
+        Some((over, begins))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guards the bound: over ten seconds a client that waits as told publishes ten seconds' worth and the first bucket.
-    #[test]
-    fn a_client_that_waits_as_told_stays_within_its_rate() {
-        let mut rate = Rate::new(Some(100), None, 0).unwrap();
-        let (mut now_ms, mut taken) = (0, 0);
-        while now_ms < 10_000 {
-            taken += 1;
-            now_ms += rate.take(10, now_ms);
+impl Client {
+    /// Takes a message that was handled from what it and its tenant may publish.
+    ///
+    /// # Errors
+    /// It was too much, and whoever publishes too much is disconnected.
+    #[inline]
+    pub(super) fn rated(&mut self, lane: &Lane, message: &Publish<'_>) -> Result<Step, Ending> {
+        match self.rate.is_none() && !self.share.has_rates() {
+            true => Ok(Step::Next),
+            false => self.paced(lane, message.frame.len() as u64),
         }
-        assert!((1090..=1110).contains(&taken), "{taken}");
-        assert!(Rate::new(None, None, 0).is_none());
-        let mut rate = Rate::new(None, Some(1000), 0).unwrap();
-        assert_eq!((rate.take(1000, 0), rate.take(500, 0)), (0, 500));
-        // Who authenticates again gets no second bucket by it.
-        let mut again = Rate::instead(Some(rate), None, Some(1000), 0).unwrap();
-        assert_eq!(again.take(500, 0), 1000);
+    }
+
+    #[inline(never)]
+    fn paced(&mut self, lane: &Lane, bytes: u64) -> Result<Step, Ending> {
+        let mut wait_ms = 0;
+        let action = if self.rate_waits { "slowed down" } else { "disconnected" };
+        if let Some((over, begins)) = self.rate.as_mut().and_then(|rate| rate.take(bytes, lane.now_ms)) {
+            wait_ms = over.wait_ms;
+            let which = match over.what {
+                What::Messages => "messages_per_s_max",
+                What::Bytes => "bytes_per_s_max",
+            };
+            if begins {
+                self.tell_over(lane, which, over, action);
+            }
+        }
+        if self.share.has_rates()
+            && let Some(over) = self.share.take_rate(bytes, lane.now_ms)
+        {
+            wait_ms = wait_ms.max(over.wait_ms);
+            let limit = TenantLimit::from(over.what);
+            if self.share.tenant().reached(limit, lane.now_ms) {
+                self.tell_over(lane, limit.name(), over, action);
+            }
+        }
+        match wait_ms {
+            0 => Ok(Step::Next),
+            _ if !self.rate_waits => Err(Ending::of(CloseReason::RateExceeded)),
+            ms => Ok(Step::Wait(ms)),
+        }
+    }
+
+    #[cold]
+    fn tell_over(&self, lane: &Lane, which: &'static str, over: Over, action: &'static str) {
+        let Over { max, actual, .. } = over;
+        let fact = Fact::LimitExceeded { which: which.into(), max, actual, action: action.into() };
+        lane.node.events.emit(Some(&self.peer), fact);
     }
 }

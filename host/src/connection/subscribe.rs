@@ -1,6 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE: each filter decided, then one acknowledgement.
 
-use gatemq_broker::{Decision, SubscribeAction, router};
+use gatemq_broker::{Decision, EPISODE_MS, SubscribeAction, router};
 use gatemq_mqtt::packet::subscribe::{Subscribe, SubscribeOptions};
 use gatemq_mqtt::packet::unsubscribe::Unsubscribe;
 use gatemq_mqtt::packet::{suback, unsuback};
@@ -62,7 +62,10 @@ impl Client {
                 let subscribed =
                     router::subscribe_with_identifier(&permit, &self.session, options, identifier, lane.now_ms, out);
                 if let Some(limit) = subscribed.exceeded {
-                    self.tell_exceeded(lane.node, limit);
+                    self.tell_exceeded(lane.node, limit, lane.now_ms);
+                }
+                if subscribed.session_is_full {
+                    self.tell_full(lane, permit.subscriptions_max());
                 }
                 let code = subscribed.code;
                 let fact = match code.is_failure() {
@@ -78,6 +81,18 @@ impl Client {
                 self.ask(lane, question, asked).map(|asking| Decided::Ask(Box::new(asking)))
             }
         }
+    }
+
+    /// It has as many subscriptions as it may: told once an episode.
+    #[cold]
+    fn tell_full(&mut self, lane: &Lane, max: u32) {
+        let told_ms = std::mem::replace(&mut self.subscriptions_told_ms, lane.now_ms);
+        if told_ms != 0 && lane.now_ms.saturating_sub(told_ms) < EPISODE_MS {
+            return;
+        }
+        let (max, actual) = (max.into(), self.session.subscriptions() as u64);
+        let fact = Fact::LimitExceeded { which: "subscriptions_max".into(), max, actual, action: "refused".into() };
+        lane.node.events.emit(Some(&self.peer), fact);
     }
 
     /// A filter is refused; a verdict may end the connection with it.

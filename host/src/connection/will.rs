@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use gatemq_broker::{Decision, LeftWill, Will, router};
+use gatemq_broker::{Decision, LeftWill, Traffic, Will, router};
 use gatemq_mqtt::packet::connect;
 use gatemq_plugin_loader::CallFailure;
 use gatemq_types::event::{Fact, Peer};
@@ -94,13 +94,16 @@ pub(crate) fn publish_will(worker: &Worker, hot: &mut Hot, peer: &Arc<Peer>, lef
         return;
     }
     let (will, events) = (&left.will, &worker.node.events);
-    let topic = will.topic().to_owned();
-    match router::publish_will(left, worker.now_ms.get(), &mut hot.out) {
+    let (topic, now_ms) = (will.topic().to_owned(), worker.now_ms.get());
+    let tenant = left.session.key().tenant();
+    match router::publish_will(left, now_ms, &mut hot.out) {
         Ok(routed) => {
             tell_retention(&worker.node, peer, &topic, will.payload_bytes(), routed.retention);
             if let Some(limit) = routed.exceeded {
-                worker.node.tell_exceeded(peer, limit);
+                worker.node.tell_exceeded(peer, tenant, limit, now_ms);
             }
+            let (messages_sent, messages_dropped) = (routed.delivered.into(), routed.dropped.into());
+            tenant.add_traffic(&Traffic { messages_sent, messages_dropped, ..Traffic::default() });
             let (qos, receivers) = (will.qos().bits().into(), routed.delivered.into());
             let fact = Fact::WillPublished { topic: topic.into(), qos, retain: will.retain(), receivers };
             events.emit(Some(peer), fact);

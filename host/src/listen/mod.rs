@@ -46,6 +46,8 @@ pub(crate) struct Listener {
     pub(crate) handshakes_max: usize,
     /// Until TLS is established and CONNECT is whole.
     pub(crate) connect_timeout: Duration,
+    /// Whether an MQTT 3 client's message that is denied is acknowledged; else its connection is closed.
+    pub(crate) acknowledges_denied: bool,
     /// Who is asked at CONNECT.
     pub(crate) auth: Arc<AuthChain>,
     connections_max: usize,
@@ -75,6 +77,7 @@ impl Listener {
             web_socket: settings.web_socket.clone(),
             handshakes_max: settings.handshakes_max,
             connect_timeout: Duration::from_millis(settings.connect_ms_max),
+            acknowledges_denied: settings.acknowledges_denied,
             auth: Arc::default(),
             connections_max: settings.connections_max,
             connections: AtomicUsize::new(0),

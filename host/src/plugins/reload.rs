@@ -29,17 +29,23 @@ pub(crate) enum Reloaded {
     },
 }
 
+/// What became of each plugin.
+type Each = Vec<(String, Result<Reloaded, String>)>;
+
 impl Plugins {
     /// Reloads every plugin, each for itself, with what `config` says of it now: what became of each. What `config` says of
-    /// everything else is not looked at. `only`: that one alone.
+    /// everything else is not looked at. `only`: that one alone. Whoever does not wait for it any more does not cut it off.
     ///
     /// # Errors
     /// The libraries cannot be looked for.
-    pub(crate) async fn reload(
-        self: &Arc<Self>,
-        config: &Config,
-        only: Option<&str>,
-    ) -> Result<Vec<(String, Result<Reloaded, String>)>, String> {
+    pub(crate) async fn reload(self: &Arc<Self>, config: &Config, only: Option<&str>) -> Result<Each, String> {
+        let (plugins, config, only) = (self.clone(), config.clone(), only.map(str::to_owned));
+        // A task of its own: cut off in the middle it would leave an instance behind that nobody stops.
+        let reloading = tokio::spawn(async move { plugins.reload_now(&config, only.as_deref()).await });
+        reloading.await.unwrap_or_else(|_| Err("the node stops".to_owned()))
+    }
+
+    async fn reload_now(self: &Arc<Self>, config: &Config, only: Option<&str>) -> Result<Each, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let found = find(config)?;
         let mut all = Vec::new();

@@ -65,6 +65,9 @@ impl Plugins {
 
     /// Has collectors take what waits, then stops every plugin.
     pub(crate) async fn stop(&self, deadline: Instant) {
+        // None begins any more; one under way may end, or be left behind.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _no_reload = tokio::time::timeout(left / 4, self.reloading.lock()).await;
         // One that was stopped has not failed.
         self.watching.lock().drain(..).for_each(|watching| watching.abort());
         for status in self.status() {

@@ -4,6 +4,7 @@ mod commits;
 pub(crate) mod hot;
 pub(crate) mod inbox;
 pub(crate) mod scan;
+pub(crate) mod share;
 mod tick;
 
 use std::cell::{Cell, RefCell};
@@ -26,6 +27,7 @@ use crate::node::Node;
 use commits::Commits;
 use hot::Hot;
 use inbox::{Accepted, Inbox, Mail};
+use share::Shares;
 
 /// A connection whose client is admitted.
 struct Slot {
@@ -42,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) hot: RefCell<Hot>,
     /// Milliseconds since 1970, set by the tick: the hot path reads no clock. At most some 100 ms old.
     pub(crate) now_ms: Cell<u64>,
+    /// What it counts for tenants.
+    pub(crate) shares: Shares,
     commits: RefCell<Commits>,
     slots: RefCell<Vec<Option<Slot>>>,
     free: RefCell<Vec<u32>>,
@@ -72,6 +76,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
     let worker = Rc::new(Worker {
         id,
         hot: RefCell::new(Hot::new(node.workers(), node.changes())),
+        shares: Shares::default(),
         commits: RefCell::default(),
         node,
         now_ms: Cell::new(clock::now_ms()),

@@ -1,5 +1,5 @@
-//! Ten times a second: the coarse clock. Once a second: keep alive, expiry, stalled clients, the topic cache; and on one
-//! worker what time brings to sessions whose clients are away.
+//! Ten times a second: the coarse clock. Once a second: keep alive, expiry, stalled clients, the topic cache, what was counted
+//! for tenants; and on one worker what time brings to sessions whose clients are away.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ pub(super) async fn run(worker: Rc<Worker>) {
                 slot.waker.wake_by_ref();
             }
         }
+        worker.shares.add_up();
         worker.hot.borrow_mut().out.cache.sweep(SWEEP_ENTRIES);
         if worker.id == 0 {
             sys.look(&worker);

@@ -69,6 +69,20 @@ limits! {
     15 keep_alive_s_max;
     /// Topic aliases it may set.
     16 topic_alias_max;
+    /// QoS 1 and 2 messages that the broker may have unacknowledged towards it; it may ask for fewer.
+    17 inflight_max;
+    /// Bytes a topic or filter of its may have.
+    18 topic_bytes_max;
+    /// Filters of one SUBSCRIBE or UNSUBSCRIBE.
+    19 filters_per_packet_max;
+    /// User properties of one packet, and of its will.
+    20 user_properties_max;
+    /// Bytes of their names and values together.
+    21 user_properties_bytes_max;
+    /// Milliseconds for which it may take none of its output.
+    22 stalled_ms_max;
+    /// 0: who publishes faster than it may is disconnected (0x96) instead of being read more slowly.
+    23 rate_wait_allowed;
 }
 
 #[cfg(test)]

@@ -73,7 +73,9 @@ impl Breach {
             HANDSHAKE => Breach::FailedAuthentication,
             VIOLATED | MALFORMED | UPGRADE | TIMED_OUT => Breach::ProtocolViolation,
             PUBLISH | SUBSCRIBE | UNSUBSCRIBE | WILL => Breach::DeniedAction,
-            LIMIT | STALLED => Breach::LimitExceeded,
+            // What all of a tenant have used up is not the fault of whoever comes last.
+            LIMIT if !text(event, "which").starts_with("tenant_") => Breach::LimitExceeded,
+            STALLED => Breach::LimitExceeded,
             // Whoever is denied already is not held to it once more.
             TURNED_AWAY if text(event, "reason") != "denied" => Breach::ConnectStorm,
             CONNECTED => Breach::ConnectStorm,

@@ -1,18 +1,22 @@
 //! The configuration: see the table on the crate's page.
 
+use std::collections::BTreeMap;
+
 use gatemq_plugin_api::config::GrantConfig;
 use gatemq_plugin_api::{Actions, Grant, Limits};
 use serde::Deserialize;
 
 use crate::fault::Fault;
+use crate::refresh::RefreshConfig;
 
 #[derive(Deserialize, Clone, Debug)]
 #[serde(default)]
 pub(crate) struct Config {
     pub(crate) tenant: String,
     pub(crate) tenant_by_address: bool,
-    pub(crate) limits: LimitsConfig,
+    pub(crate) limits: BTreeMap<String, u64>,
     pub(crate) grants: Option<Vec<GrantConfig>>,
+    pub(crate) refresh: Option<RefreshConfig>,
     pub(crate) late_ms: u64,
     pub(crate) response_info: Option<String>,
     pub(crate) keep_alive_s_max: Option<u64>,
@@ -28,39 +32,14 @@ pub(crate) struct Config {
     pub(crate) collect: Fault,
 }
 
-/// Limits of everybody, those that tests need.
-#[derive(Deserialize, Clone, Copy, Debug, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct LimitsConfig {
-    qos_max: Option<u64>,
-    retain_allowed: Option<u64>,
-    will_allowed: Option<u64>,
-    wildcard_subscriptions_allowed: Option<u64>,
-    shared_subscriptions_allowed: Option<u64>,
-    topic_alias_max: Option<u64>,
-}
-
-impl LimitsConfig {
-    pub(crate) fn limits(self) -> Limits {
-        Limits {
-            qos_max: self.qos_max,
-            retain_allowed: self.retain_allowed,
-            will_allowed: self.will_allowed,
-            wildcard_subscriptions_allowed: self.wildcard_subscriptions_allowed,
-            shared_subscriptions_allowed: self.shared_subscriptions_allowed,
-            topic_alias_max: self.topic_alias_max,
-            ..Limits::default()
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
             tenant: "test".into(),
             tenant_by_address: false,
-            limits: LimitsConfig::default(),
+            limits: BTreeMap::new(),
             grants: None,
+            refresh: None,
             late_ms: 10_000,
             response_info: None,
             keep_alive_s_max: None,
@@ -79,6 +58,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The limits of everybody.
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub(crate) fn limits(&self) -> Result<Limits, String> {
+        let mut limits = Limits::default();
+        let unknown = self.limits.iter().find(|(name, value)| !limits.set_named(name, **value));
+        unknown.map_or(Ok(limits), |(name, _)| Err(format!("there is no limit {name}")))
+    }
+
     /// The grants of everybody.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::exchange::{METHODS, ROUNDS};
 use crate::fault::Fault;
 use crate::record::{Appended, line_of};
+use crate::refresh::RefreshConfig;
 
 pub(crate) struct TestFaults {
     pub(crate) host: Host,
@@ -29,6 +30,11 @@ impl TestFaults {
     fn fault(&self, of: impl FnOnce(&Config) -> Fault) -> Fault {
         of(&self.faults.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// What is configured now.
+    pub(crate) fn refresh_config(&self) -> Option<RefreshConfig> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).refresh.clone()
+    }
 }
 
 impl Plugin for TestFaults {
@@ -41,7 +47,7 @@ impl Plugin for TestFaults {
             host,
             tenant: config.tenant.clone(),
             tenant_by_address: config.tenant_by_address,
-            limits: config.limits.limits(),
+            limits: config.limits()?,
             grants: config.grants()?,
             late: Duration::from_millis(config.late_ms),
             response_info: config.response_info.clone(),
@@ -96,6 +102,10 @@ impl AuthProvider for TestFaults {
 
     async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
         self.went_on(step).await
+    }
+
+    async fn refresh(&self, session: &Session) -> AuthOutcome {
+        self.refreshed(session).await
     }
 
     fn authorize(&self, _: &Session, action: &Action<'_>) -> Verdict {

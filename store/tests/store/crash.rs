@@ -87,11 +87,12 @@ pub(crate) struct Acknowledged {
 }
 
 impl Acknowledged {
-    /// Reads lines of the child until there are no more, and counts them in `seen`.
+    /// Reads lines of the child until there are no more, and counts those that acknowledge an append in `seen`.
     pub(crate) fn read(&mut self, said: impl Read, seen: &Arc<AtomicU64>) {
         for line in BufReader::new(said).lines() {
             let Ok(line) = line else { break };
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            let before = self.lines;
             for pair in words.chunks_exact(2) {
                 let seq: u64 = match pair[1].parse() {
                     Ok(seq) => seq,
@@ -108,7 +109,7 @@ impl Acknowledged {
                 }
             }
             assert_ne!(line, "failed");
-            seen.fetch_add(1, Ordering::Release);
+            seen.fetch_add(u64::from(self.lines > before), Ordering::Release);
         }
     }
 

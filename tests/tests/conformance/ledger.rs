@@ -137,7 +137,7 @@ fn wrong_with(exception: &Exception, clauses: &BTreeSet<Clause>, covered: bool) 
 fn broker() -> Broker {
     let mut setup = Setup::new()
         .log("warn")
-        .toml("[limits]\nreceive_max = 20\ninflight_max = 20\npacket_bytes_max = 300000\nconnect_bytes_max = 300000");
+        .toml("[limits]\nreceive_max = 20\ninflight_max = 20\npacket_bytes_max = 450000\nconnect_bytes_max = 450000");
     let plugins = [
         ("faults", "config.grants = [{ allow = [\"all\"], filter = \"#\", share_groups = [\"*\"] }]"),
         ("asking", ""),
@@ -145,6 +145,7 @@ fn broker() -> Broker {
             "narrow",
             "config.limits = { qos_max = 1, retain_allowed = 0, will_allowed = 1, wildcard_subscriptions_allowed = 0, shared_subscriptions_allowed = 0, topic_alias_max = 0 }\nconfig.keep_alive_s_max = 2",
         ),
+        ("slowed", "config.limits = { messages_per_s_max = 20 }"),
     ];
     for (name, config) in plugins {
         let library = Artifacts::get().plugin("test-faults");
@@ -153,12 +154,15 @@ fn broker() -> Broker {
     for (listener, kind, chain) in [
         ("plain", "mqtt", "faults"),
         ("asking", "mqtt", "asking"),
+        ("forgiving", "mqtt", "asking"),
         ("narrow", "mqtt", "narrow"),
+        ("slowed", "mqtt", "slowed"),
         ("web", "ws", "faults"),
     ] {
+        let denied = if listener == "forgiving" { "acknowledge" } else { "close" };
         setup = setup.toml(&format!(
             "[listeners.{listener}]\nkind = {kind:?}\nbind = \"127.0.0.1:0\"\nconnections_per_s_max = 0\n\
-             address_connections_per_s_max = 0\n[listeners.{listener}.auth]\nchain = [{chain:?}]"
+             denied_publish = {denied:?}\naddress_connections_per_s_max = 0\n[listeners.{listener}.auth]\nchain = [{chain:?}]"
         ));
     }
     setup.toml("[auth]\nchain = [\"faults\"]").start()

@@ -189,3 +189,29 @@ fn promise_7_a_dry_run_only_reports() {
     client.ping();
     assert_eq!(gatemq(&broker, &["deny", "list"]), Value::from(Vec::<Value>::new()));
 }
+
+/// What all of a tenant have used up is not the breach of whoever comes last; who exceeds its own limit is found.
+#[test]
+fn promise_7_a_tenants_limit_is_nobodys_breach() {
+    let guard = "config.points.limit_exceeded = 40\nconfig.points.denied_action = 0\nconfig.points.connect_storm = 0\n\
+                 config.thresholds.client = 35\nconfig.thresholds.user = 0";
+    let plain = "[listeners.plain]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\"\nauth.chain = [\"guard\", \"faults\"]";
+    let mut setup =
+        Setup::new().toml(plain).faults("").plugin("guard", &Artifacts::get().plugin("guard"), guard).tape();
+    for limit in ["limits.tenant_subscriptions_max=3", "limits.subscriptions_max=2"] {
+        setup = setup.argument("--set").argument(limit);
+    }
+    let mut broker = setup.start();
+    let [mut bad, mut innocent] = ["bad", "innocent"].map(|id| code_from(&broker, ONE, id).unwrap().0);
+    assert_eq!(["a", "b"].map(|filter| bad.subscribe(filter, 0)), [0, 0]);
+    assert_eq!(["a", "b"].map(|filter| innocent.subscribe(filter, 0)), [0, 0x97]);
+    assert_eq!(bad.subscribe("c", 0), 0x97);
+    for (id, which) in [("innocent", "tenant_subscriptions_max"), ("bad", "subscriptions_max")] {
+        assert_eq!(broker.tape().wait_for_client("LimitExceeded", id)["fields"]["which"], which);
+    }
+    assert_eq!(bad.expect_goodbye(), Some(ADMINISTRATIVE_ACTION));
+    // Guard has seen the other one's first.
+    let listed = gatemq(&broker, &["deny", "list"]).to_string();
+    assert!(listed.contains("bad") && !listed.contains("innocent"), "{listed}");
+    innocent.ping();
+}

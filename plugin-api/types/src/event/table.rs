@@ -193,6 +193,22 @@ events! {
         /// The plugin instance.
         plugin: Text,
     }
+    /// Its provider was asked again what a client may do: its grants are new.
+    211 ClientRefreshed Lifecycle Policy {
+        /// The plugin instance.
+        plugin: Text,
+    }
+    /// Its provider was asked again what a client may do, did not stand for it any more or did not say, and it was disconnected.
+    212 RefreshFailed Security Policy {
+        /// Reason code of the DISCONNECT.
+        code: u64,
+        /// Why, in the provider's or the broker's words.
+        reason: Text,
+        /// The plugin instance.
+        plugin: Text,
+        /// Whose doing it was.
+        blame: Text,
+    }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
         /// Reason code: 0x9C is this time, 0x9D for good.
@@ -353,12 +369,14 @@ events! {
         topic: Text,
     }
 
-    /// A limit was reached.
+    /// A limit was reached. Told once: again only when it had not been reached for ten seconds.
     801 LimitExceeded Security Limit {
-        /// The limit's name.
+        /// The limit's name: its key below `limits.`.
         which: Text,
         /// Its value.
         max: u64,
+        /// What there was, as far as it was counted.
+        actual: u64,
         /// What was done.
         action: Text,
     }
