@@ -7,7 +7,7 @@
 //! | [`time`] | times for people, lengths of time from them |
 //! | [`clients`], [`deny`] | who is there, and who is kept out |
 //! | [`plugins`] | plugins, and what is reloaded |
-//! | [`explain`] | why a client may do something, or may not |
+//! | [`mod@explain`] | why a client may do something, or may not |
 
 mod call;
 pub(crate) mod clients;

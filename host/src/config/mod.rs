@@ -11,7 +11,7 @@
 //! | [`plugin`] | `[plugins.NAME]` |
 //! | [`values`] | reads one value by the kind of its key |
 //! | [`problem`] | a problem: file, line, key, what to do |
-//! | [`show`] | every value in effect as TOML, and where it came from; no secrets |
+//! | [`mod@show`] | every value in effect as TOML, and where it came from; no secrets |
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -2,9 +2,9 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`open`] | opens the store that the configuration names |
+//! | [`mod@open`] | opens the store that the configuration names |
 //! | [`translate`] | changes of the broker become operations of the store |
-//! | [`recover`] | sessions, their queues and retained messages come back |
+//! | [`mod@recover`] | sessions, their queues and retained messages come back |
 //!
 //! A worker submits what changed in a turn as one batch (`worker/commits.rs`); the store's committer puts together what comes
 //! from all workers meanwhile, and each worker is woken once.

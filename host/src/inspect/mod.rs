@@ -2,8 +2,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`check`] | what a library is, why it would be refused, its configuration, a self test |
-//! | [`attempt`] | a client's CONNECT, PUBLISH or SUBSCRIBE: what plugin and broker make of it |
+//! | [`mod@check`] | what a library is, why it would be refused, its configuration, a self test |
+//! | [`mod@attempt`] | a client's CONNECT, PUBLISH or SUBSCRIBE: what plugin and broker make of it |
 //! | [`client`] | the client, from the command line |
 //! | [`answer`] | outcomes and verdicts in JSON |
 //! | [`services`] | what the plugin may ask meanwhile |

@@ -3,11 +3,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`find`] | which libraries, under which names |
-//! | [`start`] | loads and starts them; may the node serve with what it got? |
+//! | [`mod@start`] | loads and starts them; may the node serve with what it got? |
 //! | [`load`] | one library to a started instance, at the start and at a reload |
 //! | [`set`] | all of them: what is in force, how they are, their end |
 //! | [`reload`] | replaces one while it is called |
-//! | [`check`] | looks at libraries and their configurations, and starts nothing |
+//! | [`mod@check`] | looks at libraries and their configurations, and starts nothing |
 //! | [`auth`] | the chain of auth providers of each listener |
 //! | [`failures`] | refused clients of each address |
 //! | [`services`] | what plugins may call |
