@@ -82,7 +82,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DenyCommand,
     },
-    /// Look at the plugins of a running broker, or load one again.
+    /// Look at the plugins of a running broker, load one again; look at a library without a broker, and try it out.
     Plugin {
         /// What to do.
         #[command(subcommand)]
@@ -274,6 +274,130 @@ pub(crate) enum PluginCommand {
         /// Name of the instance, as in [plugins.NAME].
         name: String,
     },
+    /// Look at a library without a broker: what it is, which keys its configuration has, and why a broker would refuse it.
+    ///
+    /// It is loaded, which runs code of it. With a configuration that it takes (an empty one, or that of --plugin-config) it is also
+    /// started, asked once in each of its roles, and stopped. Exit codes: 69 it is refused or fails, 78 its configuration is wrong.
+    Check {
+        /// Which library.
+        #[command(flatten)]
+        of: LibraryArgs,
+    },
+    /// Ask a library about a client without a broker: what it says of the CONNECT, and what the client may do then.
+    ///
+    /// The library is started. Its answer is judged as the broker does it, its grants are evaluated, and where they say Ask it is asked.
+    /// Exit codes: 77 denied, 69 the plugin is refused or does not start, 65 what was given makes no sense.
+    Try {
+        /// Which library.
+        #[command(flatten)]
+        of: LibraryArgs,
+        /// Which client, and what it wants.
+        #[command(flatten)]
+        args: TryArgs,
+    },
+}
+
+/// A library that no broker has loaded.
+#[derive(Args)]
+pub(crate) struct LibraryArgs {
+    /// The library.
+    pub(crate) file: PathBuf,
+    /// Its configuration: a TOML file with what is under [plugins.NAME.config].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin_config: Option<PathBuf>,
+    /// JSON, for programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LibraryArgs {
+    /// For whoever looks at it.
+    pub(crate) fn of(self) -> crate::inspect::Of {
+        crate::inspect::Of { file: self.file, config_file: self.plugin_config, json: self.json }
+    }
+}
+
+/// A client, and what it wants.
+#[derive(Args)]
+pub(crate) struct TryArgs {
+    /// The client.
+    #[command(flatten)]
+    pub(crate) client: TriedClientArgs,
+    /// QoS of the message or subscription.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: u8,
+    /// Whether the message has the RETAIN flag.
+    #[arg(long)]
+    pub(crate) retain: bool,
+    /// Size of the message's payload.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) payload_bytes: u32,
+    /// What it wants.
+    pub(crate) action: TriedAction,
+    /// Topic to publish to, or filter to subscribe to.
+    pub(crate) topic: Option<String>,
+}
+
+/// The client that a plugin is tried with.
+#[derive(Args)]
+pub(crate) struct TriedClientArgs {
+    /// Its client identifier.
+    #[arg(long, default_value = "try-1", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) client_id: String,
+    /// Its user name.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Its password: the first line of this file, or of standard input (-).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Its certificate chain, PEM, its own first: it comes over TLS and has the key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Certificate authorities of the listener, PEM: with them the chain is verified.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) trust: Vec<PathBuf>,
+    /// Its version of MQTT.
+    #[arg(long, value_enum, default_value_t = TriedProtocol::V5)]
+    pub(crate) protocol: TriedProtocol,
+    /// Its address.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) remote: std::net::IpAddr,
+}
+
+/// What a client that a plugin is tried with wants.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum TriedAction {
+    /// To be admitted.
+    Connect,
+    /// PUBLISH to a topic.
+    Publish,
+    /// SUBSCRIBE to a filter.
+    Subscribe,
+}
+
+/// A version of MQTT.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(crate) enum TriedProtocol {
+    /// MQTT 3.1.
+    #[value(name = "3.1")]
+    V31,
+    /// MQTT 3.1.1.
+    #[value(name = "3.1.1")]
+    V311,
+    /// MQTT 5.0.
+    #[value(name = "5.0")]
+    V5,
+}
+
+impl TriedProtocol {
+    /// As everybody else names it.
+    pub(crate) fn of(self) -> gatemq_types::Protocol {
+        match self {
+            TriedProtocol::V31 => gatemq_types::Protocol::V31,
+            TriedProtocol::V311 => gatemq_types::Protocol::V311,
+            TriedProtocol::V5 => gatemq_types::Protocol::V5,
+        }
+    }
 }
 
 /// What to do with denials.

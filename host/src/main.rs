@@ -12,6 +12,7 @@ mod connection;
 mod denials;
 mod durable;
 mod events;
+mod inspect;
 mod listen;
 mod log;
 mod node;
@@ -19,6 +20,7 @@ mod passwd;
 mod plugins;
 mod ready;
 mod reload;
+mod revocations;
 mod store_command;
 mod sys;
 mod worker;
@@ -85,6 +87,8 @@ fn main() -> ExitCode {
         Command::Plugin { command: PluginCommand::Reload { ask, name } } => {
             with_socket(ask, |ask| command::plugins::reload_one(&ask, &name))
         }
+        Command::Plugin { command: PluginCommand::Check { of } } => inspect::check(&of.of()),
+        Command::Plugin { command: PluginCommand::Try { of, args } } => inspect::attempt(&of.of(), &args),
         Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
         Command::Keys => {

@@ -15,6 +15,7 @@ use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::revocations::Revocations;
 use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
 
@@ -45,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) hasher: Hasher,
     /// Who is kept out.
     pub(crate) denials: NodeDenials,
+    /// Whose identity was revoked.
+    pub(crate) revocations: Revocations,
     /// Events.
     pub(crate) events: Arc<Events>,
     inboxes: Vec<OnceLock<Inbox>>,
@@ -73,6 +76,7 @@ impl Node {
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
             denials: NodeDenials::new(denials_max),
+            revocations: Revocations::default(),
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),

@@ -55,8 +55,8 @@
 //! ```
 //!
 //! [`crate::Host`], which `start` is given, counts, tells the time and spawns. The methods of it that ask the broker for
-//! something (`deny`, `disconnect`, `publish`, `sessions`, `put`, …) are answered later, by the broker; what it does not offer
-//! (here: `revoke`) is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
+//! something (`deny`, `disconnect`, `revoke`, `publish`, `sessions`, `put`, …) are answered later, by the broker; what it does
+//! not offer (here: `revoke` with retained messages) is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
 //!
 //! # Who is kept out
 //!
@@ -185,6 +185,16 @@
 //! grants, its `valid_until_ms` and its limits, except for those that its CONNACK has announced and that it goes by: receive
 //! maximum, packet size, keep alive. (What it may do less of, QoS or retain, is denied from then on.) Its subscriptions and
 //! its will are checked with the new grants. Anything else disconnects it.
+//!
+//! # Asked again
+//!
+//! [`crate::Host::revoke`] has [`crate::AuthProvider::refresh`] of each client's provider asked what the client may do now,
+//! without its password, and so does the end of an identity's time whose `on_expiry` is [`crate::Expiry::Refresh`], up to ten
+//! seconds before. The same tenant, user and client identifier, accepted, replace grants, time and limits as above, at once also
+//! for subscriptions and for what waits for them. Anything else, no answer within `timeout_ms` too, disconnects the client with
+//! 0x87; its will is not published. Until the answer the grants of before hold: `disconnect` whom you cannot wait for. Only who
+//! says `Refresh`, or has rules that ask, is kept with all that `refresh` is shown; others are disconnected when they are revoked,
+//! and come back through `authenticate`.
 //!
 //! # A collector
 //!

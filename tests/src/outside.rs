@@ -1,8 +1,8 @@
-//! Plugins that are built outside the workspace, as their authors do it: a sound one, and ones that must be refused.
+//! Plugins that are built outside the workspace, as their authors do it: a sound one, ones that must be refused, and one for each
+//! version of the binary interface.
 //!
-//! `tests/fixtures/outside-plugin` is copied to a directory under the system's temporary one, so that nothing of this
-//! workspace reaches it but the path of `plugin-api`. All variants share one target directory, `target/outside-plugin`:
-//! what they depend on is built once.
+//! A fixture is copied to a directory under the system's temporary one, so that nothing of this workspace reaches it but the path
+//! of `plugin-api`, and not even that where the fixture has the interface in it. Each has a target directory of its own.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,40 +12,82 @@ use std::process::Command;
 use crate::artifacts::{cargo, profile, run, target_directory};
 use crate::workspace;
 
-const MANIFEST: &str = include_str!("../fixtures/outside-plugin/Cargo.toml");
-const SOURCE: &str = include_str!("../fixtures/outside-plugin/src/lib.rs");
 const ABORT: &str = "\n[profile.dev]\npanic = \"abort\"\n[profile.release]\npanic = \"abort\"\n";
+
+/// File of a fixture, text in it, and what comes in its place.
+type Change<'a> = (&'a str, &'a str, &'a str);
 
 /// The fixture as it is: admits everybody. Its configuration: `tenant`, and `rules` (a list of grants).
 pub fn plugin() -> PathBuf {
-    Outside::open().build("outside-plugin", &workspace().join("plugin-api"), "")
+    Outside::open().sdk_plugin("outside-plugin", "")
 }
 
 /// As [`plugin`], optimized whatever our own profile is: for measuring.
 pub fn release_plugin() -> PathBuf {
-    Outside { profile: "release", ..Outside::open() }.build("outside-plugin", &workspace().join("plugin-api"), "")
+    Outside { profile: "release", ..Outside::open() }.sdk_plugin("outside-plugin", "")
 }
 
 /// The fixture built with `panic = "abort"`.
 pub fn panic_abort() -> PathBuf {
-    Outside::open().build("outside-plugin-abort", &workspace().join("plugin-api"), ABORT)
+    Outside::open().sdk_plugin("outside-plugin-abort", ABORT)
 }
 
-/// The fixture built with interface 2.0.0.
+/// A plugin of interface 1.0 as it was released.
+pub fn interface_1_0() -> PathBuf {
+    interface("interface-1-0", &[])
+}
+
+/// The same with interface 2.0.0.
 pub fn other_major() -> PathBuf {
-    let change = [("abi/v1_0/mod.rs", "VERSION: &str = \"1.0.0\"", "VERSION: &str = \"2.0.0\"")];
-    Outside::open().build_with_changed_api("outside-plugin-major", &change)
+    interface("interface-major", &[("src/v1_0/mod.rs", "VERSION: &str = \"1.0.0\"", "VERSION: &str = \"2.0.0\"")])
 }
 
-/// The fixture built with an interface that calls itself 1.0.0, in which two numbers of equal size have changed places: by
-/// size alone it could not be told.
+/// The same with an interface 1.1.0, whose root module has one function more than this broker knows of.
+pub fn later_minor() -> PathBuf {
+    let field = "    pub interceptor: ROption<u64>,\n";
+    let grown = format!("{field}    pub later: extern \"C\" fn(Instance, u64) -> Status,\n");
+    interface(
+        "interface-minor",
+        &[
+            ("src/v1_0/mod.rs", "VERSION: &str = \"1.0.0\"", "VERSION: &str = \"1.1.0\""),
+            ("src/v1_0/root.rs", field, &grown),
+            ("src/lib.rs", "interceptor: ROption::RNone,", "interceptor: ROption::RNone, later: stop,"),
+        ],
+    )
+}
+
+/// The same with an interface 1.1.0, which knows of a service of the host that this broker does not have.
+pub fn later_minor_of_the_host() -> PathBuf {
+    let field = "    pub request: extern \"C\" fn(u64, &RequestRecord, ServiceCompleter),\n";
+    let grown = format!("{field}    pub later: extern \"C\" fn(u64) -> u64,\n");
+    interface(
+        "interface-minor-host",
+        &[
+            ("src/v1_0/mod.rs", "VERSION: &str = \"1.0.0\"", "VERSION: &str = \"1.1.0\""),
+            ("src/v1_0/root.rs", field, &grown),
+        ],
+    )
+}
+
+/// The same with an interface that calls itself 1.0.0, in which two numbers of equal size have changed places: by size alone it
+/// could not be told.
 pub fn other_layout() -> PathBuf {
-    let change = [(
-        "abi/v1_0/client.rs",
+    let change = (
+        "src/v1_0/client.rs",
         "    pub failures: u32,\n    pub deadline_ms: u32,\n",
         "    pub deadline_ms: u32,\n    pub failures: u32,\n",
-    )];
-    Outside::open().build_with_changed_api("outside-plugin-layout", &change)
+    );
+    interface("interface-layout", &[change])
+}
+
+/// The same without the exported symbol.
+pub fn without_entry() -> PathBuf {
+    interface("interface-without-entry", &[("src/lib.rs", "#[unsafe(no_mangle)]\n", "")])
+}
+
+/// The fixture of interface 1.0 with changes.
+fn interface(name: &str, changes: &[Change<'_>]) -> PathBuf {
+    Outside::open().build(name, &workspace().join("tests/fixtures/interface-1.0"), changes, "")
 }
 
 /// Compiles C to a library `libNAME.so` in `directory`.
@@ -78,17 +120,40 @@ impl Outside {
         Outside { directory, profile: profile(), _lock: lock }
     }
 
-    fn build(&self, name: &str, plugin_api: &Path, more: &str) -> PathBuf {
+    /// The fixture that is written with the SDK.
+    fn sdk_plugin(&self, name: &str, more: &str) -> PathBuf {
+        let path = format!("path = {:?}", workspace().join("plugin-api"));
+        let changes = [
+            ("Cargo.toml", "path = \"../../../plugin-api\"", path.as_str()),
+            ("Cargo.toml", "name = \"outside-plugin\"", &format!("name = {name:?}")),
+        ];
+        self.build(name, &workspace().join("tests/fixtures/outside-plugin"), &changes, more)
+    }
+
+    /// Builds a copy of a fixture with changes; `more` goes to the end of its manifest.
+    fn build(&self, name: &str, fixture: &Path, changes: &[Change<'_>], more: &str) -> PathBuf {
         let package = self.directory.join(name);
-        let path = format!("path = {plugin_api:?}");
-        let manifest = MANIFEST.replace("path = \"../../../plugin-api\"", &path);
-        assert!(
-            manifest.contains(&path),
-            "the fixture's manifest has another path to plugin-api than the one replaced here"
-        );
-        let manifest = manifest.replace("name = \"outside-plugin\"", &format!("name = {name:?}"));
-        write(&package.join("Cargo.toml"), &(manifest + more));
-        write(&package.join("src/lib.rs"), SOURCE);
+        let mut left = changes.to_vec();
+        for file in files_below(fixture) {
+            let below = file.strip_prefix(fixture).expect("below the fixture");
+            let mut text = read(&file);
+            left.retain(|(changed, from, to)| {
+                let here = below == Path::new(changed) && text.contains(from);
+                if here {
+                    text = text.replace(from, to);
+                }
+                !here
+            });
+            if below == Path::new("Cargo.toml") {
+                text.push_str(more);
+            }
+            write(&package.join(below), &text);
+        }
+        assert!(left.is_empty(), "not found in {}, so not changed: {left:?}", fixture.display());
+        self.cargo_build(name, &package)
+    }
+
+    fn cargo_build(&self, name: &str, package: &Path) -> PathBuf {
         // The versions that the workspace was built with: nothing else is fetched. Cargo leaves out what is not needed, so
         // what it was made from is kept beside it.
         let lock = read(&workspace().join("Cargo.lock"));
@@ -96,9 +161,9 @@ impl Outside {
             write(&package.join("Cargo.lock"), &lock);
             write(&package.join("Cargo.lock.from"), &lock);
         }
-        let target = target_directory().join("outside-plugin");
+        let target = target_directory().join(name);
         let mut build = cargo("build");
-        build.current_dir(&package).arg("--target-dir").arg(&target).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        build.current_dir(package).arg("--target-dir").arg(&target).env("CARGO_PROFILE_DEV_DEBUG", "0");
         // What cargo and the test runner tell us is about this workspace.
         for (key, _) in std::env::vars_os().filter(|(k, _)| k.to_string_lossy().starts_with("CARGO_PKG_")) {
             build.env_remove(key);
@@ -107,37 +172,9 @@ impl Outside {
             build.arg("--release");
         }
         run(&mut build);
-        target.join(self.profile).join(format!("lib{}.so", name.replace('-', "_")))
-    }
-
-    /// Builds against a copy of `plugin-api` in which (file, text, other text) are replaced.
-    fn build_with_changed_api(&self, name: &str, changes: &[(&str, &str, &str)]) -> PathBuf {
-        let copy = self.directory.join(format!("{name}-api"));
-        let mut root: toml::Table = read(&workspace().join("Cargo.toml")).parse().expect("TOML");
-        let table = root["workspace"].as_table_mut().expect("a table");
-        table.remove("exclude");
-        table.insert("members".into(), vec!["plugin-api", "plugin-api/types"].into());
-        write(&copy.join("Cargo.toml"), &root.to_string());
-        for part in ["plugin-api/Cargo.toml", "plugin-api/types/Cargo.toml"] {
-            write(&copy.join(part), &read(&workspace().join(part)));
-        }
-        let mut left = changes.to_vec();
-        for part in ["plugin-api/src", "plugin-api/types/src"] {
-            for file in files_below(&workspace().join(part)) {
-                let below = file.strip_prefix(workspace()).expect("below the workspace");
-                let mut text = read(&file);
-                left.retain(|(changed, from, to)| {
-                    let here = below == Path::new("plugin-api/src").join(changed) && text.contains(from);
-                    if here {
-                        text = text.replace(from, to);
-                    }
-                    !here
-                });
-                write(&copy.join(below), &text);
-            }
-        }
-        assert!(left.is_empty(), "not found in plugin-api, so not changed: {left:?}");
-        self.build(name, &copy.join("plugin-api"), "")
+        let manifest: toml::Table = read(&package.join("Cargo.toml")).parse().expect("TOML");
+        let library = manifest["lib"].get("name").unwrap_or(&manifest["package"]["name"]).as_str().expect("a name");
+        target.join(self.profile).join(format!("lib{}.so", library.replace('-', "_")))
     }
 }
 

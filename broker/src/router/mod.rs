@@ -15,7 +15,7 @@ mod subscribe;
 pub(crate) use close::close;
 pub(crate) use layouts::Layouts;
 pub use publish::{NodeMessage, NotPublishable, Out, Routed, publish, publish_for_plugin, publish_own, publish_will};
-pub use recheck::{AskedAgain, Rechecked, begin, recheck, revoke};
+pub use recheck::{AskedAgain, Rechecked, begin, drop_revoked, recheck, revoke};
 pub use subscribe::{Subscribed, subscribe, subscribe_with_identifier, unsubscribe};
 
 #[cfg(test)]

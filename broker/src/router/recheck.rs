@@ -118,24 +118,50 @@ fn revoke_at(session: &Attached, place: Place, filter: &str, changes: &mut Chang
 /// A resumed session begins to send: what was in flight again, in order, then what waits. What came only by subscriptions
 /// that were revoked is dropped. Take afterwards, when the CONNACK is written.
 pub fn begin(session: &Attached, now_ms: u64, spare: &mut Spare) -> Begun {
-    let revoked = session.take_revoked();
-    if revoked.is_empty() {
-        return session.begin(now_ms, spare, &mut |_| true);
+    match Left::of(session) {
+        None => session.begin(now_ms, spare, &mut |_| true),
+        Some(left) => session.begin(now_ms, spare, &mut |topic| left.has(topic)),
     }
-    let tree_of = |filters: &mut dyn Iterator<Item = String>| {
-        let mut tree = Tree::default();
-        for filter in filters {
-            let (session, qos) = (session.session().clone(), QoS::AtMostOnce);
-            let subscription =
-                Subscription { session, qos, no_local: false, retain_as_published: false, identifier: 0 };
-            // Whoever else shares it does not matter. A filter that was in one tree fits into a smaller one.
-            let _ = tree.subscribe(Filter::trusted(&filter).filter, subscription);
+}
+
+/// The same for a session whose client has been there all the time: what waits, and came only by subscriptions that were revoked,
+/// is dropped. What is in flight stays, for its receiver may have it. Returns how many messages that were.
+pub fn drop_revoked(session: &Attached, now_ms: u64, spare: &mut Spare) -> usize {
+    Left::of(session).map_or(0, |left| session.drop_waiting(now_ms, spare, &mut |topic| left.has(topic)))
+}
+
+/// What is left of a session's subscriptions.
+struct Left {
+    kept: Tree,
+    revoked: Tree,
+}
+
+impl Left {
+    /// `None`: none was revoked since the last time.
+    fn of(session: &Attached) -> Option<Left> {
+        let revoked = session.take_revoked();
+        if revoked.is_empty() {
+            return None;
         }
-        tree
-    };
-    let places = session.places();
-    let kept = places.chunks(SUBSCRIPTIONS_PER_LOCK).flat_map(|places| subscriptions(session, places));
-    let kept = tree_of(&mut kept.map(|(_, filter, _)| filter));
-    let revoked = tree_of(&mut revoked.into_iter());
-    session.begin(now_ms, spare, &mut |topic| kept.matches(topic) || !revoked.matches(topic))
+        let tree_of = |filters: &mut dyn Iterator<Item = String>| {
+            let mut tree = Tree::default();
+            for filter in filters {
+                let (session, qos) = (session.session().clone(), QoS::AtMostOnce);
+                let subscription =
+                    Subscription { session, qos, no_local: false, retain_as_published: false, identifier: 0 };
+                // Whoever else shares it does not matter. A filter that was in one tree fits into a smaller one.
+                let _ = tree.subscribe(Filter::trusted(&filter).filter, subscription);
+            }
+            tree
+        };
+        let places = session.places();
+        let kept = places.chunks(SUBSCRIPTIONS_PER_LOCK).flat_map(|places| subscriptions(session, places));
+        let kept = tree_of(&mut kept.map(|(_, filter, _)| filter));
+        Some(Left { kept, revoked: tree_of(&mut revoked.into_iter()) })
+    }
+
+    /// Whether a message of that topic may still have come by a subscription that is there.
+    fn has(&self, topic: &str) -> bool {
+        self.kept.matches(topic) || !self.revoked.matches(topic)
+    }
 }

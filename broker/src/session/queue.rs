@@ -141,23 +141,35 @@ impl Queue {
         again: Vec<u16>,
         kept: &mut dyn FnMut(u8, Option<&Message>) -> bool,
     ) -> Vec<(u64, u8)> {
+        let dropped = self.sift(&mut |waiting| match waiting {
+            Waiting::Message(queued) => kept(queued.first, Some(&queued.message)),
+            Waiting::Retained(first, _, message, _) => kept(*first, message.upgrade().as_deref()),
+            Waiting::Again(_) => false,
+        });
+        let rest = std::mem::take(&mut self.waiting);
+        self.waiting = again.into_iter().map(Waiting::Again).chain(rest).collect();
+        dropped
+    }
+
+    /// What has a topic that is not `wanted` goes, but for what was sent before: number in the store, and first byte.
+    pub(super) fn drop_unwanted(&mut self, wanted: &mut dyn FnMut(&str) -> bool) -> Vec<(u64, u8)> {
+        self.sift(&mut |waiting| match waiting {
+            Waiting::Message(queued) => wanted(queued.message.topic()),
+            Waiting::Retained(_, _, message, _) => message.upgrade().is_none_or(|message| wanted(message.topic())),
+            Waiting::Again(_) => true,
+        })
+    }
+
+    fn sift(&mut self, kept: &mut dyn FnMut(&Waiting) -> bool) -> Vec<(u64, u8)> {
         let mut dropped = Vec::new();
-        let before = std::mem::take(&mut self.waiting);
-        self.waiting.extend(again.into_iter().map(Waiting::Again));
-        for waiting in before {
-            let keep = match &waiting {
-                Waiting::Message(queued) => kept(queued.first, Some(&queued.message)),
-                Waiting::Retained(first, _, message, _) => kept(*first, message.upgrade().as_deref()),
-                Waiting::Again(_) => false,
-            };
-            match keep {
-                true => self.waiting.push_back(waiting),
-                false => {
-                    self.uncount(&waiting);
-                    if let Waiting::Message(Queued { seq, first, .. }) | Waiting::Retained(first, .., seq) = waiting {
-                        dropped.push((seq, first));
-                    }
-                }
+        for waiting in std::mem::take(&mut self.waiting) {
+            if kept(&waiting) {
+                self.waiting.push_back(waiting);
+                continue;
+            }
+            self.uncount(&waiting);
+            if let Waiting::Message(Queued { seq, first, .. }) | Waiting::Retained(first, .., seq) = waiting {
+                dropped.push((seq, first));
             }
         }
         dropped

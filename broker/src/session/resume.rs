@@ -134,4 +134,19 @@ impl Attached {
         self.feed(now_ms, spare);
         begun
     }
+
+    /// What waits and has a topic that is not `wanted` goes; returns how many messages that were.
+    pub(crate) fn drop_waiting(&self, now_ms: u64, spare: &mut Spare, wanted: &mut dyn FnMut(&str) -> bool) -> usize {
+        let Some(mut guard) = self.own() else { return 0 };
+        let output = &mut *guard;
+        let Some(queue) = &mut output.queue else { return 0 };
+        let unsent = queue.drop_unwanted(wanted);
+        output.dropped += unsent.len() as u64;
+        for (seq, first) in &unsent {
+            output.not_sent(self.session(), *seq, *first, spare);
+        }
+        drop(guard);
+        self.feed(now_ms, spare);
+        unsent.len()
+    }
 }

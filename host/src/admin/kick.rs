@@ -9,7 +9,7 @@ use gatemq_types::service::{Selector, ServiceError};
 
 use super::run::{counted, cut};
 use super::scan::Scanner;
-use super::{By, Outcome, scan};
+use super::{By, Outcome};
 use crate::clock;
 use crate::connection::{Client, Ending};
 use crate::denials::refuses_connected;
@@ -27,7 +27,7 @@ pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, reaso
     let ended = Arc::new(AtomicU64::new(0));
     let counter = ended.clone();
     let look: Looks = Arc::new(move |client: &Client| {
-        if !scan::names(&selector, client) {
+        if !client.is_named_by(&selector) {
             return Look::Next;
         }
         counter.fetch_add(1, Ordering::Relaxed);

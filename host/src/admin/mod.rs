@@ -20,6 +20,7 @@ mod asker;
 mod deny;
 mod kick;
 mod publish;
+mod revoke;
 mod rows;
 mod run;
 mod scan;
@@ -57,7 +58,7 @@ struct Job {
 impl Job {
     /// Whether it looks at connections, and changes nothing that is kept.
     fn waits_for_workers(&self) -> bool {
-        matches!(self.request, Request::Disconnect { .. } | Request::Sessions { .. })
+        matches!(self.request, Request::Disconnect { .. } | Request::Revoke { .. } | Request::Sessions { .. })
     }
 }
 
@@ -100,8 +101,6 @@ impl Desk {
             // Nothing of it waits for workers or the store.
             (Request::Get { key }, Some(_)) => return answer(self.values.get(asker.by(), key, crate::clock::now_ms())),
             (Request::Denials { page }, Some(node)) => return answer(Ok(deny::list(node, *page))),
-            // Here is its place: asks the provider of each session that the selector names again.
-            (Request::Revoke { .. }, _) => return answer(Err(ServiceError::NotSupported)),
             (Request::Publish(message), Some(node)) => {
                 return publish::send(self, node, asker, message, waits, answer);
             }

@@ -11,7 +11,7 @@ use gatemq_types::service::{Reply, Request, ServiceError};
 
 use super::scan::Scanner;
 use super::survey::Survey;
-use super::{Desk, Finished, Job, Outcome, Waits, deny, kick, sessions};
+use super::{Desk, Finished, Job, Outcome, Waits, deny, kick, revoke, sessions};
 use crate::clock;
 use crate::node::Node;
 
@@ -90,6 +90,7 @@ impl Desk {
             for Job { by, request, answer, .. } in slow {
                 answer(match request {
                     Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
+                    Request::Revoke { selector, retained } => revoke::selected(&scanner, selector, retained),
                     Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
                     _ => Err(ServiceError::NotSupported),
                 });

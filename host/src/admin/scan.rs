@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use gatemq_types::service::{Selector, ServiceError};
+use gatemq_types::service::ServiceError;
 
-use crate::connection::Client;
 use crate::node::Node;
 use crate::worker::scan::{Looks, Scan};
 
@@ -58,17 +57,4 @@ impl Scanner<'_> {
             }
         }
     }
-}
-
-/// Whether a selector names this client; all that it gives must hold.
-pub(super) fn names(selector: &Selector, client: &Client) -> bool {
-    let Selector { tenant, user, client_id, connection, tag, leaf_sha256 } = selector;
-    let peer = &client.peer;
-    let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
-    is(tenant, &peer.tenant)
-        && is(user, &peer.user)
-        && is(client_id, &peer.client_id)
-        && connection.is_none_or(|wanted| wanted == peer.connection)
-        && tag.as_ref().is_none_or(|wanted| client.tags().contains(wanted))
-        && leaf_sha256.is_none_or(|wanted| client.proven().is_some_and(|proven| proven.leaf == wanted))
 }

@@ -7,7 +7,7 @@ use gatemq_types::service::{Reply, Selector};
 use parking_lot::Mutex;
 
 use super::scan::Scanner;
-use super::{Outcome, rows, scan};
+use super::{Outcome, rows};
 use crate::connection::Client;
 use crate::worker::scan::{Look, Looks};
 
@@ -23,7 +23,7 @@ pub(super) fn list(scanner: &Scanner<'_>, selector: Selector, page: u64) -> Outc
     let found = Arc::new(Mutex::new(Vec::<(Arc<Peer>, u64)>::new()));
     let into = found.clone();
     let look: Looks = Arc::new(move |client: &Client| {
-        if !scan::names(&selector, client) {
+        if !client.is_named_by(&selector) {
             return Look::Next;
         }
         let mut found = into.lock();

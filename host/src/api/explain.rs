@@ -13,34 +13,57 @@ use super::Api;
 use super::routes::{Answer, Refusal};
 
 /// A question.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
+pub(crate) struct Question {
     tenant: String,
     user: String,
     client_id: String,
     action: Kind,
     /// Topic, or filter; `$share/…/` included.
-    topic: String,
+    pub(crate) topic: String,
     #[serde(default)]
-    qos: u8,
+    pub(crate) qos: u8,
     #[serde(default)]
-    retain: bool,
+    pub(crate) retain: bool,
     #[serde(default)]
-    payload_bytes: u32,
+    pub(crate) payload_bytes: u32,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
+    #[default]
     Publish,
     Subscribe,
     Unsubscribe,
 }
 
 impl Question {
+    /// May somebody whose identity is told later publish this?
+    pub(crate) fn publish(topic: &str, qos: QoS, retain: bool, payload_bytes: u32) -> Question {
+        Question {
+            action: Kind::Publish,
+            topic: topic.into(),
+            qos: qos.bits(),
+            retain,
+            payload_bytes,
+            ..Question::default()
+        }
+    }
+
+    /// May it subscribe to this?
+    pub(crate) fn subscribe(filter: &str, qos: QoS) -> Question {
+        Question { action: Kind::Subscribe, topic: filter.into(), qos: qos.bits(), ..Question::default() }
+    }
+
+    /// Whether it is about a message.
+    pub(crate) fn is_publish(&self) -> bool {
+        matches!(self.action, Kind::Publish)
+    }
+
     /// What the identity says.
-    fn of(&self, identity: &Identity) -> Result<Explanation, Refusal> {
+    pub(crate) fn of(&self, identity: &Identity) -> Result<Explanation, Refusal> {
         let (text, levels_max) = (&*self.topic, gatemq_broker::TOPIC_LEVELS_MAX as u16);
         let qos = QoS::from_bits(self.qos).ok_or_else(|| Refusal::invalid("qos must be 0, 1 or 2"))?;
         let filter =
@@ -79,7 +102,8 @@ pub(super) async fn explain(State(api): State<Api>, question: Result<Query<Quest
     Ok(Json(told(&explanation?, &provider)))
 }
 
-fn told(explanation: &Explanation, provider: &str) -> Value {
+/// An explanation as it is answered.
+pub(crate) fn told(explanation: &Explanation, provider: &str) -> Value {
     let verdict = effect(explanation.effect);
     let (because, grant) = match &explanation.because {
         Because::Grant(place, rule) => {
@@ -108,7 +132,7 @@ fn effect(effect: Effect) -> &'static str {
 }
 
 /// A grant as the provider wrote it.
-fn grant(place: usize, grant: &Grant) -> Value {
+pub(crate) fn grant(place: usize, grant: &Grant) -> Value {
     let actions = [
         (Actions::PUBLISH, "publish"),
         (Actions::SUBSCRIBE, "subscribe"),

@@ -9,7 +9,7 @@
 //! | [`explain`] | why a client may do something, or may not |
 
 mod desk;
-mod explain;
+pub(crate) mod explain;
 mod plugins;
 mod routes;
 mod socket;

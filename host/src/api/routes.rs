@@ -21,6 +21,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// Why.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
     /// There is nothing like that.
     pub(crate) fn not_found(why: impl Into<String>) -> Self {
         Refusal { status: StatusCode::NOT_FOUND, why: why.into() }

@@ -14,7 +14,7 @@ pub(crate) mod clients;
 pub(crate) mod deny;
 mod explain;
 pub(crate) mod plugins;
-mod table;
+pub(crate) mod table;
 pub(crate) mod time;
 
 use std::path::PathBuf;

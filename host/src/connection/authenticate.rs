@@ -127,11 +127,13 @@ async fn admit(
 ) -> Result<Client, NotAdmitted> {
     let Asked { worker, listener, wants, deadline } = *asked;
     let exchange = Exchange::new(worker, &next, connect, deadline);
+    let revoked_before = worker.node.revocations.count();
     let (given, provider) = ask(asked, stranger, connect, exchange).await?;
     let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
     if let Some(reason) = denials::refuses_name(&worker.node, &client.peer, worker.now_ms.get()) {
         return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
     }
+    client.revoked_before = revoked_before;
     client.acknowledges_denied = listener.acknowledges_denied;
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use gatemq_broker::identity::Parts;
-use gatemq_broker::{Attached, Identity, SessionKey, SessionLimits, Tenant, TenantConnection, Values, Verdicts};
+use gatemq_broker::{
+    Attached, GrantTable, Hasher, Identity, SessionKey, SessionLimits, Tenant, TenantConnection, Tenants, Values,
+    Verdicts,
+};
 use gatemq_mqtt::PacketLimits;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::connection::{ExpectDecision, TopicAliases};
@@ -11,12 +14,13 @@ use gatemq_mqtt::keepalive;
 use gatemq_mqtt::packet::connack::ConnAck;
 use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::{Fact, Peer};
-use gatemq_types::{Connect, Effect, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
+use gatemq_types::{Connect, Effect, Expiry, Identity as Given, Limits, NoMatch, Protocol, QoS, ReasonCode};
 
 use super::admit::Stranger;
 use super::authenticate::{Refusal, Wants, is_sendable};
 use super::client::{Client, VERDICTS_MAX};
 use super::rate::Rate;
+use super::refresh::{Refresh, refresh_at_ms};
 use crate::config::RatePolicy;
 use crate::denials::Known;
 use crate::listen::tls::certificate;
@@ -43,9 +47,11 @@ pub(super) struct Greeting {
 pub(super) struct Granted {
     pub(super) identity: Identity,
     pub(super) limits: Limits,
-    /// Who answers its questions, where its grants ask any.
+    /// Who answers its questions, where its grants ask any or are asked for again.
     pub(super) asked: Option<(Arc<Plugin>, Arc<AskedSession>)>,
     pub(super) valid_until_ms: u64,
+    /// When its grants are to be asked for again; 0: not by time.
+    pub(super) refresh_at_ms: u64,
     pub(super) tags: Vec<String>,
 }
 
@@ -123,13 +129,14 @@ fn session_limits(connect: &Connect, limits: &Limits, topic_alias_max: u16) -> S
 
 /// Rules and values, for the session key that a provider's answer leads to.
 fn identity(
-    node: &Node,
+    grants: &GrantTable,
+    hasher: &Hasher,
     connect: &Connect,
     given: &Given,
     key: &Arc<SessionKey>,
     limits: &Limits,
 ) -> Result<Identity, String> {
-    let grants = node.grants.compile(&given.grants).map_err(|e| e.to_string())?;
+    let grants = grants.compile(&given.grants).map_err(|e| e.to_string())?;
     let names = connect.tls.as_ref().and_then(|t| t.verified_leaf()).map(certificate::names).unwrap_or_default();
     let cert_cn: Vec<String> = names.cert_cn.into_iter().collect();
     let parts = Parts {
@@ -139,7 +146,7 @@ fn identity(
         no_match: given.no_match,
         limits,
     };
-    Identity::new(parts, &node.hasher).map_err(|e| e.to_string())
+    Identity::new(parts, hasher).map_err(|e| e.to_string())
 }
 
 /// Gives a connection its place in its tenant.
@@ -190,10 +197,29 @@ pub(super) fn grant(
 ) -> Result<Granted, String> {
     check(given, now_ms)?;
     let limits = lowered(&given.limits, &node.limits);
-    let identity = identity(node, connect, given, key, &limits)?;
+    let identity = identity(&node.grants, &node.hasher, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
-    let asked = provider.filter(|_| asks).map(|p| (p.clone(), AskedSession::new(connect, given)));
-    Ok(Granted { identity, limits, asked, valid_until_ms: given.valid_until_ms, tags: given.tags.clone() })
+    let is_refreshed = given.on_expiry == Expiry::Refresh;
+    let asked = provider.filter(|_| asks || is_refreshed).map(|p| (p.clone(), AskedSession::new(connect, given)));
+    let valid_until_ms = given.valid_until_ms;
+    let refresh_at_ms = match is_refreshed && valid_until_ms != 0 {
+        true => refresh_at_ms(valid_until_ms, now_ms),
+        false => 0,
+    };
+    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
+}
+
+/// The identity of a client where no broker runs: what can be wrong with a provider's answer, and what its grants say. Limits are as the
+/// provider gives them.
+///
+/// # Errors
+/// Why the identity cannot be used.
+pub(crate) fn bound_alone(connect: &Connect, given: &Given) -> Result<Identity, String> {
+    check(given, crate::clock::now_ms())?;
+    let tenant = Tenants::new(1).get_or_create(&given.tenant).map_err(|e| e.to_string())?;
+    let client_id = given.client_id.as_deref().unwrap_or(&connect.client_id);
+    let key = Arc::new(SessionKey::new(tenant, &given.user, client_id).map_err(|e| e.to_string())?);
+    identity(&GrantTable::new(1), &Hasher::default(), connect, given, &key, &given.limits)
 }
 
 /// What the client is told of what it is given.
@@ -222,7 +248,7 @@ fn greeting(
     }
 }
 
-/// Binds what a provider said to this connection.
+/// Binds what a provider said to this connection; `connect` has no secrets any more.
 pub(super) fn bind(
     worker: &Worker,
     stranger: &Stranger,
@@ -242,7 +268,8 @@ pub(super) fn bind(
     let share = worker.shares.of(&tenant);
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
-    let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
+    let refresh = Refresh::of(&granted, || Arc::new(connect.clone()));
+    let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
     let session_limits = session_limits(connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
@@ -278,6 +305,8 @@ pub(super) fn bind(
         expiry_s_max: as_u32(limits.session_expiry_s_max),
         leave_expiry_s: None,
         again: None,
+        refresh,
+        revoked_before: 0,
         last_words: None,
         connected_ms: now_ms,
         packets_received: 1,

@@ -11,6 +11,7 @@ use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
 use gatemq_plugin_loader::{Plugin, Session as AskedSession};
 use gatemq_types::event::Peer;
+use gatemq_types::service::Selector;
 use gatemq_types::{CloseReason, ReasonCode, Verdict};
 
 use super::Ending;
@@ -19,6 +20,7 @@ use super::bind::Announced;
 use super::held::Held;
 use super::rate::Rate;
 use super::reauthenticate::Again;
+use super::refresh::Refresh;
 use crate::denials::Known;
 use crate::node::Node;
 use crate::worker::hot::Hot;
@@ -73,6 +75,10 @@ pub(crate) struct Client {
     pub(super) leave_expiry_s: Option<u32>,
     /// What it needs to authenticate again; only where its CONNECT had a method.
     pub(super) again: Option<Box<Again>>,
+    /// What its provider needs to be asked again; only where its identity wants that, or has the provider asked anyway.
+    pub(super) refresh: Option<Box<Refresh>>,
+    /// Identities that had been revoked on this node when its provider was asked.
+    pub(super) revoked_before: u64,
     /// What its DISCONNECT says besides the code.
     pub(super) last_words: Option<Box<LastWords>>,
     pub(super) connected_ms: u64,
@@ -135,6 +141,19 @@ impl Client {
     /// Its certificate, if it has proven one.
     pub(crate) fn proven(&self) -> Option<&Proven> {
         self.known.as_ref()?.proven.as_ref()
+    }
+
+    /// Whether a selector names it; all that it gives must hold.
+    pub(crate) fn is_named_by(&self, selector: &Selector) -> bool {
+        let Selector { tenant, user, client_id, connection, tag, leaf_sha256 } = selector;
+        let peer = &self.peer;
+        let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+        is(tenant, &peer.tenant)
+            && is(user, &peer.user)
+            && is(client_id, &peer.client_id)
+            && connection.is_none_or(|wanted| wanted == peer.connection)
+            && tag.as_ref().is_none_or(|wanted| self.tags().contains(wanted))
+            && leaf_sha256.is_none_or(|wanted| self.proven().is_some_and(|proven| proven.leaf == wanted))
     }
 
     /// Tags of its identity.

@@ -56,7 +56,10 @@ impl Client {
             // MQTT-3.1.2-8, -10; and not for one who was shut out.
             publish_will: !matches!(
                 ending.reason,
-                CloseReason::ClientDisconnected | CloseReason::Kicked | CloseReason::Denied
+                CloseReason::ClientDisconnected
+                    | CloseReason::Kicked
+                    | CloseReason::Denied
+                    | CloseReason::IdentityRevoked
             ),
             expiry_s: self.leave_expiry_s,
             // The session of who is denied stays: a denial may be lifted, and what waits was acknowledged.

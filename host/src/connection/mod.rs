@@ -6,6 +6,7 @@
 //! | [`admit`] | handshake and CONNECT, under their deadline |
 //! | [`authenticate`] | asks the providers, writes the CONNACK |
 //! | [`exchange`], [`reauthenticate`] | enhanced authentication, before it and later |
+//! | [`refresh`], [`renew`] | a provider is asked again, and what a client may do is replaced |
 //! | [`bind`] | what they said becomes identity and limits |
 //! | [`open`], [`leave`] | the client gets its session, and lets go of it |
 //! | [`client`] | the packets of an admitted client |
@@ -29,11 +30,14 @@ mod parked;
 mod publish;
 mod rate;
 mod reauthenticate;
+mod refresh;
+mod renew;
 mod retained;
 pub(crate) mod stream;
 mod subscribe;
 mod will;
 
+pub(crate) use bind::bound_alone;
 pub(crate) use client::Client;
 pub(crate) use ending::Ending;
 pub(crate) use leave::sweep;
@@ -159,6 +163,7 @@ async fn begin(
     // Whoever took over the session meanwhile has told nobody: this number was not known yet.
     connection.look_at_session();
     connection.look_at_denials(&worker.node, now_ms);
+    connection.look_at_revocations(&worker.node, now_ms);
     // So has a worker that stops: it tells those that are registered.
     if worker.is_stopping() {
         connection.stop(Ending::of(CloseReason::ServerStopping));
@@ -211,6 +216,7 @@ impl Connection {
         let hot = &mut *worker.hot.borrow_mut();
         self.take_stored(hot);
         let received = self.receive(cx, worker, hot).and_then(|()| self.client.go_on_again(cx, worker, hot));
+        let received = received.and_then(|()| self.client.go_on_refreshing(cx, worker, hot));
         self.seal(worker, hot);
         // What is stored already was sealed and freed in one.
         self.take_stored(hot);
@@ -439,6 +445,10 @@ impl Connection {
             self.stop(ending);
             return true;
         }
+        if c.refresh_is_due(now_ms) {
+            c.begin_refresh(now_ms);
+            return true;
+        }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
             CloseReason::IdentityExpired
         } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > u64::from(c.stalled_ms_max)
@@ -464,6 +474,21 @@ impl Connection {
     fn look_at_denials(&mut self, node: &Node, now_ms: u64) {
         if crate::denials::refuses_connected(node, &self.client.peer, self.client.proven(), now_ms) {
             self.stop(Ending::of_denial());
+        }
+    }
+
+    /// Its identity may have been revoked since its provider was asked for it.
+    fn look_at_revocations(&mut self, node: &Node, now_ms: u64) {
+        let client = &self.client;
+        if node.revocations.name(client.revoked_before, |selector| client.is_named_by(selector)) {
+            self.revoked(now_ms);
+        }
+    }
+
+    /// Its identity is revoked. Its task has something to do.
+    pub(crate) fn revoked(&mut self, now_ms: u64) {
+        if let Err(ending) = self.client.revoked(now_ms) {
+            self.stop(ending);
         }
     }
 

@@ -1,35 +1,27 @@
 //! Re-authentication (5.0, 4.12.1): an admitted client shows again who it is, while everything else goes on. It may only be
 //! who it was; what it may do is new.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use gatemq_broker::router::{self, AskedAgain};
-use gatemq_broker::{Decision, SubscribeAction, Verdicts};
+use gatemq_mqtt::Breach;
 use gatemq_mqtt::packet::auth::{self, Auth};
-use gatemq_mqtt::topic::Filter;
-use gatemq_mqtt::{Breach, PacketLimits};
 use gatemq_plugin_loader::{CallFailure, Pinned, Plugin};
 use gatemq_types::event::Fact;
-use gatemq_types::{
-    ActionKind, AuthOutcome, Blame, CloseReason, Connect, Identity as Given, ReasonCode, Secret, Verdict,
-};
+use gatemq_types::{AuthOutcome, Blame, CloseReason, Connect, Identity as Given, ReasonCode, Secret, Verdict};
 
 use super::Ending;
-use super::bind::{Granted, as_u32, grant, packets};
-use super::client::{Client, Lane, LastWords, VERDICTS_MAX};
-use super::open::tell_revoked;
-use super::rate::Rate;
-use super::subscribe::filter_action;
+use super::client::{Client, Lane, LastWords};
+use super::renew::{Answer, Failure, Renewing};
 use crate::config::Limits;
-use crate::denials::Known;
 use crate::listen::Listener;
 use crate::node::Node;
 use crate::plugins::tell_failure;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
+
+/// For events of what it may not have any more.
+const WHEN: &str = "when it authenticated again";
 
 /// What a client whose CONNECT had an Authentication Method keeps, so that it can authenticate again.
 pub(super) struct Again {
@@ -53,39 +45,13 @@ struct UnderWay {
     turn: Turn,
 }
 
-type Answer<A> = Pin<Box<dyn Future<Output = Result<A, CallFailure>>>>;
-
 /// Who is to say something.
 enum Turn {
     Client,
     Provider(Answer<AuthOutcome>),
-    /// It has the new identity, and the provider is asked which of its subscriptions it may keep.
-    Subscriptions(Subscriptions),
-}
-
-struct Subscriptions {
-    /// Authentication Data for the client, at the end.
-    data: Vec<u8>,
-    /// Those that are not asked about yet, and the one that is.
-    left: Vec<AskedAgain>,
-    asked: AskedAgain,
-    answer: Answer<Verdict>,
-}
-
-/// Why it failed.
-struct Failure {
-    close: CloseReason,
-    code: ReasonCode,
-    reason: String,
-    blame: Blame,
-    words: LastWords,
-}
-
-impl Failure {
-    fn new(close: CloseReason, reason: impl Into<String>) -> Self {
-        let words = LastWords::default();
-        Failure { close, code: close.code(), reason: reason.into(), blame: close.blame(), words }
-    }
+    /// It has the new identity, and the provider is asked which of its subscriptions it may keep. With it: Authentication Data
+    /// for the client, at the end.
+    Subscriptions(Renewing, Vec<u8>),
 }
 
 impl Again {
@@ -100,6 +66,11 @@ impl Again {
         let ms_max = u64::try_from(listener.connect_timeout.as_millis()).unwrap_or(u64::MAX);
         let (connect, rounds_max) = (Arc::new(connect.clone()), limits.auth_rounds_max);
         Some(Box::new(Again { provider, connect, rounds_max, ms_max, under_way: None }))
+    }
+
+    /// Whether one is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
     }
 
     fn method(&self) -> &str {
@@ -161,9 +132,9 @@ impl Client {
                     let Poll::Ready(answer) = answer.as_mut().poll(cx) else { return Ok(()) };
                     self.answered_again(node, hot, answer, worker.now_ms.get())
                 }
-                Some(Turn::Subscriptions(subscriptions)) => {
-                    let Poll::Ready(answer) = subscriptions.answer.as_mut().poll(cx) else { return Ok(()) };
-                    self.subscription_answered(node, hot, answer)
+                Some(Turn::Subscriptions(renewing, _)) => {
+                    let Poll::Ready(answer) = renewing.answer.as_mut().poll(cx) else { return Ok(()) };
+                    self.subscription_answered(node, hot, answer, worker.now_ms.get())
                 }
             };
             next.map_err(|failure| self.failed_again(node, failure))?;
@@ -238,60 +209,14 @@ impl Client {
         }
     }
 
-    /// The same client with other grants: they hold from here on, and its subscriptions are checked with them.
-    fn accepted_again(&mut self, node: &Node, hot: &mut Hot, mut given: Given, now_ms: u64) -> Result<(), Failure> {
+    fn accepted_again(&mut self, node: &Node, hot: &mut Hot, given: Given, now_ms: u64) -> Result<(), Failure> {
         let Some(again) = &self.again else { return Ok(()) };
-        let key = self.identity.key().clone();
-        let same_client_id = given.client_id.as_deref().is_none_or(|id| id == key.client_id());
-        if given.tenant != key.tenant().name() || given.user != key.user() || !same_client_id {
-            let reason = "it is somebody else now: tenant, user or client identifier";
-            return Err(Failure::new(CloseReason::AuthenticationRefused, reason));
-        }
-        given.client_id = Some(key.client_id().to_owned());
-        let granted = grant(node, &again.connect, &given, &key, Some(&again.provider), now_ms);
-        let granted = granted.map_err(|reason| Failure::new(CloseReason::IdentityUnusable, reason))?;
-        self.replace_identity(node, granted, now_ms);
-        let found = router::recheck(&self.identity, &self.session, &mut hot.out.spare.changes);
-        for (filter, code) in found.revoked {
-            tell_revoked(node, &self.peer, &filter, code, "grants, when it authenticated again");
-        }
-        self.ask_next(node, hot, given.auth_data, found.ask)
-    }
-
-    /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
-    fn replace_identity(&mut self, node: &Node, granted: Granted, now_ms: u64) {
-        let Granted { identity, limits, asked, valid_until_ms, tags } = granted;
-        self.known = Known::of(self.known.take().and_then(|known| known.proven), &tags);
-        let PacketLimits { packet_bytes_max, topic_alias_max, .. } = *self.state.limits();
-        self.state.set_limits(PacketLimits { packet_bytes_max, topic_alias_max, ..packets(node, &limits) });
-        self.rate = Rate::instead(self.rate.as_deref(), &limits, now_ms);
-        self.rate_waits = limits.rate_wait_allowed != Some(0);
-        self.stalled_ms_max = as_u32(limits.stalled_ms_max);
-        self.expiry_s_max = as_u32(limits.session_expiry_s_max);
-        (self.identity, self.asked, self.valid_until_ms) = (identity, asked, valid_until_ms);
-        self.verdicts = Verdicts::new(VERDICTS_MAX);
-        self.session.replace_will_identity(&self.identity);
-    }
-
-    /// Asks about the next subscription; when there is none left, it is done.
-    fn ask_next(
-        &mut self,
-        node: &Node,
-        hot: &mut Hot,
-        data: Vec<u8>,
-        mut left: Vec<AskedAgain>,
-    ) -> Result<(), Failure> {
-        let Some(asked) = left.pop() else { return self.done_again(node, hot, &data) };
-        let Some((instance, session)) = self.asked.clone() else {
-            return Err(Failure::new(CloseReason::AuthorizationFailed, "there is no provider to ask"));
-        };
-        let filter = Filter::trusted(&asked.filter);
-        let action = filter_action(ActionKind::Subscribe, filter, asked.qos, asked.qos.bits(), Vec::new());
-        let answer: Answer<Verdict> = Box::pin(async move { instance.authorize(&session, action).await });
-        if let Some(under_way) = self.again.as_mut().and_then(|again| again.under_way.as_mut()) {
-            under_way.turn = Turn::Subscriptions(Subscriptions { data, left, asked, answer });
-        }
-        Ok(())
+        let (connect, provider) = (again.connect.clone(), again.provider.clone());
+        let data = given.auth_data.clone();
+        // What it was asked for before is older than this.
+        self.forget_refresh();
+        let renewing = self.renew(node, hot, (&connect, &provider), given, now_ms, WHEN)?;
+        self.renewed_again(node, hot, renewing, data)
     }
 
     fn subscription_answered(
@@ -299,36 +224,28 @@ impl Client {
         node: &Node,
         hot: &mut Hot,
         answer: Result<Verdict, CallFailure>,
+        now_ms: u64,
     ) -> Result<(), Failure> {
         let under_way = self.again.as_mut().and_then(|again| again.under_way.as_mut());
         let turn = under_way.map(|under_way| std::mem::replace(&mut under_way.turn, Turn::Client));
-        let Some(Turn::Subscriptions(Subscriptions { data, left, asked, .. })) = turn else { return Ok(()) };
-        let AskedAgain { filter, qos, question } = asked;
-        let verdict = answer.map_err(|failure| self.no_verdict(node, &filter, &failure))?;
-        let action = SubscribeAction { filter: Filter::trusted(&filter), qos };
-        let denied = match self.identity.answer_subscribe(action, question, &verdict) {
-            Decision::Permit(_) => None,
-            Decision::Denied(code) => Some(code),
-            Decision::Ask(_) => Some(ReasonCode::NOT_AUTHORIZED),
-        };
-        if let Some(code) = denied {
-            router::revoke(&self.session, &filter, &mut hot.out.spare.changes);
-            tell_revoked(node, &self.peer, &filter, code, "its provider, when it authenticated again");
-        }
-        self.ask_next(node, hot, data, left)
+        let Some(Turn::Subscriptions(renewing, data)) = turn else { return Ok(()) };
+        let renewing = self.go_on_renewing(node, hot, renewing, answer, now_ms)?;
+        self.renewed_again(node, hot, renewing, data)
     }
 
-    fn no_verdict(&self, node: &Node, filter: &str, failure: &CallFailure) -> Failure {
-        let plugin = self.asked.as_ref().map_or("", |(instance, _)| instance.name()).to_owned();
-        tell_failure(&node.events, &plugin, "authorize", failure);
-        let fact = Fact::AuthorizationFailed {
-            action: ActionKind::Subscribe.name().into(),
-            topic: filter.to_owned().into(),
-            plugin: plugin.into(),
-            error: failure.to_string().into(),
-        };
-        node.events.emit(Some(&self.peer), fact);
-        Failure::new(CloseReason::AuthorizationFailed, failure.to_string())
+    /// Asks about the next subscription; when there is none left, it is done.
+    fn renewed_again(
+        &mut self,
+        node: &Node,
+        hot: &mut Hot,
+        renewing: Option<Renewing>,
+        data: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let Some(renewing) = renewing else { return self.done_again(node, hot, &data) };
+        if let Some(under_way) = self.again.as_mut().and_then(|again| again.under_way.as_mut()) {
+            under_way.turn = Turn::Subscriptions(renewing, data);
+        }
+        Ok(())
     }
 
     fn done_again(&mut self, node: &Node, hot: &mut Hot, data: &[u8]) -> Result<(), Failure> {
@@ -374,7 +291,7 @@ impl Client {
                 blame: Blame::Peer,
                 ..Failure::new(CloseReason::AuthenticationRefused, "the client sent no AUTH in time")
             },
-            Turn::Provider(_) | Turn::Subscriptions(_) => {
+            Turn::Provider(_) | Turn::Subscriptions(..) => {
                 let failure = Failure::new(CloseReason::AuthenticationFailed, "its provider did not decide in time");
                 Failure { code: failure.code.in_disconnect(), ..failure }
             }

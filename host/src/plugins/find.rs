@@ -16,7 +16,7 @@ pub(crate) struct Found {
 }
 
 /// `libmy_gate.so` is `my-gate`.
-fn name_of(file: &Path) -> Option<String> {
+pub(crate) fn name_of(file: &Path) -> Option<String> {
     let file_name = file.file_name()?.to_str()?;
     // Hidden: half of a copy that somebody makes, or a leftover.
     if file_name.starts_with('.') {

@@ -24,6 +24,7 @@ mod start;
 
 pub(crate) use auth::{Admission, AuthChain, judge};
 pub(crate) use check::check;
+pub(crate) use find::name_of;
 pub(crate) use reload::Reloaded;
 pub(crate) use set::Plugins;
 pub(crate) use start::{PluginSet, Problem, start};

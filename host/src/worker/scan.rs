@@ -18,6 +18,8 @@ pub(crate) enum Look {
     Next,
     /// It ends; the next one.
     End(Kick),
+    /// Its provider is asked again; the next one.
+    Revoke,
     /// No more after this one.
     Enough,
 }
@@ -77,6 +79,10 @@ impl Worker {
                 Look::Next => {}
                 Look::End(kick) => {
                     slot.connection.borrow_mut().kick(&self.node, kick);
+                    slot.waker.wake_by_ref();
+                }
+                Look::Revoke => {
+                    slot.connection.borrow_mut().revoked(self.now_ms.get());
                     slot.waker.wake_by_ref();
                 }
                 Look::Enough => return Slice::Done(Some(number)),

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
+use object::{Object, ObjectSection};
 use rustix::fs::{Mode, OFlags, Stat};
 use sha2::{Digest, Sha256};
 
@@ -83,6 +84,27 @@ impl LibraryFile {
             }
         };
         read().map_err(|reason| Refusal { file: path.to_owned(), reason })
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What built it, as compilers put it down in an ELF file's section `.comment`: rustc's where there are several. `None` where
+    /// it was stripped, or is no such file.
+    pub fn compiler(&self) -> Option<String> {
+        let file = object::File::parse(&*self.bytes).ok()?;
+        let section = file.section_by_name(".comment")?;
+        let comments = section.data().ok()?.split(|byte| *byte == 0).filter(|comment| !comment.is_empty());
+        let comments: Vec<_> = comments.map(|comment| String::from_utf8_lossy(comment).into_owned()).collect();
+        let rustc = comments.iter().find(|comment| comment.starts_with("rustc ")).or(comments.first());
+        rustc.map(|comment| comment.chars().take(200).collect())
     }
 
     /// Hash of its contents.

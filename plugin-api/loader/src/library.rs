@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use abi_stable::library::{AbiHeaderRef, LibraryError};
-use abi_stable::std_types::RStr;
+use abi_stable::std_types::{RStr, RString};
 use gatemq_plugin_api::abi::ENTRY_SYMBOL;
 use gatemq_plugin_api::abi::v1_0::{PluginInfo, PluginRoot_Ref};
 
@@ -26,6 +26,8 @@ pub struct Info {
     pub version: String,
     /// Version of `gatemq-plugin-api` that it was built with.
     pub api_version: String,
+    /// Version of the binary interface that it was built with.
+    pub interface: String,
     /// Whether it is an auth provider.
     pub auth: bool,
     /// Whether it is an event collector.
@@ -86,11 +88,11 @@ impl Library {
             }
             other => Reason::RootFailed(one_line(&other.to_string())),
         })?;
-        let info = (root.info())();
-        if info.panic_aborts {
+        let said = (root.info())();
+        if said.panic_aborts {
             return Err(Reason::PanicAborts);
         }
-        Ok(Library { info: Info::new(&path, sha256, &info, root), root })
+        Ok(Library { info: Info::new(&path, sha256, &said, root, found.version.as_str()), root })
     }
 
     /// Has it look at a configuration (JSON), without starting anything; the author's types run, within `timeout`.
@@ -101,6 +103,21 @@ impl Library {
         let (root, thread) = (self.root, CallThread::new("check", 1));
         let status = thread.call(timeout, move || (root.check())(RStr::from_str(&config))).await?;
         CallFailure::of(status).map_or(Ok(()), Err)
+    }
+
+    /// Which keys its configuration has, as JSON: a list of objects with `key` (such as `rules[].user`), `takes` and `needed`. The
+    /// author's types run, within `timeout`.
+    ///
+    /// # Errors
+    /// A panic, or no answer.
+    pub async fn config_keys(&self, timeout: Duration) -> Result<String, CallFailure> {
+        let (root, thread) = (self.root, CallThread::new("check", 1));
+        let asked = thread.call(timeout, move || {
+            let mut keys = RString::new();
+            ((root.keys())(&mut keys), keys)
+        });
+        let (status, keys) = asked.await?;
+        CallFailure::of(status).map_or(Ok(keys.into_string()), Err)
     }
 
     /// What it says of itself.
@@ -114,13 +131,14 @@ impl Library {
 }
 
 impl Info {
-    fn new(file: &Path, sha256: LibraryHash, info: &PluginInfo, root: PluginRoot_Ref) -> Self {
+    fn new(file: &Path, sha256: LibraryHash, info: &PluginInfo, root: PluginRoot_Ref, interface: &str) -> Self {
         Info {
             file: file.to_owned(),
             sha256,
             name: info.name.to_string(),
             version: info.version.to_string(),
             api_version: info.api_version.to_string(),
+            interface: interface.to_owned(),
             auth: root.auth().is_some(),
             events: root.events().is_some(),
         }

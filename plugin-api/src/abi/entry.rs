@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use abi_stable::prefix_type::PrefixTypeTrait;
-use abi_stable::std_types::{ROption, RResult, RSlice, RStr};
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString};
 
 use super::convert;
 use super::v1_0::{
@@ -38,6 +38,7 @@ pub fn root<P: Plugin>(
         info,
         start: Entry::<P>::start,
         check: Entry::<P>::check,
+        keys: Entry::<P>::keys,
         reconfigure: Entry::<P>::reconfigure,
         health: Entry::<P>::health,
         stop: Entry::<P>::stop,
@@ -104,6 +105,16 @@ impl<P: Plugin> Entry<P> {
 
     extern "C" fn check(config: RStr<'_>) -> Status {
         status(contained(|| crate::sdk::config::parse::<P::Config>(config.as_str()).map(drop)))
+    }
+
+    extern "C" fn keys(keys: &mut RString) -> Status {
+        match contained(crate::sdk::schema::json::<P::Config>) {
+            Ok(json) => {
+                *keys = json.into();
+                Status::ok()
+            }
+            Err(panic) => Status::panicked(panic),
+        }
     }
 
     extern "C" fn reconfigure(instance: Instance, config: RStr<'_>) -> Status {

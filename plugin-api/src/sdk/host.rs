@@ -97,10 +97,12 @@ impl Host {
         self.request(Request::Denials { page }).await
     }
 
-    /// Has the grants of sessions asked for again (`refresh`), and subscriptions and queues re-checked.
+    /// Has the providers of connected clients asked for their grants again (`refresh`), and subscriptions and queues checked with
+    /// them. The reply counts the clients and does not wait for the providers' answers. Who is away is checked when he comes back.
+    /// Of `retained` only `Keep` is offered yet.
     ///
     /// # Errors
-    /// See [`ServiceError`].
+    /// `Invalid`: a selector that names everybody. `NotFound`: nobody of that name is connected. See [`ServiceError`].
     pub async fn revoke(&self, selector: Selector, retained: RevokeRetained) -> Result<Reply, ServiceError> {
         self.request(Request::Revoke { selector, retained }).await
     }

@@ -9,6 +9,7 @@ mod host;
 mod log;
 mod running;
 mod runtime;
+pub(crate) mod schema;
 mod session;
 mod traits;
 

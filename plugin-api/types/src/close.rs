@@ -66,6 +66,8 @@ close_reasons! {
     IdentityUnusable NOT_AUTHORIZED Policy;
     /// The time for which the provider had admitted it is over.
     IdentityExpired NOT_AUTHORIZED Policy;
+    /// Its provider was asked again what it may do, and does not stand for it any more.
+    IdentityRevoked NOT_AUTHORIZED Policy;
     /// A provider did not answer whether a message may be published.
     AuthorizationFailed IMPLEMENTATION_SPECIFIC_ERROR Plugin;
     /// A PUBLISH was denied, and the client cannot be told in another way.

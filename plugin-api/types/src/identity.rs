@@ -20,7 +20,9 @@ pub enum Expiry {
     /// The client is disconnected.
     #[default]
     Disconnect = 1,
-    /// The provider is asked for new grants (`refresh`). A broker that does not do that yet disconnects the client.
+    /// The provider is asked for new grants (`refresh`), up to ten seconds before. What it does not have by then is disconnected.
+    /// Also without an end of its time (`valid_until_ms` is 0) this says that the identity can be asked for again when it is
+    /// revoked; the broker then keeps for each such client what `refresh` is shown.
     Refresh = 2,
 }
 
@@ -47,7 +49,7 @@ pub struct Identity {
     pub limits: Limits,
     /// Only one live session may have this identity. A broker that cannot hold to it yet refuses the client.
     pub exclusive: bool,
-    /// Keys that the identity can be revoked by.
+    /// Keys that connections are selected by, to revoke or disconnect them.
     pub tags: Vec<String>,
     /// User properties for the CONNACK (5.0).
     pub connack_properties: Vec<UserProperty>,

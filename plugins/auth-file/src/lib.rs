@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The users file, which must not be writable by others; it is read again within seconds when it changes, and one with a
-//! mistake changes nothing:
+//! mistake changes nothing. A change holds for who is connected too: their rules are replaced, and who is gone or disabled is
+//! disconnected:
 //!
 //! ```toml
 //! [users.pump]

@@ -1,10 +1,11 @@
 //! What the users file says, checked: users, their groups' rules, and who a client without user name is.
 
-use gatemq_plugin_api::config::glob;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatemq_plugin_api::Expiry;
+use gatemq_plugin_api::config::glob;
 use gatemq_plugin_api::prelude::*;
 
 use crate::password::Hash;
@@ -85,15 +86,21 @@ impl User {
         };
         let grants: Vec<Grant> = self.grants.iter().chain(self.groups.iter().flat_map(|g| g.iter())).cloned().collect();
         let identity = Identity { client_id, ..Identity::new(&self.tenant, name).with_grants(grants) };
-        AuthOutcome::accept(identity)
+        AuthOutcome::accept(to_be_renewed(identity))
     }
 }
 
 impl Anonymous {
     /// What a client without user name gets.
     pub(crate) fn admit(&self) -> AuthOutcome {
-        AuthOutcome::accept(Identity::new(&self.tenant, &self.user).with_grants(self.grants.clone()))
+        let identity = Identity::new(&self.tenant, &self.user).with_grants(self.grants.clone());
+        AuthOutcome::accept(to_be_renewed(identity))
     }
+}
+
+/// Whose grants are asked for again when the file changes.
+fn to_be_renewed(identity: Identity) -> Identity {
+    Identity { on_expiry: Expiry::Refresh, ..identity }
 }
 
 impl Users {

@@ -88,6 +88,9 @@ impl TestFaults {
         };
         let mut identity = Identity { limits: self.limits, ..Identity::new(&tenant, user) };
         identity.response_info.clone_from(&self.response_info);
+        if let Some(refresh) = self.refresh_config() {
+            refresh.limit(&mut identity, self.host.now_ms());
+        }
         if self.keep_alive_s_max.is_some() {
             identity.limits.keep_alive_s_max = self.keep_alive_s_max;
         }

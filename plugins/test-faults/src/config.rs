@@ -7,6 +7,7 @@ use gatemq_plugin_api::{Actions, Grant, Limits};
 use serde::Deserialize;
 
 use crate::fault::Fault;
+use crate::refresh::RefreshConfig;
 
 #[derive(Deserialize, Clone, Debug)]
 #[serde(default)]
@@ -15,6 +16,7 @@ pub(crate) struct Config {
     pub(crate) tenant_by_address: bool,
     pub(crate) limits: BTreeMap<String, u64>,
     pub(crate) grants: Option<Vec<GrantConfig>>,
+    pub(crate) refresh: Option<RefreshConfig>,
     pub(crate) late_ms: u64,
     pub(crate) response_info: Option<String>,
     pub(crate) keep_alive_s_max: Option<u64>,
@@ -37,6 +39,7 @@ impl Default for Config {
             tenant_by_address: false,
             limits: BTreeMap::new(),
             grants: None,
+            refresh: None,
             late_ms: 10_000,
             response_info: None,
             keep_alive_s_max: None,

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::exchange::{METHODS, ROUNDS};
 use crate::fault::Fault;
 use crate::record::{Appended, line_of};
+use crate::refresh::RefreshConfig;
 
 pub(crate) struct TestFaults {
     pub(crate) host: Host,
@@ -28,6 +29,11 @@ pub(crate) struct TestFaults {
 impl TestFaults {
     fn fault(&self, of: impl FnOnce(&Config) -> Fault) -> Fault {
         of(&self.faults.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is configured now.
+    pub(crate) fn refresh_config(&self) -> Option<RefreshConfig> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).refresh.clone()
     }
 }
 
@@ -96,6 +102,10 @@ impl AuthProvider for TestFaults {
 
     async fn exchange(&self, step: &AuthExchange) -> AuthOutcome {
         self.went_on(step).await
+    }
+
+    async fn refresh(&self, session: &Session) -> AuthOutcome {
+        self.refreshed(session).await
     }
 
     fn authorize(&self, _: &Session, action: &Action<'_>) -> Verdict {

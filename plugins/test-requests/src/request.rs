@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use gatemq_plugin_api::service::{Message, Reply, Selector, ServiceError};
+use gatemq_plugin_api::service::{Message, Reply, RevokeRetained, Selector, ServiceError};
 use gatemq_plugin_api::{Host, QoS, Subject};
 use serde::Deserialize;
 use serde_json::json;
@@ -42,6 +42,12 @@ enum Call {
         selector: SelectorJson,
         #[serde(default)]
         page: u64,
+    },
+    Revoke {
+        #[serde(default)]
+        selector: SelectorJson,
+        #[serde(default)]
+        remove_retained: bool,
     },
     Publish(Publish),
     Get {
@@ -167,6 +173,10 @@ impl Call {
             Call::Denials { page } => host.denials(page).await,
             Call::Disconnect { selector, reason } => host.disconnect(selector.into(), reason).await,
             Call::Sessions { selector, page } => host.sessions(selector.into(), page).await,
+            Call::Revoke { selector, remove_retained } => {
+                let retained = if remove_retained { RevokeRetained::Remove } else { RevokeRetained::Keep };
+                host.revoke(selector.into(), retained).await
+            }
             Call::Publish(Publish { tenant, topic, payload, qos, retain, times }) => {
                 let qos = QoS::from_bits(qos).ok_or(ServiceError::Invalid)?;
                 let message = Message { tenant, topic, payload: payload.into_bytes(), qos, retain };

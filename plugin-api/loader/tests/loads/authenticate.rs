@@ -1,15 +1,13 @@
 //! Clients of a plugin that answers wrongly, late, twice or never.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use gatemq_plugin_loader::{CallFailure, Options};
+use gatemq_plugin_loader::{CallFailure, Level, Options};
+use gatemq_plugin_testkit::{Answered, Recorder};
 use gatemq_types::{AuthOutcome, ReasonCode};
 use serde_json::json;
 
-use crate::host::{
-    Recorder, SHORT, SOON, TEST_FAULTS, accepted_soon, ask, faults, in_own_process, options, try_start, until,
-};
+use crate::host::{SHORT, SOON, TEST_FAULTS, accepted_soon, ask, faults, in_own_process, options, try_start, until};
 
 /// What a client gets, in one word.
 fn word(outcome: &Result<AuthOutcome, CallFailure>) -> &'static str {
@@ -191,10 +189,10 @@ async fn promise_3_panicking_tasks_cost_no_threads() {
     let instance = try_start(TEST_FAULTS, json!({}), recorder.clone(), options()).await.unwrap();
     for n in 1..=4 {
         assert_eq!(word(&ask(&instance, "fault-spawn-panic").await), "accept", "{n}");
-        until("the panic is logged", || recorder.logged("a payload's panic on demand") == n).await;
+        until("the panic is logged", || recorder.mentioned("a payload's panic on demand") == n).await;
     }
     accepted_soon(&instance, "panicking tasks").await;
-    assert_eq!(recorder.logged("a new one takes over"), 0);
+    assert_eq!(recorder.mentioned("a new one takes over"), 0);
 }
 
 /// Promise 6: calls under way are bounded, the refusal says so, and places become free again.
@@ -232,12 +230,12 @@ async fn an_identity_arrives_as_it_was_said() {
 #[tokio::test]
 async fn promise_6_a_flood_delays_nobody() {
     for drops_requests in [false, true] {
-        let recorder = Arc::new(Recorder { drops_requests, ..Recorder::default() });
+        let recorder = Arc::new(Recorder::answering(move |_| drops_requests.then_some(Answered::Dropped)));
         let instance = try_start(TEST_FAULTS, json!({}), recorder.clone(), options()).await.unwrap();
         assert_eq!(word(&ask(&instance, "fault-flood").await), "accept");
         accepted_soon(&instance, "a flood").await;
         until("every request ends", || recorder.counted("flood_replies") == 20_000).await;
-        assert_eq!(recorder.logged("flood"), 20_000);
+        assert_eq!(recorder.mentioned("flood"), 20_000);
     }
 }
 
@@ -245,13 +243,13 @@ async fn promise_6_a_flood_delays_nobody() {
 #[tokio::test]
 async fn the_log_level_may_change() {
     let recorder = Arc::new(Recorder::default());
-    recorder.quiet.store(true, Ordering::Relaxed);
+    recorder.set_level(Level::Error);
     let instance = try_start(TEST_FAULTS, json!({}), recorder.clone(), options()).await.unwrap();
     for (floods, wanted) in [(1, 0), (2, 20_000)] {
         assert_eq!(word(&ask(&instance, "fault-flood").await), "accept");
         until("the flood is over", || recorder.counted("flood_replies") == floods * 20_000).await;
-        assert_eq!(recorder.logged("flood"), wanted);
-        recorder.quiet.store(false, Ordering::Relaxed);
+        assert_eq!(recorder.mentioned("flood"), wanted);
+        recorder.set_level(Level::Info);
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use gatemq_plugin_loader::{CallFailure, Health, Interest};
+use gatemq_plugin_testkit::Recorder;
 use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
 use gatemq_types::{Der, Protocol, Transport};
 use serde_json::{Value, json};
 
-use crate::host::{EVENTS_JSON, Recorder, TEST_FAULTS, faults, options, try_start};
+use crate::host::{EVENTS_JSON, TEST_FAULTS, faults, options, try_start};
 
 const ALL_BUT_TRAFFIC: u32 = Class::Security as u32 | Class::Lifecycle as u32 | Class::System as u32;
 

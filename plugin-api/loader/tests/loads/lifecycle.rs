@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatemq_plugin_loader::{CallFailure, Health, Instance, Options};
+use gatemq_plugin_testkit::Recorder;
 use serde_json::json;
 
-use crate::host::{
-    Recorder, SHORT, SOON, TEST_FAULTS, accepted_soon, faults, in_own_process, options, try_start, until,
-};
+use crate::host::{SHORT, SOON, TEST_FAULTS, accepted_soon, faults, in_own_process, options, try_start, until};
 
 const FAULTS: [&str; 4] = ["error", "panic", "panic_payload", "hang"];
 

@@ -68,6 +68,8 @@ pub struct PluginRoot {
     pub start: extern "C" fn(RStr<'_>, HostTable_Ref) -> RResult<Instance, Status>,
     /// Parses the configuration and nothing else.
     pub check: extern "C" fn(RStr<'_>) -> Status,
+    /// Which keys its configuration has: JSON, a list of objects with `key`, `takes` and `needed`.
+    pub keys: extern "C" fn(&mut RString) -> Status,
     pub reconfigure: extern "C" fn(Instance, RStr<'_>) -> Status,
     /// 1 ready, 2 degraded, 3 not ready; the message says why.
     pub health: extern "C" fn(Instance, &mut u32) -> Status,

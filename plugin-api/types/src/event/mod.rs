@@ -9,4 +9,4 @@ mod value;
 
 pub use envelope::{Class, Event, Peer, Ring};
 pub use table::{EventKind, Fact};
-pub use value::{FieldValue, Value};
+pub use value::{FieldValue, Filling, Value};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Class, FieldValue, Value};
+use super::{Class, FieldValue, Filling, Value};
 use crate::{Blame, Der};
 
 /// A field of text: mostly a constant, otherwise what a peer or a plugin said.
@@ -57,6 +57,14 @@ macro_rules! events {
             /// Its kind.
             pub const fn kind(&self) -> EventKind {
                 match self { $(Fact::$name { .. } => EventKind::$name,)* }
+            }
+
+            /// One of this kind with every field filled in: for tests of collectors, which must bear whatever comes.
+            pub fn filled(kind: EventKind, filling: &Filling) -> Fact {
+                let _ = filling;
+                match kind {
+                    $(EventKind::$name => Fact::$name { $($field: FieldValue::filled(filling),)* },)*
+                }
             }
 
             /// Hands each field to `each`, in the order of the table.
@@ -184,6 +192,22 @@ events! {
         method: Text,
         /// The plugin instance.
         plugin: Text,
+    }
+    /// Its provider was asked again what a client may do: its grants are new.
+    211 ClientRefreshed Lifecycle Policy {
+        /// The plugin instance.
+        plugin: Text,
+    }
+    /// Its provider was asked again what a client may do, did not stand for it any more or did not say, and it was disconnected.
+    212 RefreshFailed Security Policy {
+        /// Reason code of the DISCONNECT.
+        code: u64,
+        /// Why, in the provider's or the broker's words.
+        reason: Text,
+        /// The plugin instance.
+        plugin: Text,
+        /// Whose doing it was.
+        blame: Text,
     }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {

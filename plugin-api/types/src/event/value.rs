@@ -21,11 +21,31 @@ pub enum Value<'a> {
 pub trait FieldValue {
     /// As collectors see it.
     fn value(&self) -> Value<'_>;
+
+    /// One that tests fill in.
+    fn filled(filling: &Filling) -> Self;
+}
+
+/// What tests of collectors fill every field of its type with.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Filling {
+    /// Text.
+    pub text: Cow<'static, str>,
+    /// Numbers.
+    pub number: u64,
+    /// Flags.
+    pub flag: bool,
+    /// Certificates.
+    pub chain: Vec<Der>,
 }
 
 impl FieldValue for u64 {
     fn value(&self) -> Value<'_> {
         Value::Number(*self)
+    }
+
+    fn filled(filling: &Filling) -> Self {
+        filling.number
     }
 }
 
@@ -33,16 +53,28 @@ impl FieldValue for bool {
     fn value(&self) -> Value<'_> {
         Value::Flag(*self)
     }
+
+    fn filled(filling: &Filling) -> Self {
+        filling.flag
+    }
 }
 
 impl FieldValue for Cow<'static, str> {
     fn value(&self) -> Value<'_> {
         Value::Text(self)
     }
+
+    fn filled(filling: &Filling) -> Self {
+        filling.text.clone()
+    }
 }
 
 impl FieldValue for Vec<Der> {
     fn value(&self) -> Value<'_> {
         Value::Chain(self)
+    }
+
+    fn filled(filling: &Filling) -> Self {
+        filling.chain.clone()
     }
 }

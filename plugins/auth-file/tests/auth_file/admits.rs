@@ -1,6 +1,6 @@
 //! Who is admitted, as whom, and at what cost.
 
-use gatemq_types::{AuthOutcome, Connect, Der, Secret, Tls};
+use gatemq_plugin_testkit::{AuthOutcome, Connect, Der, Secret, Tls};
 use serde_json::json;
 
 use crate::bench::{Bench, accepted, ask, client, hash, hash_costing, nobody, refused};

@@ -1,17 +1,16 @@
 //! A host without a broker, and a users file.
 
-use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use argon2::{Argon2, Params, PasswordHasher};
-use gatemq_plugin_loader::{Answer, CallFailure, Instance, Level, Library, Options, Services};
-use gatemq_types::service::{Reply, Request};
-use gatemq_types::{AuthOutcome, Connect, Identity, Protocol, Secret, Transport};
+use gatemq_plugin_testkit::{
+    AuthOutcome, CallFailure, Connect, Identity, Instance, Level, Options, Recorder, Request, TestHost, build, connect,
+    connect_as,
+};
 use serde_json::json;
 
 /// In this time whatever is well must have happened, also on a machine with other things to do.
@@ -25,51 +24,6 @@ pub(crate) fn hash(password: &str) -> String {
 pub(crate) fn hash_costing(password: &str, kib: u32, passes: u32) -> String {
     let argon2 = Argon2::from(Params::new(kib, passes, 1, None).unwrap());
     argon2.hash_password(password.as_bytes()).unwrap().to_string()
-}
-
-/// The library, built once a process.
-fn library() -> Library {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let file = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--message-format=json", "-p", "gatemq-auth-file"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success(), "the plugin cannot be built");
-        let messages = output.stdout.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok());
-        let mut files = messages
-            .flat_map(|m: serde_json::Value| m["filenames"].as_array().cloned().unwrap_or_default())
-            .filter_map(|name| name.as_str().map(PathBuf::from));
-        files.find(|f| f.file_name().is_some_and(|n| n == "libauth_file.so")).expect("it is built")
-    });
-    Library::open(file).unwrap()
-}
-
-/// Services that put down what the plugin says.
-#[derive(Default)]
-pub(crate) struct Recorder {
-    lines: Mutex<Vec<(Level, String)>>,
-    counts: Mutex<HashMap<String, u64>>,
-    requests: Mutex<Vec<Request>>,
-}
-
-impl Services for Recorder {
-    fn log_level(&self) -> Level {
-        Level::Trace
-    }
-    fn log(&self, level: Level, _: &str, message: &str) {
-        self.lines.lock().unwrap().push((level, message.to_owned()));
-    }
-    fn count(&self, counter: &str, add: u64) {
-        *self.counts.lock().unwrap().entry(counter.to_owned()).or_default() += add;
-    }
-    fn gauge(&self, _: &str, _: i64) {}
-    fn request(&self, request: Request, answer: Answer) {
-        self.requests.lock().unwrap().push(request);
-        answer(Ok(Reply::default()));
-    }
 }
 
 /// A users file and, once it is started, the plugin that reads it.
@@ -107,7 +61,8 @@ impl Bench {
 
     pub(crate) async fn try_start(&self, more: serde_json::Value) -> Result<Arc<Instance>, CallFailure> {
         let options = Options { timeout: SOON, start_timeout: SOON, ..Options::default() };
-        Instance::start(library(), "people", self.config(more), self.recorder.clone(), options).await
+        let library = TestHost::new(build!()).load().unwrap();
+        Instance::start(library, "people", self.config(more), self.recorder.clone(), options).await
     }
 
     pub(crate) async fn start(&self) -> Arc<Instance> {
@@ -115,18 +70,17 @@ impl Bench {
     }
 
     pub(crate) fn counted(&self, counter: &str) -> u64 {
-        self.recorder.counts.lock().unwrap().get(counter).copied().unwrap_or(0)
+        self.recorder.counted(counter)
     }
 
     /// How many lines of that level hold `text`.
     pub(crate) fn logged(&self, level: Level, text: &str) -> usize {
-        let lines = self.recorder.lines.lock().unwrap();
-        lines.iter().filter(|(l, line)| *l == level && line.contains(text)).count()
+        self.recorder.logged(level, text)
     }
 
     /// How many lines hold `text`.
     pub(crate) fn mentioned(&self, text: &str) -> usize {
-        self.recorder.lines.lock().unwrap().iter().filter(|(_, line)| line.contains(text)).count()
+        self.recorder.mentioned(text)
     }
 
     /// Users whose grants the broker was told to ask for again.
@@ -135,42 +89,18 @@ impl Bench {
             Request::Revoke { selector, .. } => selector.user.clone(),
             _ => None,
         };
-        self.recorder.requests.lock().unwrap().iter().filter_map(user).collect()
+        self.recorder.requests().iter().filter_map(user).collect()
     }
 }
 
 /// A client with user name and password.
 pub(crate) fn client(user: &str, password: &str) -> Connect {
-    Connect { user_name: Some(user.into()), password: Some(Secret::new(password.into())), ..nobody() }
+    connect_as("c-1", user, password)
 }
 
 /// A client without either.
 pub(crate) fn nobody() -> Connect {
-    Connect {
-        connection: 7,
-        listener: "tcp".into(),
-        transport: Transport::Tcp,
-        local: ([127, 0, 0, 1], 1883).into(),
-        remote: ([192, 0, 2, 1], 4711).into(),
-        proxied_by: None,
-        tls: None,
-        protocol: Protocol::V5,
-        client_id: "c-1".into(),
-        client_id_assigned: false,
-        user_name: None,
-        password: None,
-        clean_start: true,
-        keep_alive_s: 60,
-        session_expiry_s: 0,
-        receive_max: 100,
-        packet_bytes_max: 0,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
-        will: None,
-        failures: 0,
-        deadline_ms: 0,
-    }
+    connect("c-1")
 }
 
 /// The answer to a client.

@@ -1,7 +1,7 @@
 //! The file changes while the broker runs.
 
-use gatemq_plugin_loader::{Health, Level};
-use gatemq_types::AuthOutcome;
+use gatemq_plugin_testkit::AuthOutcome;
+use gatemq_plugin_testkit::{Health, Level};
 use serde_json::json;
 
 use crate::bench::{Bench, accepted, ask, client, hash, hash_costing, until, until_accepted};

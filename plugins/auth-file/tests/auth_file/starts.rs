@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use gatemq_plugin_loader::{CallFailure, Level};
+use gatemq_plugin_testkit::{CallFailure, Level};
 use serde_json::json;
 
 use crate::bench::{Bench, accepted, client, hash};

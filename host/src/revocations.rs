@@ -1,0 +1,74 @@
+//! Identities that were revoked a short time ago.
+//!
+//! Who revokes looks at all connections. One that has not begun then was perhaps admitted with what its provider had said before:
+//! it looks here when it begins.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gatemq_types::service::Selector;
+use parking_lot::Mutex;
+
+/// How many are remembered. Whoever comes from before the oldest counts as named by one that is forgotten.
+const REMEMBERED_MAX: usize = 256;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Revocations {
+    count: AtomicU64,
+    /// The last ones, in their order.
+    recent: Mutex<VecDeque<Selector>>,
+}
+
+impl Revocations {
+    /// How many there were.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// One more, before anybody is looked at.
+    pub(crate) fn note(&self, selector: Selector) {
+        let mut recent = self.recent.lock();
+        if recent.len() == REMEMBERED_MAX {
+            recent.pop_front();
+        }
+        recent.push_back(selector);
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether one after the first `before` names somebody, as `is_named` says.
+    pub(crate) fn name(&self, before: u64, is_named: impl Fn(&Selector) -> bool) -> bool {
+        if self.count() == before {
+            return false;
+        }
+        let recent = self.recent.lock();
+        let since = usize::try_from(self.count() - before).unwrap_or(usize::MAX);
+        since > recent.len() || recent.iter().rev().take(since).any(is_named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> Selector {
+        Selector { user: Some(name.into()), ..Selector::default() }
+    }
+
+    /// Guards that no revocation is missed by a connection that begins while it happens, and that one from before does not count.
+    #[test]
+    fn those_since_count() {
+        let all = Revocations::default();
+        let names = |before, name: &str| all.name(before, |selector| *selector == user(name));
+        assert!(!names(0, "a"));
+        all.note(user("a"));
+        all.note(user("b"));
+        assert!(names(0, "a") && names(0, "b") && names(1, "b"));
+        assert!(!names(1, "a") && !names(2, "b") && !names(0, "c"));
+        for _ in 0..REMEMBERED_MAX {
+            all.note(user("d"));
+        }
+        assert!(names(1, "c"), "what is forgotten may have named it");
+        assert!(!names(2, "c"));
+    }
+}
