@@ -140,6 +140,11 @@ impl Tree {
         true
     }
 
+    /// The shared subscription at a place, if it is one.
+    pub(crate) fn group_at(&self, place: Place) -> Option<&Arc<Group>> {
+        self.group(place.shared()?)
+    }
+
     fn group(&self, number: u32) -> Option<&Arc<Group>> {
         self.groups.as_ref()?.get(number)
     }

@@ -3,6 +3,7 @@
 mod load;
 mod publisher;
 mod resend;
+mod shared;
 mod store;
 mod subscriber;
 mod survives;
