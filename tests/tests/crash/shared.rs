@@ -7,11 +7,9 @@ use gatemq_tests::pki::Pki;
 use gatemq_tests::power::Disk;
 use gatemq_tests::session::{Connect, Level, ack};
 
-const FILTER: &str = "$share/g/t/#";
+use super::setup;
 
-fn setup() -> Setup {
-    Setup::new().mqtt("mqtt").faults(r##"config.grants = [{ allow = ["all"], filter = "#", share_groups = ["*"] }]"##)
-}
+const FILTER: &str = "$share/g/t/#";
 
 /// Acknowledged messages with these numbers, at QoS 1 and 2 by turns.
 fn publish(broker: &Broker, tls: &Tls, numbers: std::ops::Range<u8>) {
