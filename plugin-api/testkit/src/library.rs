@@ -40,13 +40,13 @@ fn cargo_build(directory: &Path, package: &str) -> PathBuf {
     let output = output.unwrap_or_else(|e| panic!("cargo cannot be run: {e}"));
     assert!(output.status.success(), "{package} cannot be built: {}", output.status);
     let messages = output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
-    let libraries = messages.flat_map(|message: serde_json::Value| {
+    let mut libraries = messages.flat_map(|message: serde_json::Value| {
         let is_cdylib = message["target"]["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|k| k == "cdylib"));
         let files = message["filenames"].as_array().filter(|_| is_cdylib).cloned().unwrap_or_default();
         files.into_iter().filter_map(|file| file.as_str().map(PathBuf::from)).collect::<Vec<_>>()
     });
     let is_library = |file: &PathBuf| file.extension().is_some_and(|e| e == std::env::consts::DLL_EXTENSION);
     // Its own comes last: dependencies are built before.
-    let library = libraries.filter(is_library).next_back();
+    let library = libraries.rfind(is_library);
     library.unwrap_or_else(|| panic!("{package} is no plugin: give its [lib] crate-type = [\"cdylib\"]"))
 }
