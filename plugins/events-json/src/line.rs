@@ -16,9 +16,9 @@ pub(crate) fn append(lines: &mut Vec<u8>, event: &Event<'_>, chain: ChainForm) {
     number(lines, event.time_ms());
     entry(lines, "node", event.node());
     numbered(lines, "sequence", event.sequence());
-    entry(lines, "event", event.name());
+    word(lines, "event", event.name());
     numbered(lines, "number", event.kind().into());
-    entry(lines, "class", event.class());
+    word(lines, "class", event.class());
     // A kind's blame is what it mostly is; an event of some kinds knows better.
     entry(
         lines,
@@ -38,11 +38,13 @@ pub(crate) fn append(lines: &mut Vec<u8>, event: &Event<'_>, chain: ChainForm) {
         ("tenant", event.tenant()),
         ("user", event.user()),
         ("client_id", event.client_id()),
-        ("protocol", Protocol::from_level(event.protocol()).map_or("", Protocol::name)),
     ] {
         if !value.is_empty() {
             entry(lines, name, value);
         }
+    }
+    if let Some(protocol) = Protocol::from_level(event.protocol()) {
+        word(lines, "protocol", protocol.name());
     }
     if let Some(sha256) = event.leaf_sha256() {
         key(lines, "leaf_sha256");
@@ -63,7 +65,7 @@ fn fields(out: &mut Vec<u8>, event: &Event<'_>, form: ChainForm) {
         if out.len() > opened {
             out.push(b',');
         }
-        text(out, name);
+        quoted(out, name);
         out.push(b':');
         match value {
             Value::Number(value) => number(out, value),
@@ -89,11 +91,24 @@ fn certificates<'a>(out: &mut Vec<u8>, chain: impl Iterator<Item = &'a [u8]>, fo
     out.push(b']');
 }
 
-/// `,"name":`, for a name that needs no escaping.
+/// `,"name":`.
 fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
+    out.push(b',');
+    quoted(out, name);
+    out.push(b':');
+}
+
+/// A name of the event table or of ours: nothing in it needs escaping.
+fn quoted(out: &mut Vec<u8>, name: &str) {
+    out.push(b'"');
     out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+    out.push(b'"');
+}
+
+/// An entry whose value is such a name too.
+fn word(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    quoted(out, value);
 }
 
 fn entry(out: &mut Vec<u8>, name: &str, value: &str) {
