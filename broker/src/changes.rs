@@ -6,6 +6,7 @@
 //! so that the order does not matter, and a record has a version. The router, and whoever else is given an [`Out`](crate::Out), appends to its `changes`; nothing here waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemq_mqtt::packet::connect;
 use gatemq_types::QoS;
@@ -14,8 +15,32 @@ use parking_lot::Mutex;
 use crate::SessionKey;
 use crate::session::{Message, Session};
 
-/// Number of a session in the store; given out by [`Sessions`](crate::Sessions), never twice.
+/// Number of a session in the store, or of a shared subscription that has a queue there; given out by [`Numbers`], never
+/// twice.
 pub type SessionNumber = u64;
+
+/// Where the store has, or may still have, a message: in which queue, and its number there. A message that moves before the
+/// store has its last move takes them along, so that whichever of its moves a crash leaves, it is in one queue only.
+pub(crate) type Places = Vec<(SessionNumber, u64)>;
+
+/// Numbers of a node's sessions in its store. Clones count on together.
+#[derive(Clone, Default, Debug)]
+pub struct Numbers(Arc<AtomicU64>);
+
+impl Numbers {
+    /// From this one on; it must not be 0.
+    pub(crate) fn start(&self, next: SessionNumber) {
+        self.0.store(next, Ordering::Relaxed);
+    }
+
+    /// The next one; 0: there is no store.
+    pub(crate) fn next(&self) -> SessionNumber {
+        match self.0.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.0.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
 
 /// One change.
 #[derive(Debug)]
@@ -44,7 +69,29 @@ pub enum Change {
     },
     /// It got a message. Nobody is to rely on that before it is stored; then [`Session::stored`] is to be told.
     Appended(Appended),
-    /// A message is done with: acknowledged, expired, dropped.
+    /// A shared subscription with members in the store has a queue there from now on, which ends like a session.
+    Group {
+        /// Its number.
+        group: SessionNumber,
+        /// The tenant's name.
+        tenant: String,
+        /// Its filter, `$share/…` included.
+        filter: String,
+    },
+    /// A message waits in it, because no member can have it now.
+    Waits {
+        /// Which.
+        group: SessionNumber,
+        /// The message's place.
+        seq: u64,
+        /// First byte of its PUBLISH, as it was published.
+        first: u8,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// Nothing to store, but once all that was changed before is, [`Session::stored`] is to be told.
+    Awaited(Arc<Session>, u64),
+    /// A message is done with: acknowledged, expired, dropped, or of a shared subscription and given to a member.
     Done {
         /// Which session.
         session: SessionNumber,
@@ -139,6 +186,8 @@ pub struct Appended {
     pub first: u8,
     /// Subscription Identifier; 0 is none.
     pub identifier: u32,
+    /// The shared subscription by which it came, where that has a queue in the store; 0: none.
+    pub group: SessionNumber,
     /// The message, shared by all who got it.
     pub message: Arc<Message>,
 }
@@ -151,15 +200,22 @@ pub type RetainedChanges = Arc<Mutex<Vec<Change>>>;
 #[derive(Default, Debug)]
 pub struct Changes {
     retained: Option<RetainedChanges>,
+    numbers: Numbers,
     relied_on: bool,
     of_retained: bool,
     list: Vec<Change>,
 }
 
 impl Changes {
-    /// For a worker of a node that has a store; all have the same list of what is retained.
-    pub fn kept(retained: RetainedChanges) -> Self {
-        Changes { retained: Some(retained), ..Changes::default() }
+    /// For a worker of a node that has a store; all have the same list of what is retained, and the numbers of
+    /// [`Sessions::numbers`](crate::Sessions::numbers).
+    pub fn kept(retained: RetainedChanges, numbers: Numbers) -> Self {
+        Changes { retained: Some(retained), numbers, ..Changes::default() }
+    }
+
+    /// A number for a queue in the store; 0: there is no store.
+    pub(crate) fn number(&self) -> SessionNumber {
+        self.numbers.next()
     }
 
     /// Whether there are none.
@@ -201,6 +257,13 @@ impl Changes {
     pub(crate) fn note(&mut self, change: impl FnOnce() -> Change) {
         if self.retained.is_some() {
             self.list.push(change());
+        }
+    }
+
+    /// A message is in none of these places any more.
+    pub(crate) fn note_moved(&mut self, places: &Places) {
+        for (session, seq) in places {
+            self.note(|| Change::Done { session: *session, seq: *seq, tell: None });
         }
     }
 

@@ -5,8 +5,14 @@
 //! mostly ends at once. No member is *given* anything that it cannot send now: what nobody can have waits here, and
 //! whoever has room first takes it. So a member that never reads holds back what it was sent, and nothing more, and what
 //! was not sent is picked again by itself when a member goes. Members that are away take what waits when they come back;
-//! while others are connected, those are faster. Where members are in the store, QoS 1 and 2 must be too before they are
-//! acknowledged: what nobody can have now then waits in the queue of one of those members.
+//! while others are connected, those are faster.
+//!
+//! **In the store**, while a member is: what waits at QoS 1 and 2 has a queue there under a number of its own, like a
+//! session's, and is acknowledged when it is in it. Given to a member it leaves that queue, and enters the member's if that
+//! one is in the store, in one batch: after a crash it is in exactly one of them. A member that is not in the store takes
+//! it along: what that client had not acknowledged is gone with a crash, as everything of its session is. What was published
+//! at QoS 2 it gets when the store has let go of it, so that no other gets it at QoS 2 after a crash. What a session leaves
+//! that ends stands behind what waited, should there be a crash before it is sent.
 //!
 //! **What was sent stays with its member** while its session lasts. When that ends, QoS 1 goes to another, QoS 2 does
 //! not (MQTT-4.8.2-4, -5), and what a client refused goes to nobody (MQTT-4.8.2-6).
@@ -14,16 +20,18 @@
 //! Locks: the tree's, then a group's, then a session's. A session that had no room keeps the group on its list (under its
 //! own lock, so none is forgotten) and comes back when it has.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemq_mqtt::kind;
 use gatemq_types::QoS;
 use parking_lot::Mutex;
 
 use crate::addressed::{Addressed, ByAddress};
+use crate::changes::{Change, Changes, Places, SessionNumber};
 use crate::router::Layouts;
-use crate::session::{Delivered, Home, Message, Offered, Session, Source, Spare, qos_of};
+use crate::session::{Delivered, Home, Message, Offer, Offered, Returned, Session, Source, Spare, qos_of};
 use crate::tenant::QueueBytes;
 use crate::tree::{Place, Subscription, address_of};
 
@@ -35,6 +43,8 @@ pub struct Group {
     share_name: Box<str>,
     /// Of its filter.
     place: Place,
+    /// Of its queue in the store; 0: it has none. Written under the lock.
+    number: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -42,15 +52,26 @@ struct Inner {
     members: ByAddress<Member>,
     /// Where the next search begins.
     next: usize,
-    /// The first byte of a PUBLISH as it was published, and the message. While something waits, every member is on the
-    /// way ([`Member::comes`]).
-    waiting: VecDeque<(u8, Arc<Message>)>,
+    /// While something waits, every member is on the way ([`Member::comes`]).
+    waiting: VecDeque<Waiting>,
     bytes: QueueBytes,
-    /// How many members are in the store. While there are some, QoS 1 and 2 that nobody can have now wait with one of them.
+    /// How many members are in the store.
     stored: usize,
+    /// Number of the last message in its queue in the store.
+    last_seq: u64,
+    /// Other queues in the store: a crash may leave one whose end was not stored beside the one that came after it.
+    older: Vec<SessionNumber>,
     /// Bounds of what waits: the largest that a member has had for itself.
     messages_max: usize,
     bytes_max: usize,
+}
+
+struct Waiting {
+    /// The first byte of a PUBLISH as it was published.
+    published: u8,
+    /// Where the store has it, or may have it; in the group's queue at last.
+    places: Places,
+    message: Arc<Message>,
 }
 
 struct Member {
@@ -72,6 +93,12 @@ impl Member {
         let qos = qos_of(published).min(qos);
         kind::PUBLISH << 4 | qos.bits() << 1 | (published & u8::from(retain_as_published))
     }
+
+    fn offer<'a>(&self, group: &'a Arc<Group>, waiting: &'a Waiting) -> Offer<'a> {
+        let (first, identifier) = (self.first(waiting.published), self.subscription.identifier);
+        let exactly_once = qos_of(waiting.published) == QoS::ExactlyOnce;
+        Offer { first, identifier, message: &waiting.message, group, places: &waiting.places, exactly_once }
+    }
 }
 
 impl Group {
@@ -79,8 +106,9 @@ impl Group {
     pub(crate) fn new(share_name: &str, place: Place, session: &Session) -> Self {
         let bytes = QueueBytes::new(&session.key().tenant().usage);
         let (members, waiting) = (ByAddress::default(), VecDeque::new());
-        let inner = Inner { members, next: 0, waiting, bytes, stored: 0, messages_max: 0, bytes_max: 0 };
-        Group { share_name: share_name.into(), place, inner: Mutex::new(inner) }
+        let (next, stored, last_seq, older, messages_max, bytes_max) = (0, 0, 0, Vec::new(), 0, 0);
+        let inner = Inner { members, next, waiting, bytes, stored, last_seq, older, messages_max, bytes_max };
+        Group { share_name: share_name.into(), place, number: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
     /// Share name.
@@ -94,6 +122,66 @@ impl Group {
 
     pub(crate) fn is_at(&self, share_name: &str, place: Place) -> bool {
         self.place == place && *self.share_name == *share_name
+    }
+
+    /// Of its queue in the store; 0: it has none.
+    pub(crate) fn number(&self) -> SessionNumber {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Gives it a queue in the store, if it has none yet and a member is there. What waits already stays out of it: that
+    /// SUBSCRIBE would have to write it all.
+    pub(crate) fn store(&self, tenant: &str, filter: &str, changes: &mut Changes) {
+        let mut inner = self.inner.lock();
+        if self.number() == 0 && inner.stored > 0 {
+            let group = changes.number();
+            inner.last_seq = 0;
+            self.number.store(group, Ordering::Relaxed);
+            let (tenant, filter) = (tenant.to_owned(), filter.to_owned());
+            changes.rely_on(|| Change::Group { group, tenant, filter });
+        }
+    }
+
+    /// Ends its queue in the store, if it has one and no member is there any more.
+    pub(crate) fn end_store(&self, changes: &mut Changes) {
+        let mut inner = self.inner.lock();
+        let number = self.number();
+        if number != 0 && inner.stored == 0 {
+            self.number.store(0, Ordering::Relaxed);
+            for number in inner.older.drain(..).chain([number]) {
+                changes.note(|| Change::SessionEnded(number));
+            }
+        }
+    }
+
+    /// What the store gives back, whatever the bounds: number of its queue and of the last message that was ever in it,
+    /// what waits (number, first byte), and what sessions had been given and not acknowledged. Should there be several queues,
+    /// the newest comes first.
+    pub(crate) fn restore(
+        self: &Arc<Self>,
+        (number, last_seq): (SessionNumber, u64),
+        messages: Vec<(u64, u8, Arc<Message>)>,
+        given: &[(Arc<Session>, HashSet<u64>)],
+    ) {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        if self.number() == 0 {
+            self.number.store(number, Ordering::Relaxed);
+            inner.last_seq = last_seq;
+        } else {
+            inner.older.push(number);
+        }
+        for (seq, published, message) in messages.into_iter().rev() {
+            inner.bytes.take_anyway(message.len());
+            inner.waiting.push_front(Waiting { published, places: vec![(number, seq)], message });
+        }
+        for (session, seqs) in given {
+            session.restore_group(seqs, self);
+        }
+        for member in inner.members.all_mut().iter_mut().filter(|member| !member.comes) {
+            member.comes = true;
+            member.subscription.session.list_group(self);
+        }
     }
 
     /// Adds or replaces a member; whether it is new. One that is new comes for what waits.
@@ -166,13 +254,7 @@ impl Group {
                 Found::Nobody => {}
             }
         }
-        if inner.stored > 0
-            && qos_of(published) != QoS::AtMostOnce
-            && inner.keep(self, published, &source.message(), spare)
-        {
-            return Delivered::Quiet;
-        }
-        inner.wait(published, source)
+        inner.wait(self.number(), published, source, &mut spare.changes)
     }
 
     /// A member that has this group on its list comes for what waits, on the connection with that epoch. False: it has no
@@ -181,12 +263,14 @@ impl Group {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         if let Some(at) = inner.members.position(address_of(session)) {
-            let member = &mut inner.members.all_mut()[at];
-            while let Some((published, message)) = inner.waiting.front() {
-                let (first, identifier) = (member.first(*published), member.subscription.identifier);
-                let offered = match now_ms >= message.expires_ms() {
+            while let Some(waiting) = inner.waiting.front() {
+                let member = &inner.members.all()[at];
+                let offered = match now_ms >= waiting.message.expires_ms() {
                     true => Offered::TooLarge, // To nobody either.
-                    false => session.offer_message(first, message, identifier, self, Some(epoch), now_ms, spare),
+                    false => {
+                        let offer = member.offer(self, waiting);
+                        session.offer_waiting(&offer, Some(epoch), now_ms, spare)
+                    }
                 };
                 match offered {
                     Offered::Taken(_) => {}
@@ -194,10 +278,9 @@ impl Group {
                     Offered::NotNow => return false,
                     Offered::Closed | Offered::Changed => break,
                 }
-                inner.bytes.give(message.len());
-                inner.waiting.pop_front();
+                inner.pop(&mut spare.changes);
             }
-            member.comes = false;
+            inner.members.all_mut()[at].comes = false;
         }
         session.forget_group(self);
         true
@@ -207,7 +290,7 @@ impl Group {
     /// that waits. Connections that now have something to write are appended to `armed`.
     pub(crate) fn take_back(
         self: &Arc<Self>,
-        messages: Vec<(u8, Arc<Message>)>,
+        messages: Vec<Returned>,
         now_ms: u64,
         spare: &mut Spare,
         armed: &mut Vec<Home>,
@@ -217,27 +300,33 @@ impl Group {
         if inner.members.all().is_empty() {
             return;
         }
-        for (first, message) in messages.into_iter().rev() {
+        let mut new = messages.len();
+        for Returned { first, message, places, .. } in messages.into_iter().rev() {
             // It was in a window, so how many there are is bounded.
             inner.bytes.take_anyway(message.len());
-            inner.waiting.push_front((first & !0b1000, message));
+            inner.waiting.push_front(Waiting { published: first & !0b1000, places, message });
         }
-        while let Some((published, message)) = inner.waiting.front().cloned() {
-            let found = match now_ms >= message.expires_ms() {
+        while let Some(waiting) = inner.waiting.pop_front() {
+            let found = match now_ms >= waiting.message.expires_ms() {
                 true => Found::TooLarge,
                 false => inner.search(|member| {
-                    let Subscription { session, identifier, .. } = &member.subscription;
-                    session.offer_message(member.first(published), &message, *identifier, self, None, now_ms, spare)
+                    let offer = member.offer(self, &waiting);
+                    member.subscription.session.offer_waiting(&offer, None, now_ms, spare)
                 }),
             };
-            match found {
-                Found::Taken(home) => armed.extend(home),
-                Found::TooLarge => {}
-                Found::Nobody if inner.stored > 0 && inner.keep(self, published, &message, spare) => {}
-                Found::Nobody => return,
+            let nobody = matches!(found, Found::Nobody);
+            inner.waiting.push_front(waiting);
+            if nobody {
+                break;
             }
-            inner.bytes.give(message.len());
-            inner.waiting.pop_front();
+            if let Found::Taken(home) = found {
+                armed.extend(home);
+            }
+            inner.pop(&mut spare.changes);
+            new = new.saturating_sub(1);
+        }
+        for at in 0..new.min(inner.waiting.len()) {
+            inner.put(self.number(), at, &mut spare.changes);
         }
     }
 }
@@ -296,27 +385,15 @@ impl Inner {
         found
     }
 
-    /// It waits with a member that is in the store, in turn. False: with none of them.
+    /// It waits until a member has room. Beyond the bounds it is dropped, and whoever published it is told nothing.
     #[cold]
-    fn keep(&mut self, group: &Arc<Group>, published: u8, message: &Arc<Message>, spare: &mut Spare) -> bool {
-        let count = self.members.all().len();
-        let from = if self.next < count { self.next } else { 0 };
-        for at in (from..count).chain(0..from) {
-            let Some(member) = self.members.all().get(at).filter(|m| m.subscription.session.number() != 0) else {
-                continue;
-            };
-            let Subscription { session, identifier, .. } = &member.subscription;
-            if session.keep_shared(member.first(published), *identifier, message, group, spare) {
-                self.next = at + 1;
-                return true;
-            }
-        }
-        false
-    }
-
-    /// It waits until a member has room.
-    #[cold]
-    fn wait(&mut self, published: u8, source: &mut Source<'_>) -> Delivered {
+    fn wait(
+        &mut self,
+        number: SessionNumber,
+        published: u8,
+        source: &mut Source<'_>,
+        changes: &mut Changes,
+    ) -> Delivered {
         if qos_of(published) == QoS::AtMostOnce && !self.some_connected() {
             return Delivered::Dropped;
         }
@@ -328,8 +405,29 @@ impl Inner {
         if !self.bytes.take(message.len()) {
             return Delivered::QuotaExceeded;
         }
-        self.waiting.push_back((published, message));
+        self.waiting.push_back(Waiting { published, places: Places::new(), message });
+        self.put(number, self.waiting.len() - 1, changes);
         Delivered::Quiet
+    }
+
+    /// What waits at this place is put into the group's queue in the store, where it has one.
+    fn put(&mut self, number: SessionNumber, at: usize, changes: &mut Changes) {
+        let Some(waiting) = self.waiting.get_mut(at).filter(|_| number != 0) else { return };
+        if qos_of(waiting.published) == QoS::AtMostOnce {
+            return;
+        }
+        self.last_seq += 1;
+        changes.note_moved(&waiting.places);
+        waiting.places.push((number, self.last_seq));
+        let (group, seq, first, message) = (number, self.last_seq, waiting.published, &waiting.message);
+        changes.rely_on(|| Change::Waits { group, seq, first, message: message.clone() });
+    }
+
+    /// What waits first is a member's now, or nobody's.
+    fn pop(&mut self, changes: &mut Changes) {
+        let Some(Waiting { places, message, .. }) = self.waiting.pop_front() else { return };
+        self.bytes.give(message.len());
+        changes.note_moved(&places);
     }
 
     fn some_connected(&self) -> bool {

@@ -23,10 +23,10 @@ fn message(seq: u64, first: u8, may_be_sent: bool, expires_ms: u64, payload: &[u
 fn begun(messages: Vec<RestoredMessage>) -> (Attached, Spare) {
     let (tenants, sessions) = (Tenants::new(1), Sessions::default());
     let mut spare = Spare::default();
-    spare.changes = Changes::kept(Arc::default());
+    spare.changes = Changes::kept(Arc::default(), sessions.numbers());
     let key = Arc::new(SessionKey::new(tenants.get_or_create("t").unwrap(), "u", "c").unwrap());
     let limits = SessionLimits { packet_bytes_max: 100, ..SessionLimits::default() };
-    assert!(sessions.restore(Restored {
+    let restored = sessions.restore(Restored {
         number: 1,
         key: key.clone(),
         protocol: Protocol::V5,
@@ -40,7 +40,8 @@ fn begun(messages: Vec<RestoredMessage>) -> (Attached, Spare) {
         released: Vec::new(),
         received: Vec::new(),
         will: None,
-    }));
+    });
+    assert!(restored.is_some());
     let home = Home { worker: 0, connection: 1 };
     let (protocol, will) = (Protocol::V5, None);
     let opening = Opening { key: &key, protocol, limits, home, clean_start: false, expiry_s: 1000, will };

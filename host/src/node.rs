@@ -87,7 +87,7 @@ impl Node {
     /// Where a worker notes what must survive a restart.
     pub(crate) fn changes(&self) -> Changes {
         match &self.store {
-            Some(_) => Changes::kept(self.retained_changes.clone()),
+            Some(_) => Changes::kept(self.retained_changes.clone(), self.sessions.numbers()),
             None => Changes::default(),
         }
     }

@@ -32,7 +32,7 @@ fn message() -> Result<Arc<Message>> {
 }
 
 fn append(session: u64, seq: u64, message: &Arc<Message>) -> Op {
-    let delivery = Delivery { first: 0x32, identifiers: [].into() };
+    let delivery = Delivery { first: 0x32, identifiers: [].into(), group: 0 };
     let (session, seq) = (SessionId(session), Seq(seq));
     Op::Append(Append { session, epoch: EPOCH, seq, message: message.clone(), delivery, limit: None })
 }

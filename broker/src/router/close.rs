@@ -2,11 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::changes::Change;
+use crate::changes::{Change, Changes};
 use crate::session::{Closed, Home, Session, Spare};
+use crate::tree::{Place, Tree};
 
 /// Subscriptions that are ended under one hold of the tree's lock.
 const SUBSCRIPTIONS_PER_LOCK: usize = 256;
+
+/// Takes a session's subscription out of its tenant's tree, and the queue in the store with it that a shared subscription
+/// had for such members. False: there was none.
+pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Session>, changes: &mut Changes) -> bool {
+    let group = tree.group_at(place).cloned();
+    let ended = tree.unsubscribe(place, session);
+    if let Some(group) = group {
+        group.end_store(changes);
+    }
+    ended
+}
 
 /// Ends a session: no more bytes, no more subscriptions; what it was sent by shared subscriptions and did not acknowledge
 /// goes to their other members, whose connections are appended to `armed`. Returns who wrote for it, to whoever ends it
@@ -20,7 +32,7 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
         let mut tree = tenant.tree.write();
         for place in places.by_ref().take(SUBSCRIPTIONS_PER_LOCK) {
             let filter = tree.filter(place);
-            tree.unsubscribe(place, session);
+            end_subscription(&mut tree, place, session, &mut spare.changes);
             tenant.generations.bump(&filter);
         }
     }
@@ -28,10 +40,11 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
         spare.changes.rely_on(|| Change::SessionEnded(session.number()));
     }
     let mut shared = shared.into_iter().peekable();
-    while let Some((group, first, message)) = shared.next() {
-        let mut messages = vec![(first, message)];
-        while let Some((_, first, message)) = shared.next_if(|(next, ..)| Arc::ptr_eq(next, &group)) {
-            messages.push((first, message));
+    while let Some(first) = shared.next() {
+        let group = first.group.clone();
+        let mut messages = vec![first];
+        while let Some(next) = shared.next_if(|next| Arc::ptr_eq(&next.group, &group)) {
+            messages.push(next);
         }
         group.take_back(messages, now_ms, spare, armed);
     }

@@ -3,6 +3,7 @@
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
+use super::close::end_subscription;
 use crate::changes::{Change, Changes};
 use crate::session::{Attached, Begun, Spare};
 use crate::tree::{Place, Subscription, Tree};
@@ -105,7 +106,7 @@ fn revoke_at(session: &Attached, place: Place, filter: &str, changes: &mut Chang
     let mut tree = tenant.tree.write();
     let had = session.revoke(place, filter);
     if had {
-        tree.unsubscribe(place, session.session());
+        end_subscription(&mut tree, place, session.session(), changes);
         tenant.generations.bump(filter);
         if session.number() != 0 {
             let (session, filter) = (session.number(), filter.to_owned());

@@ -7,6 +7,7 @@ use gatemq_mqtt::packet::subscribe::{RetainHandling, SubscribeOptions};
 use gatemq_types::ReasonCode;
 
 use super::Out;
+use super::close::end_subscription;
 use crate::changes::{Change, Changes};
 use crate::retained::{Retained, Sent};
 use crate::session::{Attached, NotAdded};
@@ -107,6 +108,9 @@ pub fn subscribe_with_identifier(
     }
     tenant.generations.bump(filter.text);
     if session.number() != 0 {
+        if let Some(group) = filter.share_name.and_then(|_| tree.group_at(tree.find(filter.text)?)) {
+            group.store(tenant.name(), filter.text, &mut out.spare.changes);
+        }
         let (session, filter) = (session.number(), filter.text.to_owned());
         let options = options.bits() & !0b11 | permit.qos().bits();
         out.spare.changes.rely_on(|| Change::Subscribed { session, filter, options, identifier });
@@ -167,7 +171,7 @@ pub fn unsubscribe(permit: &UnsubscribePermit<'_>, session: &Attached, changes: 
     let mut tree = tenant.tree.write();
     let place = tree.find(filter.text).filter(|place| session.remove_subscription(*place));
     let Some(place) = place else { return ReasonCode::NO_SUBSCRIPTION_EXISTED };
-    tree.unsubscribe(place, session.session());
+    end_subscription(&mut tree, place, session.session(), changes);
     tenant.generations.bump(filter.text);
     if session.number() != 0 {
         let (session, filter) = (session.number(), filter.text.to_owned());

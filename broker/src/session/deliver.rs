@@ -8,7 +8,9 @@ use gatemq_types::QoS;
 use super::flights::Kept;
 use super::own::Parts;
 use super::queue::{Queue, Queued};
+use super::stored::Stored;
 use super::{Encoded, Home, Message, Output, Session, Source, Spare};
+use crate::changes::Places;
 use crate::shared::Group;
 
 /// Bytes that may wait before messages wait as messages. One message is let in whatever its size.
@@ -48,6 +50,20 @@ pub(crate) enum Offered {
     Closed,
     /// It has another version now: to be encoded for that one.
     Changed,
+}
+
+/// A message that waited in a shared subscription.
+pub(crate) struct Offer<'a> {
+    /// First byte of its PUBLISH for this member.
+    pub(crate) first: u8,
+    /// Its Subscription Identifier.
+    pub(crate) identifier: u32,
+    pub(crate) message: &'a Arc<Message>,
+    pub(crate) group: &'a Arc<Group>,
+    /// Where the store has it, or may have it.
+    pub(crate) places: &'a Places,
+    /// It was published at QoS 2.
+    pub(crate) exactly_once: bool,
 }
 
 /// Whether a message became bytes.
@@ -108,8 +124,8 @@ impl Session {
         }
         let appended = match output.home {
             Some(_) if output.is_stored(first) => {
-                let queued = || Queued::new(first, identifier, source.message(), Some(group));
-                output.take_shared(self, queued, spare)
+                let queued = Queued::new(first, identifier, source.message(), Some(group));
+                output.take_shared(self, queued, &Places::new(), spare)
             }
             Some(_) => output.append(message, first, identifier, source, spare, Some(group)),
             None => Appended::NotNow,
@@ -119,53 +135,31 @@ impl Session {
 
     /// As [`Self::offer`], of a message that waited. `comes`: only while the connection with that epoch has the session,
     /// and the group is on its list already.
-    #[expect(clippy::too_many_arguments, reason = "what a PUBLISH is made of")]
-    pub(crate) fn offer_message(
+    pub(crate) fn offer_waiting(
         self: &Arc<Self>,
-        first: u8,
-        message: &Arc<Message>,
-        identifier: u32,
-        group: &Arc<Group>,
+        waiting: &Offer<'_>,
         comes: Option<u32>,
         now_ms: u64,
         spare: &mut Spare,
     ) -> Offered {
+        let Offer { first, identifier, message, group, places, exactly_once } = *waiting;
         let mut output = self.output.lock();
         if !output.open {
             return Offered::Closed;
         }
         let is_its = output.home.is_some() && comes.is_none_or(|epoch| epoch == output.epoch);
-        let appended = match is_its && output.queue.is_none() {
-            _ if is_its && output.is_stored(first) => {
-                let queued = || Queued::new(first, identifier, message.clone(), Some(group));
-                output.take_shared(self, queued, spare)
-            }
-            true => {
-                let (message, group) = (message.clone(), Some(group.clone()));
-                let kept = Kept { first, identifier, message, group, seq: 0 };
-                output.append_message(kept, None, self.is_five(), now_ms, spare)
-            }
-            false => Appended::NotNow,
+        // To nobody else at QoS 2 once it is sent, so the store lets go of it before.
+        let awaits_store = exactly_once && !places.is_empty() && qos_of(first) != QoS::AtMostOnce;
+        let appended = if is_its && (output.is_stored(first) || awaits_store) {
+            output.take_shared(self, Queued::new(first, identifier, message.clone(), Some(group)), places, spare)
+        } else if is_its && output.queue.is_none() {
+            let (message, group) = (message.clone(), Some(group.clone()));
+            let kept = Kept { first, identifier, message, group, seq: 0 };
+            output.append_message(kept, None, self.is_five(), now_ms, spare)
+        } else {
+            Appended::NotNow
         };
         self.offered(&mut output, &appended, comes.is_none().then_some(group))
-    }
-
-    /// A message of a shared subscription that no member can have now, for one that is in the store: there it is safe.
-    /// False: too much waits for it already.
-    pub(crate) fn keep_shared(
-        self: &Arc<Self>,
-        first: u8,
-        identifier: u32,
-        message: &Arc<Message>,
-        group: &Arc<Group>,
-        spare: &mut Spare,
-    ) -> bool {
-        let mut output = self.output.lock();
-        if !output.open || !output.is_stored(first) || !output.may_wait(message.len()) {
-            return false;
-        }
-        let queued = Queued::new(first, identifier, message.clone(), Some(group));
-        output.enqueue(self, queued, spare) == Delivered::Quiet
     }
 
     fn offered(&self, output: &mut Output, appended: &Appended, list: Option<&Arc<Group>>) -> Offered {
@@ -186,21 +180,38 @@ impl Output {
     /// Whether a message for it is stored before it becomes bytes.
     #[inline]
     fn is_stored(&self, first: u8) -> bool {
-        self.stored.is_some() && qos_of(first) != QoS::AtMostOnce
+        self.stored.as_ref().is_some_and(|stored| stored.number != 0) && qos_of(first) != QoS::AtMostOnce
     }
 
-    /// A message of a shared subscription for a session that is in the store, if its window has room for it and for what
-    /// waits.
-    fn take_shared(&mut self, session: &Arc<Session>, queued: impl FnOnce() -> Queued, spare: &mut Spare) -> Appended {
-        let waiting = self.queue.as_ref().map_or(0, |queue| queue.len());
+    /// A message of a shared subscription that is to be bytes as soon as the store has what changes by that; only if there
+    /// is room for it then, so that nothing is given to a session that cannot send it.
+    fn take_shared(
+        &mut self,
+        session: &Arc<Session>,
+        mut queued: Queued,
+        places: &Places,
+        spare: &mut Spare,
+    ) -> Appended {
+        let Queued { first, identifier, ref message, .. } = queued;
+        if !self.fits(session.is_five(), first, identifier, message) {
+            return Appended::TooLarge;
+        }
+        let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.len(), queue.bytes.get()));
         let in_flight = self.flights.as_ref().map_or(0, |flights| flights.in_flight());
-        if waiting + in_flight >= usize::from(self.limits.inflight_max) {
+        let bytes = self.bytes.len() + bytes;
+        let room = bytes == 0 || bytes + message.len() <= OUTPUT_BYTES_MAX;
+        if self.held || !room || waiting + in_flight >= usize::from(self.limits.inflight_max) {
             return Appended::NotNow;
         }
-        match self.enqueue(session, queued(), spare) {
-            Delivered::Quiet => Appended::Waits,
-            _ => Appended::NotNow,
+        let stored = self.stored.get_or_insert_default();
+        queued.seq = stored.next_seq();
+        match stored.number {
+            0 => stored.await_moved(session, queued.seq, places.clone(), spare),
+            _ => stored.append(session, &queued, places.clone(), spare),
         }
+        let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
+        queue.push_anyway(queued);
+        Appended::Waits
     }
 
     /// Whether a message may become bytes now.
@@ -346,9 +357,9 @@ impl Output {
             self.dropped += 1;
             return Delivered::QuotaExceeded;
         }
-        if let Some(stored) = self.stored.as_mut().filter(|_| qos_of(queued.first) != QoS::AtMostOnce) {
+        if let Some(stored) = Stored::there(&mut self.stored).filter(|_| qos_of(queued.first) != QoS::AtMostOnce) {
             queued.seq = stored.next_seq();
-            stored.append(session, &queued, spare);
+            stored.append(session, &queued, Places::new(), spare);
         }
         queue.push_counted(queued);
         Delivered::Quiet

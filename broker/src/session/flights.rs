@@ -303,18 +303,18 @@ impl Flights {
         }
     }
 
-    /// QoS 1 messages of shared subscriptions that were not acknowledged, those of each together, in the order in which
-    /// they were sent. The session ends: others get them.
-    pub(super) fn take_shared(&mut self) -> Vec<(Arc<Group>, u8, Arc<Message>)> {
-        let mut shared: Vec<(u64, Arc<Group>, u8, Arc<Message>)> = Vec::new();
+    /// QoS 1 messages of shared subscriptions that were not acknowledged, in the order in which they were sent. The session
+    /// ends: others get them.
+    pub(super) fn take_shared(&mut self) -> Vec<Kept> {
+        let mut shared: Vec<(u64, Kept)> = Vec::new();
         for in_flight in self.kept.drain(..).flatten() {
-            let Some(Kept { first, message, group: Some(group), .. }) = in_flight.sent else { continue };
-            if qos_of(first) == QoS::AtLeastOnce {
-                shared.push((in_flight.order, group, first, message));
+            let Some(kept) = in_flight.sent.filter(|kept| kept.group.is_some()) else { continue };
+            if qos_of(kept.first) == QoS::AtLeastOnce {
+                shared.push((in_flight.order, kept));
             }
         }
-        shared.sort_unstable_by_key(|(order, group, ..)| (Arc::as_ptr(group) as usize, *order));
-        shared.into_iter().map(|(_, group, first, message)| (group, first, message)).collect()
+        shared.sort_unstable_by_key(|(order, _)| *order);
+        shared.into_iter().map(|(_, kept)| kept).collect()
     }
 
     /// What the store gives back: a PUBREL that is to be sent again.

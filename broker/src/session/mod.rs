@@ -38,7 +38,7 @@ use gatemq_types::Protocol;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-use crate::changes::SessionNumber;
+use crate::changes::{Places, SessionNumber};
 use crate::shared::Group;
 use crate::tenant::Usage;
 use crate::tree::Place;
@@ -46,9 +46,9 @@ use crate::{Hasher, SessionKey, Will};
 pub use attached::Attached;
 pub use deliver::Delivered;
 use deliver::OUTPUT_BYTES_MAX;
-pub(crate) use deliver::{Offered, qos_of};
-use flights::Flights;
+pub(crate) use deliver::{Offer, Offered, qos_of};
 pub use flights::Received;
+use flights::{Flights, Kept};
 pub use message::Message;
 pub(crate) use message::{Encoded, Source};
 use own::Aliases;
@@ -164,8 +164,18 @@ pub(crate) struct Closed {
     /// Who wrote for it.
     pub(crate) home: Option<Home>,
     pub(crate) subscriptions: HashSet<Place, Hasher>,
-    /// What others get now: first byte and message, in the order in which they were sent.
-    pub(crate) shared: Vec<(Arc<Group>, u8, Arc<Message>)>,
+    /// What others get now, that of each shared subscription together, in the order in which it was sent.
+    pub(crate) shared: Vec<Returned>,
+}
+
+/// What a session that ended had by a shared subscription.
+pub(crate) struct Returned {
+    pub(crate) group: Arc<Group>,
+    /// First byte of its PUBLISH.
+    pub(crate) first: u8,
+    pub(crate) message: Arc<Message>,
+    /// Where the store has it, or may have it.
+    pub(crate) places: Places,
 }
 
 impl Output {
@@ -288,10 +298,18 @@ impl Session {
         drop(output);
         let mut shared = old.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
         if let Some(queue) = old.queue.take() {
+            // What was sent before what was not.
             shared.extend(queue.into_shared());
-            // Those of each together, what was sent before what was not.
-            shared.sort_by_key(|(group, ..)| Arc::as_ptr(group) as usize);
         }
+        // Those of each together.
+        shared.sort_by_key(|kept| kept.group.as_ref().map_or(0, |group| Arc::as_ptr(group) as usize));
+        let mut stored = old.stored.take();
+        let returned = |kept: Kept| {
+            let Kept { first, message, group, seq, .. } = kept;
+            let places = stored.as_mut().map(|stored| stored.places(seq)).unwrap_or_default();
+            Some(Returned { group: group?, first, message, places })
+        };
+        let shared = shared.into_iter().filter_map(returned).collect();
         Closed { home: old.home, subscriptions: old.subscriptions, shared }
     }
 }

@@ -1,6 +1,6 @@
 //! What waits, and how it becomes bytes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -10,7 +10,9 @@ use gatemq_types::{Protocol, QoS};
 use super::deliver::{Appended, qos_of};
 use super::flights::{Flights, Kept, packet_id};
 use super::own::Own;
+use super::stored::Stored;
 use super::{Attached, Message, Output, Session, Spare};
+use crate::changes::Places;
 use crate::retained::Sent;
 use crate::shared::Group;
 use crate::tenant::{QueueBytes, Usage};
@@ -43,6 +45,13 @@ impl Queued {
     }
 }
 
+impl From<Queued> for Kept {
+    fn from(queued: Queued) -> Self {
+        let Queued { first, identifier, message, group, seq } = queued;
+        Kept { first, identifier, message, group, seq }
+    }
+}
+
 /// In order, and counted.
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
@@ -72,16 +81,29 @@ impl Queue {
         self.waiting.push_back(Waiting::Message(queued));
     }
 
-    /// One that comes back from the store, whatever the bounds.
-    pub(super) fn push_restored(&mut self, queued: Queued) {
+    /// One that is let in whatever the bounds: it comes back from the store, or is about to be sent.
+    pub(super) fn push_anyway(&mut self, queued: Queued) {
         self.bytes.take_anyway(queued.message.len());
         self.push_counted(queued);
     }
 
-    /// What came by shared subscriptions and was not sent: first byte and message, in order.
-    pub(super) fn into_shared(self) -> impl Iterator<Item = (Arc<Group>, u8, Arc<Message>)> {
+    /// What came back from the store with these numbers came by a shared subscription.
+    pub(super) fn restore_group(&mut self, seqs: &HashSet<u64>, group: &Arc<Group>) {
+        for waiting in &mut self.waiting {
+            // What was perhaps sent at QoS 2 goes to nobody else (MQTT-4.8.2-4).
+            if let Waiting::Message(queued) = waiting
+                && (qos_of(queued.first) == QoS::AtLeastOnce || queued.first & 0b1000 == 0)
+                && seqs.contains(&queued.seq)
+            {
+                queued.group = Some(group.clone());
+            }
+        }
+    }
+
+    /// What came by shared subscriptions and was not sent, in order.
+    pub(super) fn into_shared(self) -> impl Iterator<Item = Kept> {
         self.waiting.into_iter().filter_map(|waiting| match waiting {
-            Waiting::Message(Queued { first, message, group: Some(group), .. }) => Some((group, first, message)),
+            Waiting::Message(queued) if queued.group.is_some() => Some(queued.into()),
             _ => None,
         })
     }
@@ -194,16 +216,20 @@ impl Output {
                 queue.push_front(waiting);
                 if let Some(stored) = self.stored.as_mut().filter(|_| queue.retained > 0) {
                     let count = self.limits.inflight_max.into();
-                    queue.store_retained(count, |queued| stored.append(session, queued, spare));
+                    queue.store_retained(count, |queued| stored.append(session, queued, Places::new(), spare));
                 }
                 break;
             }
-            let Some(message) = resolve(&waiting, self.flights.as_deref_mut()) else {
+            let Some(mut message) = resolve(&waiting, self.flights.as_deref_mut()) else {
                 if let Waiting::Retained(.., seq) = waiting {
                     self.done(session, seq, false, spare);
                 }
                 continue;
             };
+            if session.number() == 0 {
+                // It was numbered to await the store, and has no packet identifier by that.
+                message.seq = 0;
+            }
             let again = match waiting {
                 Waiting::Again(packet_id) => Some(packet_id),
                 _ => None,
@@ -267,6 +293,14 @@ impl Output {
             self.bytes = spare.get();
         }
         write::ack(&mut self.bytes, kind::PUBREL, packet_id);
+    }
+
+    /// Whether MQTT has such a packet, and the client takes it.
+    pub(super) fn fits(&self, five: bool, first: u8, identifier: u32, message: &Message) -> bool {
+        let bytes_max = self.limits.packet_bytes_max;
+        let size = |own: &Own| message.packet_bytes(five, first, own);
+        let own = self.own(five, identifier, message.topic(), |own| Message::fits(size(own), bytes_max));
+        Message::fits(size(&own), bytes_max)
     }
 
     /// A message that waited becomes bytes, if it may; `again` is the packet identifier that it has.
@@ -361,7 +395,7 @@ impl Attached {
         let dropped = sent.len() - fits;
         queue.waiting.reserve(fits);
         for (first, message) in sent.into_iter().take(fits) {
-            let stored = stored.as_mut().filter(|_| qos_of(first) != QoS::AtMostOnce);
+            let stored = Stored::there(stored).filter(|_| qos_of(first) != QoS::AtMostOnce);
             queue.push_retained(first, identifier, message, stored.map_or(0, |stored| stored.next_seq()));
         }
         output.dropped += dropped as u64;

@@ -64,7 +64,7 @@ impl Output {
     fn settle(&mut self, session: &Arc<Session>, ack: &Ack, spare: &mut Spare) -> (Option<u8>, Settled) {
         let failed = ack.reason.is_failure();
         let packet_id = ack.packet_id;
-        let number = self.stored.as_ref().map(|stored| stored.number);
+        let number = self.stored.as_ref().map(|stored| stored.number).filter(|number| *number != 0);
         let Some(flights) = &mut self.flights else {
             let answer = match ack.kind {
                 kind::PUBREL => Some(kind::PUBCOMP),

@@ -1,7 +1,7 @@
 //! A session that is in the store: what it got becomes bytes only when the store has it, so that nothing is acknowledged or
 //! sent twice after a restart that the client has seen before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use super::flights::{NUMBERS, packet_id};
 use super::queue::{Queue, Queued};
 use super::{Attached, Home, Message, Output, Session, Spare};
-use crate::changes::{Appended, Change, Record, SessionNumber};
+use crate::changes::{Appended, Change, Places, Record, SessionNumber};
 use crate::sessions::Restored;
+use crate::shared::Group;
 use crate::tree::Place;
 
-/// What a session knows of itself in the store.
+/// What a session knows of itself in the store. One that is not there (number 0) has this while it awaits the store.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) number: SessionNumber,
@@ -28,8 +29,9 @@ pub(super) struct Stored {
     last_seq: u64,
     /// The highest of them that was sent.
     pub(super) sent_seq: u64,
-    /// Those that the store does not have yet, and QoS 2 messages of whose end it does not know yet.
-    under_way: BTreeSet<u64>,
+    /// Those that the store does not have yet, with where it may have them instead, and QoS 2 messages of whose end it does
+    /// not know yet.
+    under_way: BTreeMap<u64, Places>,
 }
 
 impl Stored {
@@ -38,20 +40,42 @@ impl Stored {
         (number != 0).then(|| Box::new(Stored { number, worker: Some(worker), ..Stored::default() }))
     }
 
+    /// Of a session that is there.
+    pub(super) fn there(stored: &mut Option<Box<Self>>) -> Option<&mut Self> {
+        stored.as_deref_mut().filter(|stored| stored.number != 0)
+    }
+
     /// The number of the next message.
     pub(super) fn next_seq(&mut self) -> u64 {
         self.last_seq += 1;
         self.last_seq
     }
 
-    /// Has a message stored; before that it may not leave.
-    pub(super) fn append(&mut self, session: &Arc<Session>, queued: &Queued, spare: &mut Spare) {
-        let Queued { first, identifier, seq, ref message, .. } = *queued;
-        self.under_way.insert(seq);
+    /// Where the store has a message, or may have it. The session has ended.
+    pub(super) fn places(&mut self, seq: u64) -> Places {
+        let mut places = self.under_way.remove(&seq).unwrap_or_default();
+        if self.number != 0 && seq != 0 {
+            places.push((self.number, seq));
+        }
+        places
+    }
+
+    /// Has a message stored; before that it may not leave. `places`: where the store may have it until then.
+    pub(super) fn append(&mut self, session: &Arc<Session>, queued: &Queued, places: Places, spare: &mut Spare) {
+        let Queued { first, identifier, seq, ref message, ref group } = *queued;
+        self.under_way.insert(seq, places);
         spare.changes.rely_on(|| {
             let (session, message) = (session.clone(), message.clone());
-            Change::Appended(Appended { session, seq, first, identifier, message })
+            let group = group.as_ref().map_or(0, |group| group.number());
+            Change::Appended(Appended { session, seq, first, identifier, group, message })
         });
+    }
+
+    /// A message of a session that is not in the store may not leave before the store knows that it is in these places no
+    /// more.
+    pub(super) fn await_moved(&mut self, session: &Arc<Session>, seq: u64, places: Places, spare: &mut Spare) {
+        self.under_way.insert(seq, places);
+        spare.changes.rely_on(|| Change::Awaited(session.clone(), seq));
     }
 }
 
@@ -61,16 +85,16 @@ impl Output {
     pub(super) fn may_leave(&self, seq: u64) -> bool {
         let Some(stored) = self.stored.as_ref().filter(|_| seq != 0) else { return true };
         let before = seq.saturating_sub(NUMBERS);
-        !stored.under_way.contains(&seq)
-            && !stored.under_way.contains(&before)
+        !stored.under_way.contains_key(&seq)
+            && !stored.under_way.contains_key(&before)
             && self.flights.as_ref().is_none_or(|flights| !flights.has(packet_id(seq)))
     }
 
     /// A message is done with. One without number was never stored. `exactly_once`: the client has released it.
     pub(super) fn done(&mut self, session: &Arc<Session>, seq: u64, exactly_once: bool, spare: &mut Spare) {
-        let Some(stored) = self.stored.as_mut().filter(|_| seq != 0) else { return };
+        let Some(stored) = Stored::there(&mut self.stored).filter(|_| seq != 0) else { return };
         match exactly_once {
-            true => stored.under_way.insert(seq),
+            true => stored.under_way.insert(seq, Places::new()),
             false => stored.under_way.remove(&seq),
         };
         let number = stored.number;
@@ -79,8 +103,9 @@ impl Output {
 
     /// A message is not sent any more, but its PUBREL.
     pub(super) fn released(&mut self, seq: u64, order: u64, spare: &mut Spare) {
-        if let Some(stored) = self.stored.as_ref().filter(|_| seq != 0) {
-            spare.changes.note(|| Change::Released { session: stored.number, seq, order });
+        if let Some(stored) = Stored::there(&mut self.stored).filter(|_| seq != 0) {
+            let session = stored.number;
+            spare.changes.note(|| Change::Released { session, seq, order });
         }
     }
 }
@@ -120,12 +145,19 @@ impl Session {
             for RestoredMessage { seq, first, identifier, may_be_sent, message } in messages {
                 // Without DUP it would be the first attempt for sure (3.3.1.1).
                 let first = if may_be_sent { first | 0b1000 } else { first };
-                queue.push_restored(Queued { seq, ..Queued::new(first, identifier, message, None) });
+                queue.push_anyway(Queued { seq, ..Queued::new(first, identifier, message, None) });
             }
             output.queue = Some(queue);
         }
         let (level, armed) = (AtomicU8::new(protocol.level()), AtomicBool::new(false));
         Arc::new(Session { key, number, level, armed, output: Mutex::new(output) })
+    }
+
+    /// What it got with these numbers came by a shared subscription; see [`Queue::restore_group`].
+    pub(crate) fn restore_group(&self, seqs: &HashSet<u64>, group: &Arc<Group>) {
+        if let Some(queue) = &mut self.output.lock().queue {
+            queue.restore_group(seqs, group);
+        }
     }
 
     pub(crate) fn restore_subscription(&self, place: Place) {
@@ -136,7 +168,7 @@ impl Session {
     pub(crate) fn record(&self) -> Option<Change> {
         let mut output = self.output.lock();
         let output = &mut *output;
-        let stored = output.stored.as_mut()?;
+        let stored = Stored::there(&mut output.stored)?;
         stored.version += 1;
         Some(Change::Session(Record {
             session: stored.number,
@@ -160,7 +192,9 @@ impl Session {
         }
         let home = output.home?;
         output.refill(self, self.is_five(), now_ms, spare);
-        if output.bytes.is_empty() || self.armed.swap(true, Ordering::AcqRel) {
+        // Whoever takes comes for what waits in its shared subscriptions too.
+        let has_more = !output.bytes.is_empty() || output.has_room_to_share();
+        if !has_more || self.armed.swap(true, Ordering::AcqRel) {
             return None;
         }
         Some(home)

@@ -17,16 +17,15 @@ mod sweep;
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 
-use crate::changes::SessionNumber;
+use crate::changes::{Numbers, SessionNumber};
 use crate::{Hasher, Session, SessionKey};
 pub use leave::{Leave, Left};
 pub use open::{Opened, Opening};
-pub use restore::Restored;
+pub use restore::{Restored, RestoredGroup};
 pub use sweep::Swept;
 
 /// Sessions that may be away at a time, where nothing else is said.
@@ -39,8 +38,7 @@ type Moment = (u64, u64);
 pub struct Sessions {
     hasher: Hasher,
     detached_max: usize,
-    /// Number of the next session in the store; 0: there is no store.
-    next_number: AtomicU64,
+    numbers: Numbers,
     inner: Mutex<Inner>,
 }
 
@@ -76,21 +74,23 @@ impl Sessions {
     /// None yet. `detached_max`: sessions that may be away at a time; when there are more, the one that expires first is
     /// ended and reported.
     pub fn new(detached_max: usize) -> Self {
-        Sessions { hasher: Hasher::default(), detached_max, next_number: AtomicU64::new(0), inner: Mutex::default() }
+        Sessions { hasher: Hasher::default(), detached_max, numbers: Numbers::default(), inner: Mutex::default() }
     }
 
     /// From now on sessions that outlive their connection are stored, under numbers from `next_number` on, which must not be
     /// 0. To be called before the first client comes.
     pub fn store_from(&self, next_number: SessionNumber) {
-        self.next_number.store(next_number, Ordering::Relaxed);
+        self.numbers.start(next_number);
+    }
+
+    /// Where [`Changes`](crate::changes::Changes) have their numbers from.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers.clone()
     }
 
     /// A number for a session with that expiry; 0: it is not stored.
     fn number(&self, expiry_s: u32) -> SessionNumber {
-        if expiry_s == 0 || self.next_number.load(Ordering::Relaxed) == 0 {
-            return 0;
-        }
-        self.next_number.fetch_add(1, Ordering::Relaxed)
+        if expiry_s == 0 { 0 } else { self.numbers.next() }
     }
 
     /// The session of a key, with or without a connection.

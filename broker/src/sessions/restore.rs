@@ -1,5 +1,6 @@
 //! What a store gives back when a node starts: sessions whose clients are away.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
@@ -43,9 +44,9 @@ pub struct Restored {
 }
 
 impl Sessions {
-    /// Takes a session that the store gives back. False: there is one of its key already. To be called before the first
+    /// Takes a session that the store gives back. `None`: there is one of its key already. To be called before the first
     /// client comes. Filters that cannot be subscribed any more are left out.
-    pub fn restore(&self, restored: Restored) -> bool {
+    pub fn restore(&self, restored: Restored) -> Option<Arc<Session>> {
         let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
         let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
         let hash = self.hash(&restored.key);
@@ -54,7 +55,7 @@ impl Sessions {
             let mut guard = self.inner.lock();
             let inner = &mut *guard;
             if inner.table.find(hash, |known| known.is_of(&restored.key)).is_some() {
-                return false;
+                return None;
             }
             let session = Session::restored(restored);
             let expires = inner.moment(expires_ms);
@@ -71,7 +72,7 @@ impl Sessions {
         for (filter, options, identifier) in subscriptions {
             subscribe(&session, &filter, options, identifier);
         }
-        true
+        Some(session)
     }
 }
 
@@ -93,7 +94,31 @@ fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32)
     }
 }
 
+/// The queue of a shared subscription as the store had it.
+#[derive(Debug)]
+pub struct RestoredGroup {
+    /// Its number in the store.
+    pub number: SessionNumber,
+    /// Its filter, `$share/…` included.
+    pub filter: String,
+    /// Number of the last message that ever waited in it.
+    pub last_seq: u64,
+    /// What waits, in order: number, first byte of its PUBLISH as it was published, message.
+    pub messages: Vec<(u64, u8, Arc<Message>)>,
+    /// Sessions with numbers of the messages that they had been given, whether they are still members or not.
+    pub given: Vec<(Arc<Session>, HashSet<u64>)>,
+}
+
 impl crate::Tenant {
+    /// Takes the queue of a shared subscription that the store gives back, after all sessions; of several those with higher
+    /// numbers first. False: it has no members.
+    pub fn restore_group(&self, restored: RestoredGroup) -> bool {
+        let RestoredGroup { number, filter, last_seq, messages, given } = restored;
+        let tree = self.tree.read();
+        let group = tree.find(&filter).and_then(|place| tree.group_at(place));
+        group.map(|group| group.restore((number, last_seq), messages, &given)).is_some()
+    }
+
     /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too
     /// deep.
     pub fn restore_retained(

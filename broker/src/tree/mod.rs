@@ -140,6 +140,11 @@ impl Tree {
         true
     }
 
+    /// The shared subscription at a place, if it is one.
+    pub(crate) fn group_at(&self, place: Place) -> Option<&Arc<Group>> {
+        self.group(place.shared()?)
+    }
+
     fn group(&self, number: u32) -> Option<&Arc<Group>> {
         self.groups.as_ref()?.get(number)
     }
@@ -235,8 +240,8 @@ impl Tree {
         if node.plus != NONE && !dollar {
             self.walk(node.plus, rest, false, targets);
         }
-        if let Some(child) = node.children.as_ref().and_then(|children| children.get(first)) {
-            self.walk(*child, rest, false, targets);
+        if let Some(child) = self.child_at(node, *first) {
+            self.walk(child, rest, false, targets);
         }
     }
 
@@ -250,7 +255,15 @@ impl Tree {
         if text == "+" {
             return (node.plus != NONE).then_some(node.plus);
         }
-        let level = self.levels.find(text)?;
+        self.child_at(node, self.levels.find(text)?)
+    }
+
+    /// The child of a level's text.
+    #[inline]
+    fn child_at(&self, node: &Node, level: u32) -> Option<u32> {
+        if node.only != NONE {
+            return (self.nodes.get(node.only).level == level).then_some(node.only);
+        }
         node.children.as_ref()?.get(&level).copied()
     }
 
@@ -262,9 +275,17 @@ impl Tree {
         }
         let level = self.levels.hold(text);
         let child = self.nodes.add(Node::new(at, level));
+        let above = self.nodes.get(at);
+        if above.only == NONE && above.children.is_none() {
+            self.nodes.get_mut(at).only = child;
+            return child;
+        }
+        let first = (above.only != NONE).then(|| (self.nodes.get(above.only).level, above.only));
         let hasher = self.hasher.clone();
-        let children = &mut self.nodes.get_mut(at).children;
-        children.get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher))).insert(level, child);
+        let above = self.nodes.get_mut(at);
+        above.only = NONE;
+        let children = above.children.get_or_insert_with(|| Box::new(HashMap::with_hasher(hasher)));
+        children.extend(first.into_iter().chain([(level, child)]));
         child
     }
 
@@ -276,12 +297,13 @@ impl Tree {
             if level == NONE {
                 above.plus = NONE;
             } else {
-                let emptied = above.children.as_mut().is_some_and(|children| {
+                above.only = NONE;
+                if let Some(children) = &mut above.children {
                     children.remove(&level);
-                    children.is_empty()
-                });
-                if emptied {
-                    above.children = None;
+                    if let Some((_, last)) = children.iter().next().filter(|_| children.len() == 1) {
+                        above.only = *last;
+                        above.children = None;
+                    }
                 }
                 self.levels.release(level);
             }

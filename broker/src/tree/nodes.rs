@@ -17,7 +17,9 @@ pub(super) struct Node {
     pub(super) level: u32,
     /// The child `+`.
     pub(super) plus: u32,
-    /// Children by number of their level's text; leaves own no table.
+    /// The other child, if there is just one: most have no table.
+    pub(super) only: u32,
+    /// Two children or more, by number of their level's text.
     pub(super) children: Option<Box<HashMap<u32, u32, Hasher>>>,
     /// Filters that end here.
     pub(super) here: Subscribers,
@@ -28,10 +30,14 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(parent: u32, level: u32) -> Self {
         let (here, below) = (Subscribers::None, Subscribers::None);
-        Node { parent, level, plus: NONE, children: None, here, below }
+        Node { parent, level, plus: NONE, only: NONE, children: None, here, below }
     }
 
     pub(super) fn is_unused(&self) -> bool {
-        self.plus == NONE && self.children.is_none() && self.here.is_empty() && self.below.is_empty()
+        self.plus == NONE
+            && self.only == NONE
+            && self.children.is_none()
+            && self.here.is_empty()
+            && self.below.is_empty()
     }
 }

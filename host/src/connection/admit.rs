@@ -73,8 +73,7 @@ pub(super) async fn admit(
         false => None,
     };
     events.emit(Some(&Arc::new(peer.clone())), Fact::ConnectionAccepted {});
-    // Fails only for a socket that is dead, which the next step tells.
-    let local = socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let local = listener.local_of(&socket);
     // Boxed, as other steps that most connections do not have: the future of all would be as large as the largest.
     let established = match &listener.tls {
         None => Ok((Stream::plain(socket), None, None)),

@@ -63,6 +63,13 @@ pub(super) struct Announced {
     pub(super) receive_max: u16,
 }
 
+impl Announced {
+    fn of(limits: &Limits, receive_max: u16) -> Self {
+        let qos_max = QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default();
+        Announced { qos_max, retain: limits.retain_allowed != Some(0), receive_max }
+    }
+}
+
 /// The identity's limits, lowered to the broker's; what is not offered is not allowed.
 fn lowered(given: &Limits, ours: &crate::config::Limits) -> Limits {
     let lower = |theirs: Option<u64>, ours: u64| Some(theirs.map_or(ours, |t| t.min(ours)));
@@ -272,11 +279,7 @@ pub(super) fn bind(
         client_id: client_id.as_str().into(),
         ..stranger.peer.clone()
     };
-    let announced = Announced {
-        qos_max: QoS::from_bits(limits.qos_max.unwrap_or(2).min(2) as u8).unwrap_or_default(),
-        retain: limits.retain_allowed != Some(0),
-        receive_max: session_limits.receive_max,
-    };
+    let announced = Announced::of(&limits, session_limits.receive_max);
     let greeting = greeting(connect, wants, given, &limits, session_limits, announced, plugin);
     let client = Client {
         peer: Arc::new(peer),

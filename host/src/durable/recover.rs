@@ -1,17 +1,18 @@
 //! Sessions, their queues and retained messages come back.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use gatemq_broker::session::{Message as Kept, RestoredMessage};
-use gatemq_broker::sessions::Restored;
-use gatemq_broker::{SessionKey, SessionLimits, Will};
+use gatemq_broker::sessions::{Restored, RestoredGroup};
+use gatemq_broker::{Session, SessionKey, SessionLimits, Will};
 use gatemq_store::{
-    Batch, Content, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession, wait,
+    Batch, Content, Delivery, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession, wait,
 };
 use gatemq_types::{Protocol, QoS};
 
-use super::translate::{self, EPOCH};
+use super::translate::{self, EPOCH, GROUP_LEVEL};
 use crate::node::Node;
 
 /// Entries of a queue that are read at a time.
@@ -26,7 +27,12 @@ struct Recovered {
     subscriptions: u64,
     messages: u64,
     retained: u64,
+    /// Sessions that nobody could have now.
+    aside: u64,
 }
+
+/// By shared subscription, sessions with numbers of what they were given by it and have in their queues.
+type Given = HashMap<u64, Vec<(Arc<Session>, HashSet<u64>)>>;
 
 /// Gives a node what its store has, before the first client comes. `now_ms`: the start.
 ///
@@ -43,23 +49,40 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     })?;
     // The one with the higher number is the later one, should a crash have left two of a client.
     found.sort_unstable_by_key(|session| std::cmp::Reverse(session.session));
+    let (groups, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|stored| stored.record.level == GROUP_LEVEL);
+    let mut given = Given::new();
     for stored in found {
         let session = stored.session;
         let (subscriptions, queue) = (stored.subscriptions.len() as u64, queue(store, &stored)?);
         let (messages, record) = (queue.len() as u64, crashed(&stored, now_ms));
+        let mut by_group: HashMap<u64, HashSet<u64>> = HashMap::new();
+        for Entry { seq, content } in &queue {
+            if let Content::Message(Delivery { group: group @ 1.., .. }, _) = content {
+                by_group.entry(*group).or_default().insert(seq.0);
+            }
+        }
         match restored(node, stored, queue, now_ms) {
             Ok(restored) => match node.sessions.restore(restored) {
-                true => {
+                Some(restored) => {
+                    for (group, seqs) in by_group {
+                        given.entry(group).or_default().push((restored.clone(), seqs));
+                    }
                     recovered.sessions += 1;
                     recovered.subscriptions += subscriptions;
                     recovered.messages += messages;
                     tidy.extend(record.map(|record| Op::PutSession { session, record }));
                 }
-                false => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
+                None => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
             },
             // It stays in the store, for a configuration that allows it again.
-            Err(why) => tracing::warn!(session = session.0, "a stored session is left aside: {why}"),
+            Err(why) => {
+                recovered.aside += 1;
+                tracing::warn!(session = session.0, "a stored session is left aside: {why}");
+            }
         }
+    }
+    for stored in groups {
+        group(node, store, stored, &mut given, &mut recovered, &mut tidy)?;
     }
     recovered.retained = retained(node, store, now_ms, &mut tidy)?;
     for ops in tidy.chunks(TIDY_MAX) {
@@ -100,6 +123,43 @@ fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<Entry>, StoreE
         entries.extend(page.entries);
     }
     Ok(entries)
+}
+
+/// What waits in a shared subscription. Without members it is gone; they may be among the sessions that were left aside.
+fn group(
+    node: &Node,
+    store: &dyn Store,
+    stored: StoredSession,
+    given: &mut Given,
+    recovered: &mut Recovered,
+    tidy: &mut Vec<Op>,
+) -> Result<(), StoreError> {
+    let (session, filter) = (stored.session, String::from(&*stored.record.owner.client_id));
+    let kept = |entry: Entry| match entry.content {
+        Content::Message(delivery, of) => Some((entry.seq.0, delivery.first, Arc::new(message(&of)))),
+        // A member's queue it would be in.
+        Content::Released(_) => None,
+    };
+    let messages: Vec<_> = queue(store, &stored)?.into_iter().filter_map(kept).collect();
+    let count = messages.len() as u64;
+    let restored = RestoredGroup {
+        number: session.0,
+        filter: filter.clone(),
+        last_seq: stored.last.0,
+        messages,
+        given: given.remove(&session.0).unwrap_or_default(),
+    };
+    let tenant = node.tenants.get(&stored.record.owner.tenant);
+    match tenant.is_some_and(|tenant| tenant.restore_group(restored)) {
+        true => recovered.messages += count,
+        false if recovered.aside == 0 => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
+        false => tracing::warn!(
+            group = session.0,
+            filter = %filter.escape_debug(),
+            "what waits in a shared subscription is left aside: none of its members is there"
+        ),
+    }
+    Ok(())
 }
 
 /// A session for the broker.

@@ -16,6 +16,9 @@ use gatemq_types::QoS;
 pub(super) const NODE: u64 = 1;
 pub(super) const EPOCH: Epoch = Epoch(1);
 
+/// In place of a protocol level: it is no session, but the queue of a shared subscription.
+pub(super) const GROUP_LEVEL: u8 = 0;
+
 /// The batch that stores `changes`, in their order.
 pub(crate) fn batch(changes: &[Change]) -> Batch {
     let mut ops = Vec::with_capacity(changes.len());
@@ -23,15 +26,31 @@ pub(crate) fn batch(changes: &[Change]) -> Batch {
     let mut last: Option<(*const Kept, Arc<Message>)> = None;
     for change in changes {
         match change {
-            Change::Appended(appended) => append(appended, &mut last, &mut ops),
+            Change::Appended(of) => {
+                let &Appended { seq, first, identifier, group, ref session, ref message } = of;
+                append(&Entry { session: session.number(), seq, first, identifier, group }, message, &mut last, &mut ops);
+            }
+            Change::Waits { group, seq, first, message } => {
+                let entry = Entry { session: *group, seq: *seq, first: *first, identifier: 0, group: 0 };
+                append(&entry, message, &mut last, &mut ops);
+            }
             other => plain(other, &mut ops),
         }
     }
     Batch { ops }
 }
 
-fn append(appended: &Appended, last: &mut Option<(*const Kept, Arc<Message>)>, ops: &mut Vec<Op>) {
-    let Appended { session, seq, first, identifier, message } = appended;
+/// What goes into a queue, without the message.
+struct Entry {
+    session: u64,
+    seq: u64,
+    first: u8,
+    identifier: u32,
+    group: u64,
+}
+
+fn append(entry: &Entry, message: &Arc<Kept>, last: &mut Option<(*const Kept, Arc<Message>)>, ops: &mut Vec<Op>) {
+    let Entry { session, seq, first, identifier, group } = *entry;
     let shared = match last {
         Some((of, shared)) if std::ptr::eq(*of, &**message) => shared.clone(),
         _ => {
@@ -41,9 +60,9 @@ fn append(appended: &Appended, last: &mut Option<(*const Kept, Arc<Message>)>, o
             shared
         }
     };
-    let (session, seq) = (SessionId(session.number()), Seq(*seq));
-    let identifiers = if *identifier == 0 { Box::default() } else { Box::new([*identifier]) as Box<[u32]> };
-    let delivery = Delivery { first: *first, identifiers };
+    let (session, seq) = (SessionId(session), Seq(seq));
+    let identifiers = if identifier == 0 { Box::default() } else { Box::new([identifier]) as Box<[u32]> };
+    let delivery = Delivery { first, identifiers, group };
     ops.push(Op::Append(Append { session, epoch: EPOCH, seq, message: shared, delivery, limit: None }));
 }
 
@@ -55,8 +74,11 @@ fn stored(message: &Kept) -> Option<Message> {
 fn plain(change: &Change, ops: &mut Vec<Op>) {
     let epoch = EPOCH;
     let op = match change {
-        Change::Appended(_) => return,
+        Change::Appended(_) | Change::Waits { .. } | Change::Awaited(..) => return,
         Change::Session(of) => Op::PutSession { session: SessionId(of.session), record: record(of) },
+        Change::Group { group, tenant, filter } => {
+            Op::PutSession { session: SessionId(*group), record: group_record(tenant, filter) }
+        }
         Change::SessionEnded(session) => Op::DeleteSession { session: SessionId(*session), epoch },
         Change::Subscribed { session, filter, options, identifier } => Op::PutSubscription {
             session: SessionId(*session),
@@ -136,4 +158,19 @@ pub(super) fn will_of(stored: &Will) -> StoredWill {
         payload: message.payload().to_vec(),
     };
     StoredWill { message: Arc::new(message), asked: *asked }
+}
+
+/// The queue of a shared subscription stands beside those of the sessions, with its filter for the client identifier.
+fn group_record(tenant: &str, filter: &str) -> StoredRecord {
+    StoredRecord {
+        owner: Owner { tenant: tenant.into(), user: Box::default(), client_id: filter.into() },
+        epoch: EPOCH,
+        node: NODE,
+        version: 0,
+        level: GROUP_LEVEL,
+        expiry_s: u32::MAX,
+        away_since_ms: 0,
+        will: None,
+        state: Box::default(),
+    }
 }

@@ -73,6 +73,7 @@ impl Accept {
         let socket = socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket.into()));
         let answer = match socket {
             Ok(socket) => {
+                listener.note_local(socket.local_addr());
                 let worker = worker.clone();
                 spawn_local(async move {
                     tokio::select! {
@@ -130,7 +131,6 @@ fn hand_over(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: TcpStream, r
 
 /// What is known of whoever connects.
 pub(crate) fn peer(listener: &Listener, connection: u64, remote: SocketAddr) -> Peer {
-    let nobody = || -> Arc<str> { Arc::from("") };
     Peer {
         connection,
         listener: listener.name.clone(),
@@ -138,8 +138,9 @@ pub(crate) fn peer(listener: &Listener, connection: u64, remote: SocketAddr) -> 
         remote,
         leaf_sha256: None,
         protocol: None,
-        tenant: nobody(),
-        user: nobody(),
-        client_id: nobody(),
+        // Those share an allocation.
+        tenant: Arc::default(),
+        user: Arc::default(),
+        client_id: Arc::default(),
     }
 }

@@ -20,11 +20,12 @@ pub(crate) use proxy::{NoHeader, Proxied, read_header};
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatemq_types::Transport;
+use tokio::net::TcpStream;
 
 use crate::config;
 use crate::plugins::AuthChain;
@@ -56,6 +57,8 @@ pub(crate) struct Listener {
     rate: Rate,
     addresses: Addresses,
     proxies: Vec<Network>,
+    /// Its only address. `None`: it listens on several.
+    local: OnceLock<SocketAddr>,
     began: Instant,
 }
 
@@ -85,6 +88,7 @@ impl Listener {
             rate: Rate::default(),
             addresses: Addresses::new(settings.address_connections_max, settings.address_connections_per_s_max),
             proxies: settings.proxies.clone(),
+            local: OnceLock::new(),
             began: Instant::now(),
         })
     }
@@ -97,6 +101,21 @@ impl Listener {
     /// Whether `ip` is a proxy's: it says with a header whom it carries, and is believed.
     pub(crate) fn is_proxy(&self, ip: IpAddr) -> bool {
         self.proxies.iter().any(|network| network.contains(ip))
+    }
+
+    /// It accepts at this address.
+    fn note_local(&self, address: std::io::Result<SocketAddr>) {
+        if let Some(address) = address.ok().filter(|address| !address.ip().is_unspecified()) {
+            // It is bound once.
+            let _ = self.local.set(address);
+        }
+    }
+
+    /// Our end of an accepted socket. The system is asked only where the listener has several addresses.
+    pub(crate) fn local_of(&self, socket: &TcpStream) -> SocketAddr {
+        let asked = || socket.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        // That fails only for a socket that is dead, which the next step tells.
+        self.local.get().copied().unwrap_or_else(asked)
     }
 
     /// Counts one more connection, if there may be. One of a proxy is not yet its client's.

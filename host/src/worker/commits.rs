@@ -69,6 +69,7 @@ impl Worker {
             waiting.messages.extend(changes.into_iter().filter_map(|change| match change {
                 Change::Appended(appended) => Some((appended.session, appended.seq)),
                 Change::Done { seq, tell: Some(session), .. } => Some((session, seq)),
+                Change::Awaited(session, seq) => Some((session, seq)),
                 _ => None,
             }));
         });

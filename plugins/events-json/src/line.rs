@@ -1,10 +1,8 @@
 //! An event as one line of JSON.
+//!
+//! Written by hand: three lines a connection are a good part of what connecting costs.
 
-use std::io::{self, Write};
-
-use gatemq_plugin_api::{Event, Value};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use serde_json::ser::Formatter;
+use gatemq_plugin_api::{Event, Protocol, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::ChainForm;
@@ -12,131 +10,168 @@ use crate::rfc3339;
 
 /// Appends an event and a newline.
 pub(crate) fn append(lines: &mut Vec<u8>, event: &Event<'_>, chain: ChainForm) {
-    let start = lines.len();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut *lines, Escaping);
-    if let Err(e) = (Line { event, chain }).serialize(&mut serializer) {
-        // Writing maps with text keys into memory does not fail; half a line would spoil the file if it did.
-        lines.truncate(start);
-        gatemq_plugin_api::tracing::error!("an event that cannot be written as JSON: {e}");
-        return;
+    lines.extend_from_slice(b"{\"time\":\"");
+    rfc3339::append(lines, event.time_ms());
+    lines.extend_from_slice(b"\",\"time_ms\":");
+    number(lines, event.time_ms());
+    entry(lines, "node", event.node());
+    numbered(lines, "sequence", event.sequence());
+    word(lines, "event", event.name());
+    numbered(lines, "number", event.kind().into());
+    word(lines, "class", event.class());
+    // A kind's blame is what it mostly is; an event of some kinds knows better.
+    entry(
+        lines,
+        "blame",
+        match event.field("blame") {
+            Some(Value::Text(blame)) => blame,
+            _ => event.blame(),
+        },
+    );
+    if let Some(connection) = event.connection() {
+        numbered(lines, "connection", connection);
     }
-    lines.push(b'\n');
+    for (name, value) in [
+        ("listener", event.listener()),
+        ("transport", event.transport()),
+        ("remote", event.remote()),
+        ("tenant", event.tenant()),
+        ("user", event.user()),
+        ("client_id", event.client_id()),
+    ] {
+        if !value.is_empty() {
+            entry(lines, name, value);
+        }
+    }
+    if let Some(protocol) = Protocol::from_level(event.protocol()) {
+        word(lines, "protocol", protocol.name());
+    }
+    if let Some(sha256) = event.leaf_sha256() {
+        key(lines, "leaf_sha256");
+        hex(lines, sha256);
+    }
+    key(lines, "fields");
+    fields(lines, event, chain);
+    lines.extend_from_slice(b"}\n");
+}
+
+fn fields(out: &mut Vec<u8>, event: &Event<'_>, form: ChainForm) {
+    out.push(b'{');
+    let opened = out.len();
+    for (name, value) in event.fields() {
+        if matches!((&value, form), (Value::Chain(_), ChainForm::None)) {
+            continue;
+        }
+        if out.len() > opened {
+            out.push(b',');
+        }
+        quoted(out, name);
+        out.push(b':');
+        match value {
+            Value::Number(value) => number(out, value),
+            Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
+            Value::Text(value) => text(out, value),
+            Value::Chain(chain) => certificates(out, chain.iter(), form),
+        }
+    }
+    out.push(b'}');
+}
+
+fn certificates<'a>(out: &mut Vec<u8>, chain: impl Iterator<Item = &'a [u8]>, form: ChainForm) {
+    out.push(b'[');
+    for (at, der) in chain.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        match form {
+            ChainForm::Pem => text(out, &pem::encode(&pem::Pem::new("CERTIFICATE", der))),
+            ChainForm::Sha256 | ChainForm::None => hex(out, &Sha256::digest(der)),
+        }
+    }
+    out.push(b']');
+}
+
+/// `,"name":`.
+fn key(out: &mut Vec<u8>, name: &str) {
+    out.push(b',');
+    quoted(out, name);
+    out.push(b':');
+}
+
+/// A name of the event table or of ours: nothing in it needs escaping.
+fn quoted(out: &mut Vec<u8>, name: &str) {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'"');
+}
+
+/// An entry whose value is such a name too.
+fn word(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    quoted(out, value);
+}
+
+fn entry(out: &mut Vec<u8>, name: &str, value: &str) {
+    key(out, name);
+    text(out, value);
+}
+
+fn numbered(out: &mut Vec<u8>, name: &str, value: u64) {
+    key(out, name);
+    number(out, value);
+}
+
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    // As many digits as the largest has.
+    let (mut digits, mut from) = ([0; 20], 20);
+    loop {
+        from -= 1;
+        digits[from] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return out.extend_from_slice(&digits[from..]);
+        }
+    }
+}
+
+fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+    out.push(b'"');
+    out.extend(bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]));
+    out.push(b'"');
 }
 
 /// JSON that is also harmless on a terminal: besides what JSON demands, every control character and every character that
 /// breaks lines or turns the direction of text is escaped. Peers choose this text.
-struct Escaping;
+fn text(out: &mut Vec<u8>, value: &str) {
+    out.push(b'"');
+    // All bytes are looked at, without a way out of the loop: several at a time.
+    let is_plain = |b: &u8| (b' '..=b'~').contains(b) & (*b != b'"') & (*b != b'\\');
+    if value.as_bytes().iter().fold(true, |plain, b| plain & is_plain(b)) {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        escaped(out, value);
+    }
+    out.push(b'"');
+}
 
-impl Formatter for Escaping {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut plain = 0;
-        for (at, c) in fragment.char_indices().filter(|(_, c)| is_unsafe(*c)) {
-            writer.write_all(&fragment.as_bytes()[plain..at])?;
+fn escaped(out: &mut Vec<u8>, value: &str) {
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => out.extend_from_slice(&[b'\\', c as u8]),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
             // None of them lies beyond the first plane.
-            write!(writer, "\\u{:04x}", u32::from(c))?;
-            plain = at + c.len_utf8();
+            c if is_unsafe(c) => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
-        writer.write_all(&fragment.as_bytes()[plain..])
     }
 }
 
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
-fn protocol(level: u8) -> Option<&'static str> {
-    gatemq_plugin_api::Protocol::from_level(level).map(gatemq_plugin_api::Protocol::name)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-struct Line<'a> {
-    event: &'a Event<'a>,
-    chain: ChainForm,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.event;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("time", &rfc3339::format(event.time_ms()))?;
-        map.serialize_entry("time_ms", &event.time_ms())?;
-        map.serialize_entry("node", event.node())?;
-        map.serialize_entry("sequence", &event.sequence())?;
-        map.serialize_entry("event", event.name())?;
-        map.serialize_entry("number", &event.kind())?;
-        map.serialize_entry("class", event.class())?;
-        // A kind's blame is what it mostly is; an event of some kinds knows better.
-        map.serialize_entry(
-            "blame",
-            match event.field("blame") {
-                Some(Value::Text(blame)) => blame,
-                _ => event.blame(),
-            },
-        )?;
-        if let Some(connection) = event.connection() {
-            map.serialize_entry("connection", &connection)?;
-        }
-        for (name, text) in [
-            ("listener", event.listener()),
-            ("transport", event.transport()),
-            ("remote", event.remote()),
-            ("tenant", event.tenant()),
-            ("user", event.user()),
-            ("client_id", event.client_id()),
-            ("protocol", protocol(event.protocol()).unwrap_or("")),
-        ] {
-            if !text.is_empty() {
-                map.serialize_entry(name, text)?;
-            }
-        }
-        if let Some(sha256) = event.leaf_sha256() {
-            map.serialize_entry("leaf_sha256", &hex(sha256))?;
-        }
-        map.serialize_entry("fields", &FieldsOf(self))?;
-        map.end()
-    }
-}
-
-struct FieldsOf<'a>(&'a Line<'a>);
-
-impl Serialize for FieldsOf<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, value) in self.0.event.fields() {
-            match value {
-                Value::Number(number) => map.serialize_entry(name, &number)?,
-                Value::Flag(flag) => map.serialize_entry(name, &flag)?,
-                Value::Text(text) => map.serialize_entry(name, text)?,
-                Value::Chain(chain) => match self.0.chain {
-                    ChainForm::None => {}
-                    form => map.serialize_entry(name, &Certificates { ders: chain.iter().collect(), form })?,
-                },
-            }
-        }
-        map.end()
-    }
-}
-
-struct Certificates<'a> {
-    ders: Vec<&'a [u8]>,
-    form: ChainForm,
-}
-
-impl Serialize for Certificates<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.ders.len()))?;
-        for der in &self.ders {
-            list.serialize_element(&match self.form {
-                ChainForm::Pem => pem::encode(&pem::Pem::new("CERTIFICATE", *der)),
-                ChainForm::Sha256 | ChainForm::None => hex(&Sha256::digest(der)),
-            })?;
-        }
-        list.end()
-    }
 }
 
 #[cfg(test)]
@@ -226,6 +261,23 @@ pub(crate) mod tests {
         assert_eq!(back["client_id"], evil);
         assert_eq!(back["fields"]["reason"], evil);
         assert!(line.contains("é🔒"), "ordinary text stays readable");
+    }
+
+    /// Guards every character of the first plane, alone and beside others: it is read back as it was.
+    #[test]
+    fn every_character_comes_back() {
+        for c in ('\0'..='\u{ffff}').chain(['\u{10000}', '\u{10ffff}']) {
+            let said = format!("{c}a{c}");
+            let line = line(EventView { user: said.as_str().into(), ..view(&[]) }, ChainForm::None);
+            let back: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(back["user"], said, "{line}");
+            assert!(!line.trim_end().contains(is_unsafe), "{line:?}");
+        }
+        for value in [0, 9, 10, u64::MAX] {
+            let mut out = Vec::new();
+            number(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
     }
 
     /// Guards that the event's own blame is not hidden by its kind's.

@@ -1,12 +1,32 @@
 //! UTC time as text (RFC 3339, 5.6), with milliseconds.
 
-/// For example `2024-02-29T23:59:59.007Z`. Years after 9999 have more digits.
-pub(crate) fn format(time_ms: u64) -> String {
+/// Appends, for example, `2024-02-29T23:59:59.007Z`. Years after 9999 have more digits.
+pub(crate) fn append(out: &mut Vec<u8>, time_ms: u64) {
     let (seconds, ms) = (time_ms / 1000, time_ms % 1000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    for (value, digits, end) in [
+        (year, 4, b'-'),
+        (month, 2, b'-'),
+        (day, 2, b'T'),
+        (second / 3600, 2, b':'),
+        (second / 60 % 60, 2, b':'),
+        (second % 60, 2, b'.'),
+        (ms, 3, b'Z'),
+    ] {
+        padded(out, value, digits);
+        out.push(end);
+    }
+}
+
+/// At least so many digits.
+fn padded(out: &mut Vec<u8>, mut value: u64, digits: usize) {
+    let at = out.len();
+    while value > 0 || out.len() - at < digits {
+        out.push(b'0' + (value % 10) as u8);
+        value /= 10;
+    }
+    out[at..].reverse();
 }
 
 /// Year, month and day of a day since 1970-01-01.
@@ -28,6 +48,12 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn format(time_ms: u64) -> String {
+        let mut out = Vec::new();
+        append(&mut out, time_ms);
+        String::from_utf8(out).unwrap()
+    }
 
     /// Guards the calendar at its edges (the times are from `date -u`), and that no number panics.
     #[test]

@@ -96,6 +96,8 @@ pub struct Delivery {
     pub first: u8,
     /// Subscription identifiers that go with it; at most 255, more are not stored.
     pub identifiers: Box<[u32]>,
+    /// The shared subscription by which it came, where that has a queue in the store; 0: none.
+    pub group: u64,
 }
 
 impl Delivery {
@@ -105,11 +107,16 @@ impl Delivery {
         for identifier in self.identifiers.iter().take(count) {
             writer.u32(*identifier);
         }
+        writer.u8(u8::from(self.group != 0));
+        if self.group != 0 {
+            writer.u64(self.group);
+        }
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let (first, count) = (reader.u8()?, reader.u8()?);
         let identifiers = (0..count).map(|_| reader.u32()).collect::<Option<_>>()?;
-        Some(Delivery { first, identifiers })
+        let group = if reader.flag()? { reader.u64()? } else { 0 };
+        Some(Delivery { first, identifiers, group })
     }
 }

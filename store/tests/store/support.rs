@@ -50,7 +50,7 @@ pub(crate) fn message(topic: &str, payload: &[u8]) -> Arc<Message> {
 }
 
 pub(crate) fn append(session: u64, seq: u64, message: &Arc<Message>) -> Op {
-    let delivery = Delivery { first: 0x32, identifiers: [].into() };
+    let delivery = Delivery { first: 0x32, identifiers: [].into(), group: 0 };
     let (session, seq) = (SessionId(session), Seq(seq));
     Op::Append(Append { session, epoch: Epoch(1), seq, message: message.clone(), delivery, limit: None })
 }

@@ -17,6 +17,8 @@ use super::subscriber::Subscriber;
 
 /// Where the last message goes.
 pub(super) const END: &str = "load/end";
+/// What some share: everything else.
+pub(super) const SHARED: &str = "$share/g/load/+/+";
 /// Acknowledged messages of a round, at most.
 const ROUND_MAX: u64 = 1_500;
 
@@ -27,7 +29,9 @@ pub(super) struct Field {
     broker: Mutex<(u64, Option<SocketAddr>)>,
     changed: Condvar,
     ending: AtomicBool,
-    acknowledged: AtomicU64,
+    /// Topics and numbers that were acknowledged, and those that came to one of those who share.
+    acknowledged: Mutex<BTreeSet<(String, u64)>>,
+    taken_of_shared: Mutex<BTreeSet<(String, u64)>>,
     subscribed: AtomicU64,
 }
 
@@ -53,8 +57,21 @@ impl Field {
         self.ending.load(Ordering::Acquire)
     }
 
-    pub(super) fn acknowledged(&self) {
-        self.acknowledged.fetch_add(1, Ordering::AcqRel);
+    pub(super) fn acknowledged(&self, topic: String, number: u64) {
+        self.acknowledged.lock().unwrap().insert((topic, number));
+    }
+
+    fn count_acknowledged(&self) -> u64 {
+        self.acknowledged.lock().unwrap().len() as u64
+    }
+
+    pub(super) fn taken_of_shared(&self, topic: String, number: u64) {
+        self.taken_of_shared.lock().unwrap().insert((topic, number));
+    }
+
+    /// Whether those who share have all that was acknowledged.
+    fn shared_is_complete(&self) -> bool {
+        self.taken_of_shared.lock().unwrap().is_superset(&self.acknowledged.lock().unwrap())
     }
 
     pub(super) fn subscribed(&self) {
@@ -90,7 +107,16 @@ fn subscribers() -> Vec<Subscriber> {
         Subscriber::new("all-3", Level::V311, 1),
         Subscriber { breaks_after: Some(40), stays_away: true, ..Subscriber::new("away", Level::V311, 2) },
         Subscriber { breaks_after: Some(150), receive_max: Some(5), ..Subscriber::new("breaks", Level::V5, 2) },
+        // Less than is under way at a time, so that much waits for whoever has room.
+        shares(8, None, "shares"),
+        shares(3, Some(70), "shares-breaks"),
+        Subscriber { stays_away: true, ..shares(5, Some(30), "shares-away") },
     ]
+}
+
+fn shares(receive_max: u16, breaks_after: Option<usize>, name: &'static str) -> Subscriber {
+    let receive_max = Some(receive_max);
+    Subscriber { shares: true, receive_max, breaks_after, ..Subscriber::new(name, Level::V5, 2) }
 }
 
 /// `SEED` in the environment, or another one each time.
@@ -122,9 +148,9 @@ fn run(setup: Setup, rounds: usize, mut crash: impl FnMut(Setup) -> Setup) {
         let sending: Vec<_> = publishers.iter_mut().map(|one| all.spawn(|| one.run(&field))).collect();
         for round in 0..=rounds {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let enough = field.acknowledged.load(Ordering::Acquire) + 1 + (random >> 33) % ROUND_MAX;
+            let enough = field.count_acknowledged() + 1 + (random >> 33) % ROUND_MAX;
             let what = format!("{enough} messages are acknowledged, in round {round}");
-            wait_for(&what, PATIENCE, || (field.acknowledged.load(Ordering::Acquire) >= enough).then_some(()));
+            wait_for(&what, PATIENCE, || (field.count_acknowledged() >= enough).then_some(()));
             if round < rounds {
                 broker = crash(broker.kill()).start();
                 field.started(Some(broker.address("mqtt")));
@@ -134,15 +160,18 @@ fn run(setup: Setup, rounds: usize, mut crash: impl FnMut(Setup) -> Setup) {
         sending.into_iter().for_each(|one| one.join().expect("a publisher"));
         // Who is away comes back.
         field.started(Some(broker.address("mqtt")));
+        wait_for("all that is shared comes", PATIENCE, || field.shared_is_complete().then_some(()));
         let mut last = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
         assert_eq!(last.connect("last").unwrap(), 0);
         assert_eq!(last.published(END, 2, false, b"0"), 0);
         // The broker ends with this closure, so they are to have everything before.
         receiving.into_iter().for_each(|one| one.join().expect("a subscriber"));
     });
-    for subscriber in &subscribers {
+    let (shared, alone): (Vec<_>, Vec<_>) = subscribers.iter().partition(|subscriber| subscriber.shares);
+    for subscriber in alone {
         count(subscriber, &publishers);
     }
+    count_shared(&shared, &publishers);
 }
 
 /// Nothing acknowledged is lost, nothing at QoS 2 comes twice, first deliveries are in order.
@@ -171,8 +200,25 @@ fn count(subscriber: &Subscriber, publishers: &[Publisher]) {
     assert!(of_topic.is_empty(), "from nobody: {:?}", of_topic.keys());
 }
 
+/// What was sent at QoS 2 comes to one of those who share, and once. In which order a crash leaves what is with several of
+/// them nobody says (4.6: subscriptions that are not shared are ordered). That nothing is lost was waited for.
+fn count_shared(subscribers: &[&Subscriber], publishers: &[Publisher]) {
+    let mut came: HashMap<&(String, u64), usize> = HashMap::new();
+    for taken in subscribers.iter().flat_map(|subscriber| &subscriber.taken) {
+        *came.entry(taken).or_default() += 1;
+    }
+    let once = publishers.iter().filter(|publisher| publisher.qos == 2);
+    let topics: Vec<String> = once.flat_map(|publisher| [publisher.topic(0), publisher.topic(1)]).collect();
+    let twice: Vec<_> = came.iter().filter(|((topic, _), count)| **count > 1 && topics.contains(topic)).collect();
+    assert!(twice.is_empty(), "shared, and twice: {twice:?}");
+    for subscriber in subscribers {
+        assert!(!subscriber.taken.is_empty(), "{} has its share", subscriber.name);
+        eprintln!("{}: {} came", subscriber.name, subscriber.taken.len());
+    }
+}
+
 /// Nothing that was acknowledged is lost by `kill -9` under load, nothing at QoS 2 is delivered twice from end to end, and
-/// each publisher's messages of a topic come in their order.
+/// each publisher's messages of a topic come in their order; of a shared subscription each goes to one member.
 #[test]
 fn promise_5_a_kill_under_load_loses_and_doubles_nothing() {
     run(super::setup(), rounds(5, 50), |killed| killed);

@@ -3,6 +3,7 @@
 mod load;
 mod publisher;
 mod resend;
+mod shared;
 mod store;
 mod subscriber;
 mod survives;
@@ -16,7 +17,7 @@ use gatemq_tests::session::Connect;
 
 /// A broker whose clients may do everything.
 fn setup() -> Setup {
-    Setup::new().mqtt("mqtt").faults(r##"config.grants = [{ allow = ["all"], filter = "#" }]"##)
+    Setup::new().mqtt("mqtt").faults(r##"config.grants = [{ allow = ["all"], filter = "#", share_groups = ["*"] }]"##)
 }
 
 /// A broker that is killed as soon as something is acknowledged.

@@ -113,8 +113,9 @@ impl Publisher {
                 assert!(code < 0x80, "{}: {packet:?}", self.name);
                 let flight = &mut self.under_way[at];
                 flight.released = true;
-                if self.acknowledged.insert(flight.number) {
-                    field.acknowledged();
+                let number = flight.number;
+                if self.acknowledged.insert(number) {
+                    field.acknowledged(self.topic(number), number);
                 }
             }
             // 0x92: it had been released before the crash (3.7.2.1).

@@ -70,3 +70,25 @@ fn promise_5_what_was_in_flight_keeps_its_packet_identifiers() {
         assert_eq!(last, [("m/5".to_owned(), true), ("m/6".to_owned(), false)]);
     }
 }
+
+/// Guards MQTT-3.3.1-1 over restarts while a client is away: what it had been sent before it went comes again with DUP, at QoS 1
+/// and 2, and what came behind that without; whether the broker was killed or stopped.
+#[test]
+fn promise_5_what_a_client_was_sent_before_it_went_has_dup() {
+    for (level, is_killed) in [(Level::V311, true), (Level::V5, true), (Level::V5, false)] {
+        let (node, connect) = (Node::start(super::setup()), Connect::stays(level, "c"));
+        let (mut client, _) = node.join(&connect);
+        assert_eq!(client.subscribe("m/+", 2), 2);
+        publish(&node, &[("m/1", 1, false), ("m/2", 2, false)]);
+        let ids = take(&mut client, &[("m/1", 1, false), ("m/2", 2, false)]);
+        client.break_off();
+        publish(&node, &[("m/3", 1, false), ("m/4", 2, false)]);
+        let Node { broker, tls } = node;
+        let setup = if is_killed { broker.kill() } else { broker.stop_to_start_again().1 };
+        let node = Node { broker: setup.start(), tls };
+        let (mut client, present) = node.join(&connect);
+        assert!(present);
+        let again = take(&mut client, &[("m/1", 1, true), ("m/2", 2, true), ("m/3", 1, false), ("m/4", 2, false)]);
+        assert_eq!(again[..2], ids);
+    }
+}

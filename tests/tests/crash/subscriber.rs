@@ -6,13 +6,15 @@ use std::collections::HashMap;
 use gatemq_tests::client::Client;
 use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
 
-use super::load::{END, Field};
+use super::load::{END, Field, SHARED};
 use super::publisher::packet;
 
 pub(super) struct Subscriber {
     pub(super) name: &'static str,
     pub(super) level: Level,
     pub(super) qos: u8,
+    /// It shares its subscription.
+    pub(super) shares: bool,
     pub(super) receive_max: Option<u16>,
     /// Messages after which it breaks its connection.
     pub(super) breaks_after: Option<usize>,
@@ -27,8 +29,8 @@ pub(super) struct Subscriber {
 impl Subscriber {
     pub(super) fn new(name: &'static str, level: Level, qos: u8) -> Subscriber {
         let (receive_max, breaks_after, taken, unreleased) = (None, None, Vec::new(), HashMap::new());
-        let (stays_away, has_session) = (false, false);
-        Subscriber { name, level, qos, receive_max, breaks_after, stays_away, taken, unreleased, has_session }
+        let (shares, stays_away, has_session) = (false, false, false);
+        Subscriber { name, level, qos, shares, receive_max, breaks_after, stays_away, taken, unreleased, has_session }
     }
 
     /// Takes messages, through every crash, until the last one.
@@ -59,7 +61,10 @@ impl Subscriber {
         assert_eq!((answer.code, answer.session_present), (0, self.has_session), "{}: its session", self.name);
         if !self.has_session {
             // Nobody publishes yet and nobody is killed.
-            assert_eq!(client.subscribe("load/#", self.qos), self.qos);
+            let filters = if self.shares { &[SHARED, END][..] } else { &["load/#"] };
+            for filter in filters {
+                assert_eq!(client.subscribe(filter, self.qos), self.qos);
+            }
             self.has_session = true;
             field.subscribed();
         }
@@ -74,7 +79,7 @@ impl Subscriber {
                 }
                 _ => {
                     count += 1;
-                    if self.take(client, Message::read(&packet, client.version()))? {
+                    if self.take(client, Message::read(&packet, client.version()), field)? {
                         return Some(true);
                     }
                 }
@@ -84,7 +89,7 @@ impl Subscriber {
     }
 
     /// Whether it is the last one.
-    fn take(&mut self, client: &mut Client, message: Message) -> Option<bool> {
+    fn take(&mut self, client: &mut Client, message: Message, field: &Field) -> Option<bool> {
         assert!(message.qos > 0 && message.qos <= self.qos && !message.retain, "{}: {message:?}", self.name);
         let Message { topic, payload, id, dup, .. } = message;
         let known = message.qos == 2 && self.unreleased.contains_key(&id);
@@ -97,6 +102,9 @@ impl Subscriber {
                 return Some(true);
             }
             self.taken.push((topic.clone(), number));
+            if self.shares {
+                field.taken_of_shared(topic.clone(), number);
+            }
             if message.qos == 2 {
                 self.unreleased.insert(id, (topic, payload));
             }
