@@ -8,7 +8,8 @@ use gatemq_broker::session::{Message as Kept, RestoredMessage};
 use gatemq_broker::sessions::{Restored, RestoredGroup};
 use gatemq_broker::{Session, SessionKey, SessionLimits, Will};
 use gatemq_store::{
-    Batch, Content, Delivery, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession, wait,
+    Batch, Content, Delivery, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession,
+    wait,
 };
 use gatemq_types::{Protocol, QoS};
 

@@ -72,6 +72,12 @@ impl Against {
     }
 }
 
+/// Whether a goal of this work is a multiple of mosquitto.
+pub(super) fn compares_with_mosquitto(work: &str) -> bool {
+    let goals = super::work::ALL.iter().filter(|w| w.name == work).flat_map(|w| w.goals);
+    goals.into_iter().any(|goal| goal.against == Against::Mosquitto)
+}
+
 /// The middle of some values and how far they go.
 #[derive(Clone, Copy)]
 struct Spread {
