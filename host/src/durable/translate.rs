@@ -28,7 +28,12 @@ pub(crate) fn batch(changes: &[Change]) -> Batch {
         match change {
             Change::Appended(of) => {
                 let &Appended { seq, first, identifier, group, ref session, ref message } = of;
-                append(&Entry { session: session.number(), seq, first, identifier, group }, message, &mut last, &mut ops);
+                append(
+                    &Entry { session: session.number(), seq, first, identifier, group },
+                    message,
+                    &mut last,
+                    &mut ops,
+                );
             }
             Change::Waits { group, seq, first, message } => {
                 let entry = Entry { session: *group, seq: *seq, first: *first, identifier: 0, group: 0 };

@@ -85,7 +85,8 @@ fn ops(step: &Step, ids: &mut Vec<u64>, naive: &mut Naive) -> Vec<Op> {
         Step::FanOut { sessions, seq, payload: n, limit, epoch } => {
             let message = payload(n);
             let limit = limit.map(|n| Limit { messages_max: n, bytes_max: u64::from(n) * 100 });
-            let delivery = Delivery { first: 0x32 | n & 1, identifiers: (0..u32::from(n % 3)).collect(), group: u64::from(n % 2) };
+            let delivery =
+                Delivery { first: 0x32 | n & 1, identifiers: (0..u32::from(n % 3)).collect(), group: u64::from(n % 2) };
             let to = (0..8).filter(|bit| sessions >> bit & 1 == 1).map(at);
             to.map(|session| {
                 let (message, delivery) = (message.clone(), delivery.clone());
