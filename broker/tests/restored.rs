@@ -41,7 +41,7 @@ fn begun(messages: Vec<RestoredMessage>) -> (Attached, Spare) {
         received: Vec::new(),
         will: None,
     });
-    assert!(restored.is_some());
+    assert!(restored.is_ok());
     let home = Home { worker: 0, connection: 1 };
     let (protocol, will) = (Protocol::V5, None);
     let opening = Opening { key: &key, protocol, limits, home, clean_start: false, expiry_s: 1000, will };

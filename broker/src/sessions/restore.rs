@@ -8,9 +8,9 @@ use gatemq_types::Protocol;
 
 use super::{Away, Entry, Sessions, leave};
 use crate::changes::SessionNumber;
-use crate::session::{Message, RestoredMessage, Session, SessionLimits};
+use crate::session::{Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
-use crate::{SessionKey, Will};
+use crate::{SessionKey, Will, router};
 
 /// A session as the store had it.
 #[derive(Debug)]
@@ -44,9 +44,12 @@ pub struct Restored {
 }
 
 impl Sessions {
-    /// Takes a session that the store gives back. `None`: there is one of its key already. To be called before the first
-    /// client comes. Filters that cannot be subscribed any more are left out.
-    pub fn restore(&self, restored: Restored) -> Option<Arc<Session>> {
+    /// Takes a session that the store gives back. To be called before the first client comes. Filters that cannot be
+    /// subscribed any more are left out.
+    ///
+    /// # Errors
+    /// There is a later one of its key, so this one had ended, and a crash took only that: [`Self::end_restored`].
+    pub fn restore(&self, restored: Restored) -> Result<Arc<Session>, Arc<Session>> {
         let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
         let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
         let hash = self.hash(&restored.key);
@@ -55,7 +58,7 @@ impl Sessions {
             let mut guard = self.inner.lock();
             let inner = &mut *guard;
             if inner.table.find(hash, |known| known.is_of(&restored.key)).is_some() {
-                return None;
+                return Err(Session::restored(restored));
             }
             let session = Session::restored(restored);
             let expires = inner.moment(expires_ms);
@@ -72,7 +75,14 @@ impl Sessions {
         for (filter, options, identifier) in subscriptions {
             subscribe(&session, &filter, options, identifier);
         }
-        Some(session)
+        Ok(session)
+    }
+
+    /// Ends a session that [`Self::restore`] did not take, when all shared subscriptions have come back: what it had by them
+    /// goes back to them, as it did before the crash.
+    pub fn end_restored(&self, session: &Arc<Session>, now_ms: u64, spare: &mut Spare) {
+        // Nobody is connected.
+        router::close(session, now_ms, &mut Vec::new(), spare);
     }
 }
 

@@ -95,13 +95,13 @@ struct Node {
 impl Node {
     fn start(store: &mut Store) -> Node {
         let (sessions, tenants) = (Sessions::default(), Tenants::new(1));
-        store.restart(&tenants, &sessions, LIMITS);
         let retained = RetainedChanges::default();
-        let outs = [(); 2].map(|()| {
+        let mut outs = [(); 2].map(|()| {
             let mut out = Out::new(TopicCache::new(4, 16));
             out.spare.changes = Changes::kept(retained.clone(), sessions.numbers());
             out
         });
+        store.restart(&tenants, &sessions, LIMITS, &mut outs[0].spare);
         let publisher = identity(&tenants, "p");
         let home = Home { worker: 0, connection: 99 };
         let from = Attached::alone(publisher.key().clone(), Protocol::V5, LIMITS, home);
@@ -189,16 +189,18 @@ impl World {
 
     fn connect(&mut self, who: usize, persistent: bool, clean_start: bool) {
         self.read(who);
+        // The session before is not waited for when it ends, and changed on another worker.
+        let worker = (who + usize::from(clean_start)) % 2;
         let node = self.node.as_mut().unwrap();
         let member = identity(&node.tenants, &format!("c{who}"));
         let (home, expiry_s) = (Home { worker: 0, connection: who as u32 }, if persistent { 100 } else { 0 });
         let (key, protocol) = (member.key(), Protocol::V5);
         let opening = Opening { key, protocol, limits: LIMITS, home, clean_start, expiry_s, will: None };
-        let opened = node.sessions.open(opening, NOW_MS, &mut node.outs[who % 2].spare);
+        let opened = node.sessions.open(opening, NOW_MS, &mut node.outs[worker].spare);
         let client = &mut self.clients[who];
         assert_eq!(opened.resumed, client.lives && client.persistent && !clean_start);
         if !opened.resumed && client.lives {
-            self.ended(who);
+            self.ended(who, worker);
         }
         let node = self.node.as_mut().unwrap();
         if opened.resumed {
@@ -213,16 +215,16 @@ impl World {
         let client = &mut self.clients[who];
         client.stored = if opened.resumed { client.stored } else { persistent };
         (client.lives, client.persistent, client.connection) = (true, persistent, Some(opened.session));
-        self.turn(who % 2, true);
+        self.turn(worker, true);
     }
 
-    /// Its session has ended.
-    fn ended(&mut self, who: usize) {
+    /// Its session has ended, on that worker.
+    fn ended(&mut self, who: usize, worker: usize) {
         let client = std::mem::take(&mut self.clients[who]);
         if client.stored {
             self.due.retain(|n| !self.perhaps_sent.contains(n));
         }
-        self.last_end[who % 2] = self.submitted[who % 2] + 1;
+        self.last_end[worker] = self.submitted[worker] + 1;
         for (_, awaited, n) in client.in_flight {
             if awaited == kind::PUBACK {
                 self.again.insert(n);
@@ -247,7 +249,7 @@ impl World {
         assert_eq!(left.ended, !self.clients[who].persistent);
         self.turn(who % 2, false);
         if left.ended {
-            self.ended(who);
+            self.ended(who, who % 2);
         }
     }
 
@@ -388,7 +390,7 @@ impl World {
         for who in 0..MEMBERS {
             self.clients[who].connection = None;
             if self.clients[who].lives && !self.clients[who].persistent {
-                self.ended(who);
+                self.ended(who, who % 2);
             }
         }
         self.node = Some(Node::start(&mut self.store));

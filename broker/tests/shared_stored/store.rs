@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use gatemq_broker::changes::{Appended, Change, Record};
-use gatemq_broker::session::{Message, RestoredMessage};
+use gatemq_broker::session::{Message, RestoredMessage, Spare};
 use gatemq_broker::sessions::{Restored, RestoredGroup};
 use gatemq_broker::{Out, Session, SessionKey, SessionLimits, Sessions, Tenants};
 use gatemq_types::Protocol;
@@ -139,9 +139,9 @@ impl Store {
     }
 
     /// The process is gone: a new one gets what was committed.
-    pub(crate) fn restart(&mut self, tenants: &Tenants, sessions: &Sessions, limits: SessionLimits) {
+    pub(crate) fn restart(&mut self, tenants: &Tenants, sessions: &Sessions, limits: SessionLimits, spare: &mut Spare) {
         self.under_way = Default::default();
-        let mut given: HashMap<u64, Vec<Given>> = HashMap::new();
+        let (mut given, mut ended): (HashMap<u64, Vec<Given>>, Vec<Arc<Session>>) = Default::default();
         let tenant = tenants.get_or_create("t").unwrap();
         for (number, queue) in self.queues.iter_mut().rev() {
             let Some(record) = &mut queue.record else { continue };
@@ -174,18 +174,34 @@ impl Store {
                 received: Vec::new(),
                 will: None,
             };
-            let session = sessions.restore(restored).expect("one of each client");
+            let session = sessions.restore(restored).unwrap_or_else(|session| {
+                ended.push(session.clone());
+                session
+            });
             for (group, seqs) in by_group {
                 given.entry(group).or_default().push((session.clone(), seqs));
             }
         }
+        let mut over = Vec::new();
         for (number, queue) in self.queues.iter().rev() {
             let Some(filter) = queue.filter.clone() else { continue };
             let messages = queue.entries.iter().map(|(seq, of)| (*seq, of.first, of.message.clone())).collect();
             let given = given.remove(number).unwrap_or_default();
             let restored = RestoredGroup { number: *number, filter, last_seq: queue.last, messages, given };
-            assert!(tenant.restore_group(restored), "a queue whose group has no members is gone with the last");
+            if !tenant.restore_group(restored) {
+                // Its last member had ended.
+                over.push(*number);
+            }
         }
+        for number in over {
+            self.apply(Change::SessionEnded(number));
+        }
+        for session in ended {
+            sessions.end_restored(&session, NOW_MS, spare);
+        }
+        let mut changes = Vec::new();
+        spare.changes.submit(|all| changes = all);
+        changes.into_iter().for_each(|change| self.apply(change));
         let (here, ended) = (self.queues.keys().next_back(), self.ended.last());
         sessions.store_from(here.max(ended).map_or(1, |last| last + 1));
     }

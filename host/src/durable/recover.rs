@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gatemq_broker::session::{Message as Kept, RestoredMessage};
+use gatemq_broker::session::{Message as Kept, RestoredMessage, Spare};
 use gatemq_broker::sessions::{Restored, RestoredGroup};
 use gatemq_broker::{Session, SessionKey, SessionLimits, Will};
 use gatemq_store::{
@@ -51,7 +51,7 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     // The one with the higher number is the later one, should a crash have left two of a client.
     found.sort_unstable_by_key(|session| std::cmp::Reverse(session.session));
     let (groups, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|stored| stored.record.level == GROUP_LEVEL);
-    let mut given = Given::new();
+    let (mut given, mut ended) = (Given::new(), Vec::new());
     for stored in found {
         let session = stored.session;
         let (subscriptions, queue) = (stored.subscriptions.len() as u64, queue(store, &stored)?);
@@ -63,18 +63,22 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
             }
         }
         match restored(node, stored, queue, now_ms) {
-            Ok(restored) => match node.sessions.restore(restored) {
-                Some(restored) => {
-                    for (group, seqs) in by_group {
-                        given.entry(group).or_default().push((restored.clone(), seqs));
-                    }
+            Ok(restored) => {
+                let restored = node.sessions.restore(restored);
+                if restored.is_ok() {
                     recovered.sessions += 1;
                     recovered.subscriptions += subscriptions;
                     recovered.messages += messages;
                     tidy.extend(record.map(|record| Op::PutSession { session, record }));
                 }
-                None => tidy.push(Op::DeleteSession { session, epoch: EPOCH }),
-            },
+                let restored = restored.unwrap_or_else(|restored| {
+                    ended.push(restored.clone());
+                    restored
+                });
+                for (group, seqs) in by_group {
+                    given.entry(group).or_default().push((restored.clone(), seqs));
+                }
+            }
             // It stays in the store, for a configuration that allows it again.
             Err(why) => {
                 recovered.aside += 1;
@@ -85,6 +89,7 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
     for stored in groups {
         group(node, store, stored, &mut given, &mut recovered, &mut tidy)?;
     }
+    end(node, store, &ended, now_ms)?;
     recovered.retained = retained(node, store, now_ms, &mut tidy)?;
     for ops in tidy.chunks(TIDY_MAX) {
         wait(|answer| store.commit(Batch { ops: ops.to_vec() }, answer))?;
@@ -124,6 +129,16 @@ fn queue(store: &dyn Store, stored: &StoredSession) -> Result<Vec<Entry>, StoreE
         entries.extend(page.entries);
     }
     Ok(entries)
+}
+
+/// Sessions that had ended, as there are later ones of their clients. In one batch, that nothing is lost between.
+fn end(node: &Node, store: &dyn Store, ended: &[Arc<Session>], now_ms: u64) -> Result<(), StoreError> {
+    let mut spare = Spare::default();
+    spare.changes = node.changes();
+    ended.iter().for_each(|session| node.sessions.end_restored(session, now_ms, &mut spare));
+    let mut batch = Batch::default();
+    spare.changes.submit(|changes| batch = translate::batch(&changes));
+    wait(|answer| store.commit(batch, answer)).map(drop)
 }
 
 /// What waits in a shared subscription. Without members it is gone; they may be among the sessions that were left aside.
