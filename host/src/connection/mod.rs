@@ -445,10 +445,6 @@ impl Connection {
             self.stop(ending);
             return true;
         }
-        if c.refresh_is_due(now_ms) {
-            c.begin_refresh(now_ms);
-            return true;
-        }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
             CloseReason::IdentityExpired
         } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > u64::from(c.stalled_ms_max)
@@ -456,6 +452,9 @@ impl Connection {
             CloseReason::ClientStalled
         } else if reading && c.silence_ms_max.is_some_and(|max| silent_ms > max.into()) {
             CloseReason::KeepAliveTimedOut
+        } else if c.refresh_is_due(now_ms) {
+            c.begin_refresh(now_ms);
+            return true;
         } else {
             return false;
         };

@@ -213,8 +213,7 @@ impl Client {
         let Some(again) = &self.again else { return Ok(()) };
         let (connect, provider) = (again.connect.clone(), again.provider.clone());
         let data = given.auth_data.clone();
-        // What it was asked for before is older than this.
-        self.forget_refresh();
+        self.forget_refresh(now_ms);
         let renewing = self.renew(node, hot, (&connect, &provider), given, now_ms, WHEN)?;
         self.renewed_again(node, hot, renewing, data)
     }

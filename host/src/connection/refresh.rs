@@ -68,15 +68,17 @@ impl Client {
     pub(super) fn plan_refresh(&mut self, granted: &Granted, connect: &Arc<Connect>) {
         let once_more = self.refresh.take().is_some_and(|refresh| refresh.once_more);
         self.refresh = Refresh::of(granted, || connect.clone());
-        if let Some(refresh) = &mut self.refresh {
-            refresh.once_more = once_more;
+        if let Some(refresh) = self.refresh.as_mut().filter(|_| once_more) {
+            refresh.at_ms = 1;
         }
     }
 
-    /// It authenticates again by itself: an answer that is waited for is about what it was before.
-    pub(super) fn forget_refresh(&mut self) {
+    /// It has authenticated again by itself: an answer that is waited for is about what it was before. What it is now may still be
+    /// what its provider said before somebody wanted it asked, so it is asked again.
+    pub(super) fn forget_refresh(&mut self, now_ms: u64) {
+        let due = self.refresh_is_due(now_ms);
         if let Some(refresh) = &mut self.refresh {
-            refresh.turn = None;
+            refresh.once_more |= due || refresh.turn.take().is_some();
         }
     }
 

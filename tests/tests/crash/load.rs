@@ -29,6 +29,8 @@ pub(super) struct Field {
     broker: Mutex<(u64, Option<SocketAddr>)>,
     changed: Condvar,
     ending: AtomicBool,
+    /// Those who share take what has waited: the others may have everything already.
+    draining: AtomicBool,
     /// Topics and numbers that were acknowledged, and those that came to one of those who share.
     acknowledged: Mutex<BTreeSet<(String, u64)>>,
     taken_of_shared: Mutex<BTreeSet<(String, u64)>>,
@@ -57,6 +59,10 @@ impl Field {
         self.ending.load(Ordering::Acquire)
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
     pub(super) fn acknowledged(&self, topic: String, number: u64) {
         self.acknowledged.lock().unwrap().insert((topic, number));
     }
@@ -69,9 +75,10 @@ impl Field {
         self.taken_of_shared.lock().unwrap().insert((topic, number));
     }
 
-    /// Whether those who share have all that was acknowledged.
-    fn shared_is_complete(&self) -> bool {
-        self.taken_of_shared.lock().unwrap().is_superset(&self.acknowledged.lock().unwrap())
+    /// How many different messages those who share have, and how many of the acknowledged ones they have not.
+    fn shared(&self) -> (usize, usize) {
+        let taken = self.taken_of_shared.lock().unwrap();
+        (taken.len(), self.acknowledged.lock().unwrap().difference(&taken).count())
     }
 
     pub(super) fn subscribed(&self) {
@@ -133,6 +140,20 @@ fn rounds(short: usize, long: usize) -> usize {
     if cases.is_some_and(|cases| cases >= 10_000) { long } else { short }
 }
 
+/// Until those who share have all that was acknowledged. Many rounds leave much that waits: it may take its time while more comes.
+fn wait_for_shared(field: &Field) {
+    let began = std::time::Instant::now();
+    field.draining.store(true, Ordering::Release);
+    loop {
+        let (came, missing) = field.shared();
+        if missing == 0 {
+            return eprintln!("all that is shared has come after {:?}", began.elapsed());
+        }
+        let what = format!("more of {missing} messages that are shared comes, after {came}");
+        wait_for(&what, PATIENCE, || (field.taken_of_shared.lock().unwrap().len() > came).then_some(()));
+    }
+}
+
 /// Everything, with so many ends of the broker. `crash`: what an end leaves.
 fn run(setup: Setup, rounds: usize, mut crash: impl FnMut(Setup) -> Setup) {
     let setup = setup.toml("[limits]\nqueue_messages_max = 1000000\nqueue_bytes_max = 1000000000");
@@ -160,10 +181,12 @@ fn run(setup: Setup, rounds: usize, mut crash: impl FnMut(Setup) -> Setup) {
         sending.into_iter().for_each(|one| one.join().expect("a publisher"));
         // Who is away comes back.
         field.started(Some(broker.address("mqtt")));
-        wait_for("all that is shared comes", PATIENCE, || field.shared_is_complete().then_some(()));
+        wait_for_shared(&field);
         let mut last = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
         assert_eq!(last.connect("last").unwrap(), 0);
         assert_eq!(last.published(END, 2, false, b"0"), 0);
+        // That comes to everybody.
+        field.draining.store(false, Ordering::Release);
         // The broker ends with this closure, so they are to have everything before.
         receiving.into_iter().for_each(|one| one.join().expect("a subscriber"));
     });

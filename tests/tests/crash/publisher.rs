@@ -63,7 +63,7 @@ impl Publisher {
         let clean = Connect::new(self.level, self.name);
         let connect = if self.stays { Connect::stays(self.level, self.name) } else { clean };
         client.send(&connect.bytes()).ok()?;
-        let answer = ConnAck::read(&packet(client)?, client.version());
+        let answer = ConnAck::read(&packet(client, self.name, || false)?, client.version());
         assert_eq!(answer.code, 0, "{}", self.name);
         if self.stays {
             assert!(answer.session_present || !self.has_session, "{}: its session is lost", self.name);
@@ -103,7 +103,7 @@ impl Publisher {
 
     /// Takes an acknowledgement.
     fn take(&mut self, client: &mut Client, field: &Field) -> Option<()> {
-        let packet = packet(client)?;
+        let packet = packet(client, self.name, || false)?;
         let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
         let code = packet.body.get(2).copied().unwrap_or(0);
         let at = self.under_way.iter().position(|flight| flight.id == id);
@@ -134,11 +134,18 @@ impl Publisher {
     }
 }
 
-/// The next packet; `None` when the connection has ended.
-pub(super) fn packet(client: &mut Client) -> Option<gatemq_tests::client::Packet> {
-    match client.receive(PATIENCE) {
-        Ok(Received::Packet(packet)) => Some(packet),
-        Ok(Received::Closed) => None,
-        Err(e) => panic!("no packet: {e}"),
+/// The next packet; `None` when the connection has ended. What `may_wait` says is asked when nothing comes for long.
+pub(super) fn packet(
+    client: &mut Client,
+    who: &str,
+    may_wait: impl Fn() -> bool,
+) -> Option<gatemq_tests::client::Packet> {
+    loop {
+        match client.receive(PATIENCE) {
+            Ok(Received::Packet(packet)) => return Some(packet),
+            Ok(Received::Closed) => return None,
+            Err(_) if may_wait() => {}
+            Err(e) => panic!("{who}: no packet: {e}"),
+        }
     }
 }

@@ -57,7 +57,7 @@ impl Subscriber {
     fn serve(&mut self, client: &mut Client, field: &Field) -> Option<bool> {
         let connect = Connect { receive_max: self.receive_max, ..Connect::stays(self.level, self.name) };
         client.send(&connect.bytes()).ok()?;
-        let answer = ConnAck::read(&packet(client)?, client.version());
+        let answer = ConnAck::read(&packet(client, self.name, || field.is_draining())?, client.version());
         assert_eq!((answer.code, answer.session_present), (0, self.has_session), "{}: its session", self.name);
         if !self.has_session {
             // Nobody publishes yet and nobody is killed.
@@ -70,7 +70,7 @@ impl Subscriber {
         }
         let mut count = 0;
         while self.breaks_after.is_none_or(|after| count < after || (self.stays_away && field.is_ending())) {
-            let packet = packet(client)?;
+            let packet = packet(client, self.name, || field.is_draining())?;
             match packet.first {
                 ack::PUBREL => {
                     let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
