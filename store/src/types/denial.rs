@@ -65,7 +65,7 @@ pub(crate) fn write(denial: &Denial) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 pub(crate) fn read(bytes: &[u8]) -> Option<Denial> {
     let mut reader = Reader::of_version(VERSION, bytes)?;
     let subject = read_subject(reader.bytes()?)?;
