@@ -168,6 +168,10 @@ fn twenty_swaps_under_load_lose_nothing() {
                     format!("{head}{}{rest}", of_build(directory.path(), build))
                 });
                 tape.wait_for(&format!("build {build}"), |e| is_replaced(e, "gate", build + 1));
+                gatemq_tests::wait_for("it serves the load", gatemq_tests::PATIENCE, || {
+                    let failed = !load.wrong.lock().unwrap().is_empty();
+                    (failed || load.builds.lock().unwrap().contains_key(&build)).then_some(())
+                });
             }
             let (_, build) = admitted_by(broker, "last").unwrap();
             assert_eq!(build, SWAPS);
