@@ -197,15 +197,9 @@ pub(crate) struct ExplainArgs {
     /// Its client identifier.
     #[arg(long)]
     pub(crate) client_id: String,
-    /// QoS of the message or subscription.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
-    pub(crate) qos: u8,
-    /// Whether the message has the RETAIN flag.
-    #[arg(long)]
-    pub(crate) retain: bool,
-    /// Size of the message's payload.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) payload_bytes: u32,
+    /// The message.
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
     /// What it would do.
     pub(crate) action: ExplainedAction,
     /// Topic to publish to, or filter to subscribe to.
@@ -320,12 +314,9 @@ impl LibraryArgs {
     }
 }
 
-/// A client, and what it wants.
+/// What of a message decides whether it may be published.
 #[derive(Args)]
-pub(crate) struct TryArgs {
-    /// The client.
-    #[command(flatten)]
-    pub(crate) client: TriedClientArgs,
+pub(crate) struct MessageArgs {
     /// QoS of the message or subscription.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) qos: u8,
@@ -335,6 +326,17 @@ pub(crate) struct TryArgs {
     /// Size of the message's payload.
     #[arg(long, default_value_t = 0)]
     pub(crate) payload_bytes: u32,
+}
+
+/// A client, and what it wants.
+#[derive(Args)]
+pub(crate) struct TryArgs {
+    /// The client.
+    #[command(flatten)]
+    pub(crate) client: TriedClientArgs,
+    /// The message.
+    #[command(flatten)]
+    pub(crate) message: MessageArgs,
     /// What it wants.
     pub(crate) action: TriedAction,
     /// Topic to publish to, or filter to subscribe to.

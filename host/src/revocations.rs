@@ -4,6 +4,7 @@
 //! it looks here when it begins.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemq_types::service::Selector;
@@ -11,13 +12,15 @@ use parking_lot::Mutex;
 
 /// How many are remembered. Whoever comes from before the oldest counts as named by one that is forgotten.
 const REMEMBERED_MAX: usize = 256;
+/// Who wanted one that is forgotten.
+const FORGOTTEN: &str = "one of many";
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Revocations {
     count: AtomicU64,
-    /// The last ones, in their order.
-    recent: Mutex<VecDeque<Selector>>,
+    /// The last ones, in their order, with who wanted them.
+    recent: Mutex<VecDeque<(Arc<str>, Selector)>>,
 }
 
 impl Revocations {
@@ -27,23 +30,27 @@ impl Revocations {
     }
 
     /// One more, before anybody is looked at.
-    pub(crate) fn note(&self, selector: Selector) {
+    pub(crate) fn note(&self, by: Arc<str>, selector: Selector) {
         let mut recent = self.recent.lock();
         if recent.len() == REMEMBERED_MAX {
             recent.pop_front();
         }
-        recent.push_back(selector);
+        recent.push_back((by, selector));
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Whether one after the first `before` names somebody, as `is_named` says.
-    pub(crate) fn name(&self, before: u64, is_named: impl Fn(&Selector) -> bool) -> bool {
+    /// Who wanted the last one after the first `before` that names somebody, as `is_named` says.
+    pub(crate) fn find(&self, before: u64, is_named: impl Fn(&Selector) -> bool) -> Option<Arc<str>> {
         if self.count() == before {
-            return false;
+            return None;
         }
         let recent = self.recent.lock();
         let since = usize::try_from(self.count() - before).unwrap_or(usize::MAX);
-        since > recent.len() || recent.iter().rev().take(since).any(is_named)
+        let found = recent.iter().rev().take(since).find(|(_, selector)| is_named(selector));
+        match found {
+            Some((by, _)) => Some(by.clone()),
+            None => (since > recent.len()).then(|| FORGOTTEN.into()),
+        }
     }
 }
 
@@ -59,14 +66,14 @@ mod tests {
     #[test]
     fn those_since_count() {
         let all = Revocations::default();
-        let names = |before, name: &str| all.name(before, |selector| *selector == user(name));
+        let names = |before, name: &str| all.find(before, |selector| *selector == user(name)).is_some();
         assert!(!names(0, "a"));
-        all.note(user("a"));
-        all.note(user("b"));
+        all.note("plugin p".into(), user("a"));
+        all.note("plugin p".into(), user("b"));
         assert!(names(0, "a") && names(0, "b") && names(1, "b"));
         assert!(!names(1, "a") && !names(2, "b") && !names(0, "c"));
         for _ in 0..REMEMBERED_MAX {
-            all.note(user("d"));
+            all.note("plugin p".into(), user("d"));
         }
         assert!(names(1, "c"), "what is forgotten may have named it");
         assert!(!names(2, "c"));

@@ -20,7 +20,7 @@ use crate::tape::Tape;
 use crate::{Kind, PATIENCE, wait_for};
 
 /// What `test-faults` was shown, a JSON line a client.
-const RECORD: &str = "seen.json";
+pub const RECORD: &str = "seen.json";
 
 /// A broker to start: its files are in a directory of its own, its listeners on free ports.
 pub struct Setup {

@@ -2,6 +2,7 @@
 
 use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Version};
+use gatemq_tests::properties::{Connect5, Properties, auth, told};
 use gatemq_tests::session::{Connect, Level};
 use serde_json::{Value, json};
 
@@ -67,6 +68,7 @@ fn promise_7_revoked_grants_end() {
     let removed = broker.tape().wait_for_client("SubscriptionRemoved", "c");
     assert_eq!(removed["fields"]["filter"], "a/#");
     broker.tape().wait_for_client("ClientRefreshed", "c");
+    assert_eq!(broker.tape().wait_for_client("IdentityRevoked", "c")["fields"]["by"], "plugin requests");
     publisher.publish("a/3", 0, b"no").unwrap();
     assert_eq!(other.message().0, "a/3");
     let first = revoked.next_message();
@@ -143,4 +145,46 @@ fn a_changed_users_file_holds_for_who_is_connected() {
     write("[users]\n");
     assert_eq!(guest.expect_goodbye(), Some(NOT_AUTHORIZED));
     broker.tape().wait_for_client("RefreshFailed", "guest");
+}
+
+/// Promise 1: who is being admitted when he is revoked was perhaps admitted with what held before. He is found when he begins.
+#[test]
+fn promise_1_who_is_being_admitted_is_revoked_too() {
+    let grants = "config.grants = [{ allow = [\"all\"], filter = \"#\" }]\nconfig.late_ms = 2000";
+    let setup = Setup::new().mqtt("mqtt").faults(grants).requests().tape();
+    let mut broker = setup.toml("[auth]\nchain = [\"faults\"]").start();
+    let address = broker.address("mqtt");
+    let coming = std::thread::spawn(move || {
+        let mut late = Client::tcp(address, Version::V5).unwrap();
+        assert_eq!(late.connect("fault-late").unwrap(), 0);
+        late.expect_goodbye()
+    });
+    let record = broker.directory().join(gatemq_tests::broker::RECORD);
+    gatemq_tests::wait_for("its provider is asked", gatemq_tests::PATIENCE, || {
+        std::fs::read_to_string(&record).ok().filter(|text| text.contains("fault-late"))
+    });
+    // Perhaps it is there already, where the machine is slow: then it is found by the look.
+    broker.ask("revoke", json!({"selector": {"client_id": "fault-late"}}));
+    assert_eq!(coming.join().unwrap(), Some(NOT_AUTHORIZED));
+    assert_eq!(broker.tape().wait_for_client("IdentityRevoked", "fault-late")["fields"]["by"], "plugin requests");
+    let _next = client(&broker, "next");
+}
+
+/// Promise 1: a client that authenticates again while its provider is asked about it does not escape by that: what the provider says
+/// to it may be what held before. It is asked about once more.
+#[test]
+fn promise_1_who_authenticates_again_meanwhile_is_asked_about_once_more() {
+    let faults = "timeout_ms = 5000\nconfig.refresh = { answer = \"hang\" }\n";
+    let setup = Setup::new().mqtt("mqtt").faults(faults).requests().tape();
+    let mut broker = setup.toml("[auth]\nchain = [\"faults\"]").start();
+    let mut revoked = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
+    revoked.send(&Connect5::new("c", Properties::new().method("TEST", "accept")).bytes()).unwrap();
+    assert_eq!(told(&revoked.packet()).0, 0);
+    broker.done("revoke", json!({"selector": {"client_id": "c"}}));
+    revoked.send(&auth(0x19, "TEST", "accept")).unwrap();
+    let answer = revoked.packet();
+    assert_eq!((answer.first, told(&answer).0), (0xF0, 0), "{answer:?}");
+    assert_eq!(revoked.expect_goodbye(), Some(NOT_AUTHORIZED));
+    broker.tape().wait_for_client("RefreshFailed", "c");
+    let _next = client(&broker, "next");
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemq_types::service::{RevokeRetained, Selector, ServiceError};
 
-use super::Outcome;
 use super::run::counted;
 use super::scan::Scanner;
+use super::{By, Outcome};
 use crate::connection::Client;
 use crate::worker::scan::{Look, Looks};
 
@@ -17,7 +17,7 @@ use crate::worker::scan::{Look, Looks};
 /// # Errors
 /// `Invalid`: it names everybody, which nobody wants by mistake. `NotFound`: it names nobody who is here. `NotSupported`: retained
 /// messages are to be withheld or removed, and nothing was done.
-pub(super) fn selected(scanner: &Scanner<'_>, selector: Selector, retained: RevokeRetained) -> Outcome {
+pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, retained: RevokeRetained) -> Outcome {
     if selector == Selector::default() {
         return Err(ServiceError::Invalid);
     }
@@ -25,13 +25,14 @@ pub(super) fn selected(scanner: &Scanner<'_>, selector: Selector, retained: Revo
         return Err(ServiceError::NotSupported);
     }
     // First, so that whoever is not found because its connection has not begun looks for it itself.
-    scanner.node.revocations.note(selector.clone());
+    let by: Arc<str> = by.to_string().into();
+    scanner.node.revocations.note(by.clone(), selector.clone());
     let revoked = Arc::new(AtomicU64::new(0));
     let counter = revoked.clone();
     let look: Looks = Arc::new(move |client: &Client| match client.is_named_by(&selector) {
         true => {
             counter.fetch_add(1, Ordering::Relaxed);
-            Look::Revoke
+            Look::Revoke(by.clone())
         }
         false => Look::Next,
     });

@@ -90,7 +90,7 @@ impl Desk {
             for Job { by, request, answer, .. } in slow {
                 answer(match request {
                     Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
-                    Request::Revoke { selector, retained } => revoke::selected(&scanner, selector, retained),
+                    Request::Revoke { selector, retained } => revoke::selected(&scanner, &by, selector, retained),
                     Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
                     _ => Err(ServiceError::NotSupported),
                 });

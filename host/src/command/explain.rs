@@ -15,9 +15,9 @@ pub(crate) fn explain(ask: &Ask, args: &ExplainArgs) -> ExitCode {
         ("client_id", Some(args.client_id.clone())),
         ("action", Some(args.action.name().to_owned())),
         ("topic", Some(args.topic.clone())),
-        ("qos", Some(args.qos.to_string())),
-        ("retain", Some(args.retain.to_string())),
-        ("payload_bytes", Some(args.payload_bytes.to_string())),
+        ("qos", Some(args.message.qos.to_string())),
+        ("retain", Some(args.message.retain.to_string())),
+        ("payload_bytes", Some(args.message.payload_bytes.to_string())),
     ];
     ask.run(&Call::get("/v1/explain", &parameters), people)
 }

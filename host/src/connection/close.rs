@@ -109,7 +109,7 @@ impl Client {
         if dropped > self.dropped_told {
             let count = dropped - self.dropped_told;
             self.dropped_told = dropped;
-            let reason = "its queue is full, or they are larger than it takes".into();
+            let reason = "its queue is full, they are larger than it takes, or it may not have them any more".into();
             node.events.emit(Some(&self.peer), Fact::MessageDropped { count, reason });
         }
     }

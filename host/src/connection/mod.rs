@@ -479,13 +479,14 @@ impl Connection {
     /// Its identity may have been revoked since its provider was asked for it.
     fn look_at_revocations(&mut self, node: &Node, now_ms: u64) {
         let client = &self.client;
-        if node.revocations.name(client.revoked_before, |selector| client.is_named_by(selector)) {
-            self.revoked(now_ms);
+        if let Some(by) = node.revocations.find(client.revoked_before, |selector| client.is_named_by(selector)) {
+            self.revoked(node, &by, now_ms);
         }
     }
 
-    /// Its identity is revoked. Its task has something to do.
-    pub(crate) fn revoked(&mut self, now_ms: u64) {
+    /// Somebody has its identity revoked. Its task has something to do.
+    pub(crate) fn revoked(&mut self, node: &Node, by: &str, now_ms: u64) {
+        node.events.emit(Some(&self.client.peer), Fact::IdentityRevoked { by: by.to_owned().into() });
         if let Err(ending) = self.client.revoked(now_ms) {
             self.stop(ending);
         }

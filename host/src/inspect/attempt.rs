@@ -57,12 +57,14 @@ async fn tried(of: &Of, args: &TryArgs) -> Result<Value, Failed> {
 }
 
 fn question(args: &TryArgs) -> Result<Option<Question>, String> {
-    let qos = QoS::from_bits(args.qos).unwrap_or_default();
+    let qos = QoS::from_bits(args.message.qos).unwrap_or_default();
     match (args.action, &args.topic) {
         (TriedAction::Connect, None) => Ok(None),
         (TriedAction::Connect, Some(_)) => Err("connect takes no topic".into()),
         (_, None) => Err("say to which topic, or to which filter".into()),
-        (TriedAction::Publish, Some(topic)) => Ok(Some(Question::publish(topic, qos, args.retain, args.payload_bytes))),
+        (TriedAction::Publish, Some(topic)) => {
+            Ok(Some(Question::publish(topic, qos, args.message.retain, args.message.payload_bytes)))
+        }
         (TriedAction::Subscribe, Some(filter)) => Ok(Some(Question::subscribe(filter, qos))),
     }
 }

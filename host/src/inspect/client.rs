@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gatemq_types::{Connect, Der, Protocol, Secret, Tls, Transport};
+use gatemq_types::{Connect, Der, Secret, Tls, Transport};
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -15,31 +15,7 @@ const PASSWORD_BYTES_MAX: u64 = 65_535;
 
 /// A client that gives nothing but a client identifier, over TCP.
 pub(super) fn nobody() -> Connect {
-    Connect {
-        connection: 1,
-        listener: "mqtt".into(),
-        transport: Transport::Tcp,
-        local: ([127, 0, 0, 1], 1883).into(),
-        remote: ([127, 0, 0, 1], 49_152).into(),
-        proxied_by: None,
-        tls: None,
-        protocol: Protocol::V5,
-        client_id: "gatemq-plugin-check".into(),
-        client_id_assigned: false,
-        user_name: None,
-        password: None,
-        clean_start: true,
-        keep_alive_s: 60,
-        session_expiry_s: 0,
-        receive_max: u16::MAX,
-        packet_bytes_max: 0,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
-        will: None,
-        failures: 0,
-        deadline_ms: 0,
-    }
+    Connect::new("gatemq-plugin-check")
 }
 
 /// The client that the command line tells of, and what is to be said of its certificates.

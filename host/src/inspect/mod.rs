@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use gatemq_plugin_loader::{Health, Instance, Library, LibraryFile, Options};
+use gatemq_plugin_loader::{Instance, Library, LibraryFile, Options};
 use serde_json::Value;
 
 use services::Alone;
@@ -49,14 +49,10 @@ async fn map(file: LibraryFile) -> Result<Library, String> {
 async fn start(library: Library, name: &str, config: String) -> Result<Arc<Instance>, String> {
     let started = Instance::start(library, name, config, Arc::new(Alone), Options::default()).await;
     let instance = started.map_err(|failure| format!("it does not start: {failure}"))?;
-    let deadline = Instant::now() + READY_WAIT;
-    while let Health::NotReady(why) = instance.health().await {
-        if Instant::now() >= deadline {
-            // What it says of its end does not matter any more.
-            let _ = instance.stop(STOP_WAIT).await;
-            return Err(format!("it is not ready after {READY_WAIT:?}: {why}"));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    if let Err(why) = instance.ready(READY_WAIT).await {
+        // What it says of its end does not matter any more.
+        let _ = instance.stop(STOP_WAIT).await;
+        return Err(format!("it is not ready after {READY_WAIT:?}: {why}"));
     }
     Ok(instance)
 }

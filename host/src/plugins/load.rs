@@ -1,7 +1,7 @@
 //! One library to a started instance, at the start of the node and at a reload.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gatemq_plugin_loader::{CallFailure, Health, Instance, Library, LibraryFile, Plugin, Services, Wanted};
 use gatemq_types::event::Fact;
@@ -88,20 +88,12 @@ pub(super) async fn start(
 
 /// Waits until it is ready: nobody is served before.
 async fn ready(instance: &Instance) -> Result<(), String> {
-    let deadline = Instant::now() + READY_WAIT;
-    loop {
-        match instance.health().await {
-            Health::Ready => return Ok(()),
-            Health::Degraded(why) => {
-                tracing::warn!("plugin {} is degraded: {}", instance.name(), why.escape_debug());
-                return Ok(());
-            }
-            Health::NotReady(why) if Instant::now() >= deadline => {
-                return Err(format!("plugin {} is not ready: {}", instance.name(), why.escape_debug()));
-            }
-            Health::NotReady(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
+    match instance.ready(READY_WAIT).await {
+        Ok(Health::Degraded(why)) => tracing::warn!("plugin {} is degraded: {}", instance.name(), why.escape_debug()),
+        Ok(_) => {}
+        Err(why) => return Err(format!("plugin {} is not ready: {}", instance.name(), why.escape_debug())),
     }
+    Ok(())
 }
 
 /// Stops an instance that is not wanted: it must not go on by itself.

@@ -18,8 +18,8 @@ pub(crate) enum Look {
     Next,
     /// It ends; the next one.
     End(Kick),
-    /// Its provider is asked again; the next one.
-    Revoke,
+    /// Its identity is revoked, by whom it says; the next one.
+    Revoke(Arc<str>),
     /// No more after this one.
     Enough,
 }
@@ -81,8 +81,8 @@ impl Worker {
                     slot.connection.borrow_mut().kick(&self.node, kick);
                     slot.waker.wake_by_ref();
                 }
-                Look::Revoke => {
-                    slot.connection.borrow_mut().revoked(self.now_ms.get());
+                Look::Revoke(by) => {
+                    slot.connection.borrow_mut().revoked(&self.node, &by, self.now_ms.get());
                     slot.waker.wake_by_ref();
                 }
                 Look::Enough => return Slice::Done(Some(number)),

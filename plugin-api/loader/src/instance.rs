@@ -18,6 +18,8 @@ use crate::host_table::{self, Services};
 use crate::slots::{Answered, Slots};
 use crate::{CallFailure, Info, Library, Network, views};
 
+/// How often [`Instance::ready`] asks.
+const READY_LOOK: Duration = Duration::from_millis(50);
 /// How long `health` may take at least: an impatient timeout for clients must not make a plugin look broken.
 const HEALTH_WAIT: Duration = Duration::from_secs(5);
 /// Calls of `health` and `reconfigure` that may wait.
@@ -338,6 +340,21 @@ impl Instance {
         let reconfigure = move || (root.reconfigure())(raw, RStr::from_str(&config));
         let call = self.inside(&self.control, self.options.start_timeout, reconfigure);
         CallFailure::of(call.await?).map_or(Ok(()), Err)
+    }
+
+    /// Waits until it is ready, at most for `within`: how it is then. It tells nobody when it becomes ready, so it is asked.
+    ///
+    /// # Errors
+    /// Why it is still not ready.
+    pub async fn ready(&self, within: Duration) -> Result<Health, String> {
+        let deadline = std::time::Instant::now() + within;
+        loop {
+            match self.health().await {
+                Health::NotReady(why) if std::time::Instant::now() >= deadline => return Err(why),
+                Health::NotReady(_) => tokio::time::sleep(READY_LOOK).await,
+                health => return Ok(health),
+            }
+        }
     }
 
     /// How it is. A failing call is `NotReady`.

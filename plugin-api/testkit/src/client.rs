@@ -5,35 +5,11 @@
 use std::sync::Arc;
 
 use gatemq_plugin_loader::Session;
-use gatemq_types::{Action, ActionKind, Connect, Identity, Protocol, QoS, Secret, Transport};
+use gatemq_types::{Action, ActionKind, Connect, Identity, QoS, Secret};
 
 /// A client of MQTT 5.0 over TCP, without user name, password, will and certificate.
 pub fn connect(client_id: &str) -> Connect {
-    Connect {
-        connection: 7,
-        listener: "tcp".into(),
-        transport: Transport::Tcp,
-        local: ([127, 0, 0, 1], 1883).into(),
-        remote: ([192, 0, 2, 1], 4711).into(),
-        proxied_by: None,
-        tls: None,
-        protocol: Protocol::V5,
-        client_id: client_id.into(),
-        client_id_assigned: false,
-        user_name: None,
-        password: None,
-        clean_start: true,
-        keep_alive_s: 60,
-        session_expiry_s: 0,
-        receive_max: 100,
-        packet_bytes_max: 0,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
-        will: None,
-        failures: 0,
-        deadline_ms: 5000,
-    }
+    Connect { connection: 7, listener: "tcp".into(), remote: ([192, 0, 2, 1], 4711).into(), ..Connect::new(client_id) }
 }
 
 /// The same with user name and password.

@@ -92,13 +92,9 @@ impl TestHost {
         let library = self.load()?;
         let started = Instance::start(library, "under-test", config.to_string(), recorder, self.options).await;
         let instance = started.map_err(|failure| format!("it does not start: {failure}"))?;
-        let deadline = Instant::now() + READY_WAIT;
-        while let Health::NotReady(why) = instance.health().await {
-            if Instant::now() >= deadline {
-                let _ = instance.stop(STOP_WAIT).await;
-                return Err(format!("it is not ready after {READY_WAIT:?}: {why}"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Err(why) = instance.ready(READY_WAIT).await {
+            let _ = instance.stop(STOP_WAIT).await;
+            return Err(format!("it is not ready after {READY_WAIT:?}: {why}"));
         }
         Ok(instance)
     }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use gatemq_plugin_loader::{Answer, Level, Services};
 use gatemq_types::service::{Reply, Request, ServiceError};
@@ -27,6 +28,7 @@ pub struct Recorder {
     answers: Box<Answers>,
     lines: Mutex<Vec<(Level, String)>>,
     counts: Mutex<HashMap<String, u64>>,
+    counted: Condvar,
     gauges: Mutex<HashMap<String, i64>>,
     requests: Mutex<Vec<Request>>,
     values: Mutex<HashMap<String, Vec<u8>>>,
@@ -50,6 +52,7 @@ impl Recorder {
             answers: Box::new(answers),
             lines: Mutex::default(),
             counts: Mutex::default(),
+            counted: Condvar::new(),
             gauges: Mutex::default(),
             requests: Mutex::default(),
             values: Mutex::default(),
@@ -64,6 +67,13 @@ impl Recorder {
     /// A counter of the plugin's; 0 if it never counted.
     pub fn counted(&self, counter: &str) -> u64 {
         locked(&self.counts).get(counter).copied().unwrap_or(0)
+    }
+
+    /// Waits until a counter is at least that high, at most for `within`; what it is then.
+    pub fn wait_counted(&self, counter: &str, at_least: u64, within: Duration) -> u64 {
+        let of = |counts: &HashMap<String, u64>| counts.get(counter).copied().unwrap_or(0);
+        let waited = self.counted.wait_timeout_while(locked(&self.counts), within, |counts| of(counts) < at_least);
+        of(&waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
     /// A gauge of the plugin's, if it was set.
@@ -140,6 +150,7 @@ impl Services for Recorder {
 
     fn count(&self, counter: &str, add: u64) {
         *locked(&self.counts).entry(counter.to_owned()).or_default() += add;
+        self.counted.notify_all();
     }
 
     fn gauge(&self, gauge: &str, value: i64) {

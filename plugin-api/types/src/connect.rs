@@ -198,3 +198,34 @@ pub struct Connect {
     /// How long the answer is waited for, in milliseconds: the plugin's `timeout_ms`.
     pub deadline_ms: u32,
 }
+
+impl Connect {
+    /// A client of MQTT 5.0 that gives nothing but its client identifier, over TCP on loopback: what tools and tests begin with.
+    pub fn new(client_id: impl Into<String>) -> Self {
+        Connect {
+            connection: 1,
+            listener: "mqtt".into(),
+            transport: Transport::Tcp,
+            local: ([127, 0, 0, 1], 1883).into(),
+            remote: ([127, 0, 0, 1], 49_152).into(),
+            proxied_by: None,
+            tls: None,
+            protocol: Protocol::V5,
+            client_id: client_id.into(),
+            client_id_assigned: false,
+            user_name: None,
+            password: None,
+            clean_start: true,
+            keep_alive_s: 60,
+            session_expiry_s: 0,
+            receive_max: u16::MAX,
+            packet_bytes_max: 0,
+            user_properties: Vec::new(),
+            auth_method: None,
+            auth_data: None,
+            will: None,
+            failures: 0,
+            deadline_ms: 5000,
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! A stop while calls run.
 
-use std::time::Duration;
-
 use gatemq_plugin_loader::{CallFailure, Instance};
 use tokio::task::JoinSet;
 
@@ -17,15 +15,15 @@ pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Resul
     for n in 0..stops {
         let under = subject.start().await?;
         // From the very beginning of the calls to when most have ended.
-        cut_off += stop(subject, under, Duration::from_micros(n as u64 * 400), problems).await;
+        cut_off += stop(subject, under, n * CALLS / stops, problems).await;
     }
     let after = subject.start().await?;
     after.end(subject, problems).await;
     Ok(format!("{stops} stops, {cut_off} calls were cut off"))
 }
 
-/// Stops it after `wait`; how many calls got no answer for it.
-async fn stop(subject: &Subject<'_>, under: Under, wait: Duration, problems: &mut Problems) -> usize {
+/// Stops it when so many calls have ended; how many got no answer for it.
+async fn stop(subject: &Subject<'_>, under: Under, ended: usize, problems: &mut Problems) -> usize {
     let Under { instance, recorder } = under;
     let mut calls = JoinSet::new();
     for n in (0..CALLS).filter(|_| subject.is_auth) {
@@ -40,7 +38,12 @@ async fn stop(subject: &Subject<'_>, under: Under, wait: Duration, problems: &mu
             while instance.collect(&some.iter().collect::<Vec<_>>()).is_ok() {}
         })
     });
-    tokio::time::sleep(wait).await;
+    let mut answers = Vec::new();
+    while answers.len() < ended
+        && let Some(answer) = calls.join_next().await
+    {
+        answers.push(answer);
+    }
     let stop_wait = subject.suite.stop_wait();
     match tokio::time::timeout(stop_wait * 2, instance.stop(stop_wait)).await {
         Ok(Ok(())) => {}
@@ -48,7 +51,11 @@ async fn stop(subject: &Subject<'_>, under: Under, wait: Duration, problems: &mu
         Err(_) => problems.add(format!("stop has not ended within {:?}", stop_wait * 2)),
     }
     let mut cut_off = 0;
-    for (at, answer) in calls.join_all().await {
+    while let Some(answer) = calls.join_next().await {
+        answers.push(answer);
+    }
+    for answer in answers {
+        let (at, answer) = answer.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
         match answer {
             // It ended, and so did the call.
             Err(CallFailure::NotThere(_) | CallFailure::Failed(_)) => cut_off += 1,

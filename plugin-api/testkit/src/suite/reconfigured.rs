@@ -1,13 +1,14 @@
 //! New configurations while calls run, good ones and wrong ones. Where the plugin wants another instance for one, it gets it, as
 //! from the broker.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatemq_plugin_loader::{CallFailure, Instance};
 use gatemq_types::{AuthOutcome, Identity};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::judge::Problems;
@@ -36,7 +37,8 @@ impl Current {
 pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Result<String, String> {
     let Under { instance, recorder } = subject.start().await?;
     let current = Arc::new(Current(Mutex::new(instance)));
-    let (ending, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (ending, asked) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(0));
+    let mut asked_by_all = asked.subscribe();
     let mut load = JoinSet::new();
     for n in (0..CLIENTS).filter(|_| subject.is_auth) {
         let ((at, connect), current) = (subject.client(n), current.clone());
@@ -45,7 +47,7 @@ pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Resul
             let mut answers = Vec::new();
             while !ending.load(Ordering::Relaxed) {
                 let answer = (at, current.get().authenticate(&connect).await.map(as_whom));
-                asked.fetch_add(1, Ordering::Relaxed);
+                asked.send_modify(|asked| *asked += 1);
                 // Equal ones are judged once.
                 if !answers.contains(&answer) && answers.len() < ANSWERS_MAX {
                     answers.push(answer);
@@ -75,9 +77,11 @@ pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Resul
         }
         refused += refuse(config, n, &current.get(), problems).await;
         // Some calls between two of them.
-        let (before, deadline) = (asked.load(Ordering::Relaxed), Instant::now() + subject.timeout());
-        while subject.is_auth && asked.load(Ordering::Relaxed) < before + CLIENTS && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        if subject.is_auth {
+            let before = *asked.borrow();
+            // At most as long as one of them may take.
+            let more = asked_by_all.wait_for(|asked| *asked >= before + CLIENTS);
+            let _ = tokio::time::timeout(subject.timeout(), more).await;
         }
     }
     ending.store(true, Ordering::Relaxed);
@@ -85,7 +89,7 @@ pub(super) async fn run(subject: &Subject<'_>, problems: &mut Problems) -> Resul
         answers.iter().for_each(|(at, answer)| subject.judge.outcome(*at, answer, problems));
     }
     Under { instance: current.get(), recorder }.end(subject, problems).await;
-    let asked = asked.load(Ordering::Relaxed);
+    let asked = *asked.borrow();
     Ok(format!("{taken} taken, {replaced} by another instance, {refused} refused, {asked} clients meanwhile"))
 }
 

@@ -209,6 +209,11 @@ events! {
         /// Whose doing it was.
         blame: Text,
     }
+    /// Somebody has a client's identity revoked: its provider is asked again, or it is disconnected.
+    213 IdentityRevoked Security Policy {
+        /// Who: a plugin instance.
+        by: Text,
+    }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
         /// Reason code: 0x9C is this time, 0x9D for good.

@@ -3,7 +3,6 @@
 use super::*;
 use crate::config::tests::rules;
 use crate::key_set::KeySet;
-use gatemq_plugin_api::{Protocol, Transport};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{EncodingKey, encode};
 use rcgen::{KeyPair, RsaKeySize, SignatureAlgorithm};
@@ -71,31 +70,7 @@ fn claims(more: Value) -> Claims {
 }
 
 fn connect() -> Connect {
-    Connect {
-        connection: 7,
-        listener: "tcp".into(),
-        transport: Transport::Tcp,
-        local: ([127, 0, 0, 1], 1883).into(),
-        remote: ([192, 0, 2, 1], 4711).into(),
-        proxied_by: None,
-        tls: None,
-        protocol: Protocol::V5,
-        client_id: "c".into(),
-        client_id_assigned: false,
-        user_name: None,
-        password: None,
-        clean_start: true,
-        keep_alive_s: 60,
-        session_expiry_s: 0,
-        receive_max: 100,
-        packet_bytes_max: 0,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
-        will: None,
-        failures: 0,
-        deadline_ms: 5000,
-    }
+    Connect::new("c")
 }
 
 /// As [`admit`], with keys that are there.
