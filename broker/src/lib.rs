@@ -17,6 +17,7 @@
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
 //! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
+//! | [`remote`] | other nodes of a cluster, as those who are sent messages |
 //! | [`denials`] | who is kept out |
 //! | [`will`] | what is published when a client goes without goodbye |
 //! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
@@ -29,6 +30,7 @@ pub mod grants;
 pub mod identity;
 pub mod permit;
 pub mod rate;
+pub mod remote;
 mod retained;
 pub mod router;
 pub mod session;

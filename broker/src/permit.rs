@@ -1,6 +1,6 @@
 //! Leave to act. The router demands it, and only an [`Identity`](crate::Identity) makes it: from its grants, or from a
-//! provider's verdict that says Allow. Two exceptions have no client: what the node publishes below `$SYS/`, and what a plugin
-//! has it publish outside of `$`.
+//! provider's verdict that says Allow. Exceptions have no client: what the node publishes below `$SYS/`, what a plugin
+//! has it publish outside of `$`, and what another node of the cluster has permitted.
 
 use std::sync::Arc;
 
@@ -92,6 +92,12 @@ impl<'a> PublishPermit<'a> {
     /// Leave that no identity gives: for a message that a plugin has the node publish. Plugins are the operator's own code and
     /// decide what identities may do, so there is no grant to ask; but what begins with `$` is the node's alone.
     pub(crate) fn for_plugin(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Option<Self> {
+        (!action.topic.starts_with('$')).then(|| PublishPermit::new(tenant, action, hash))
+    }
+
+    /// Leave that another node of the cluster gave: it authorized its client, and is believed (DESIGN section 3: no second
+    /// authorization). What begins with `$` no client anywhere may publish.
+    pub(crate) fn for_node(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Option<Self> {
         (!action.topic.starts_with('$')).then(|| PublishPermit::new(tenant, action, hash))
     }
 

@@ -249,7 +249,8 @@ fn recovered(
     desk: &Arc<Desk>,
 ) -> Result<Arc<Node>, String> {
     let denials_max = config.denials.per_raiser_max;
-    let node = Node::new(&config.node, config.limits.clone(), denials_max, events.clone(), store);
+    let node =
+        Node::new(&config.node, config.limits.clone(), denials_max, config.cluster.is_some(), events.clone(), store);
     let proxies = config.listeners.values().flat_map(|listener| listener.proxies.clone());
     node.denials.spare_proxies(proxies.collect());
     node.recover().map_err(|e| format!("{}: {e}", durable::directory(config).display()))?;

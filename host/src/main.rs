@@ -6,6 +6,7 @@ mod api;
 mod app;
 mod cli;
 mod clock;
+mod cluster;
 mod command;
 mod config;
 mod connection;

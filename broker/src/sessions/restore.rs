@@ -7,7 +7,8 @@ use gatemq_mqtt::packet::subscribe::SubscribeOptions;
 use gatemq_types::Protocol;
 
 use super::{Away, Entry, Sessions, leave};
-use crate::changes::SessionNumber;
+use crate::changes::{Changes, SessionNumber};
+use crate::remote::Interest;
 use crate::session::{Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
 use crate::{SessionKey, Will, router};
@@ -45,11 +46,11 @@ pub struct Restored {
 
 impl Sessions {
     /// Takes a session that the store gives back. To be called before the first client comes. Filters that cannot be
-    /// subscribed any more are left out.
+    /// subscribed any more are left out; interests in the others are noted in `changes`.
     ///
     /// # Errors
     /// There is a later one of its key, so this one had ended, and a crash took only that: [`Self::end_restored`].
-    pub fn restore(&self, restored: Restored) -> Result<Arc<Session>, Arc<Session>> {
+    pub fn restore(&self, restored: Restored, changes: &mut Changes) -> Result<Arc<Session>, Arc<Session>> {
         let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
         let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
         let hash = self.hash(&restored.key);
@@ -73,7 +74,7 @@ impl Sessions {
         };
         session.key().tenant().usage.sessions.take_anyway(1);
         for (filter, options, identifier) in subscriptions {
-            subscribe(&session, &filter, options, identifier);
+            subscribe(&session, &filter, options, identifier, changes);
         }
         Ok(session)
     }
@@ -86,7 +87,7 @@ impl Sessions {
     }
 }
 
-fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32) {
+fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32, changes: &mut Changes) {
     let Ok(options) = SubscribeOptions::read(options, Protocol::V5) else { return };
     let tenant = session.key().tenant();
     let subscription = Subscription {
@@ -101,6 +102,8 @@ fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32)
         session.restore_subscription(place);
         tenant.usage.subscriptions.take_anyway(1);
         tenant.generations.bump(filter);
+        let (tenant, filter) = (tenant.clone(), filter.to_owned());
+        changes.interest(|| Interest { tenant, filter, added: true, durable: session.number() != 0 });
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
+use super::cluster::cluster;
 use super::layers::{Raw, Sources};
 use super::listener::{proxies, sni};
 use super::plugin::plugins;
@@ -75,6 +76,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), Limits::checked(values), store(values));
     let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
+    let cluster = cluster(values, node.as_ref().map(|node| &*node.name));
     Some(Config {
         node: node?,
         log: log?,
@@ -85,6 +87,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugins: plugins?,
         limits: limits?,
         denials: Denials { per_raiser_max: per_raiser_max? },
+        cluster: cluster?,
     })
 }
 

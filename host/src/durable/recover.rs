@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use gatemq_broker::changes::Changes;
 use gatemq_broker::session::{Message as Kept, RestoredMessage, Spare};
 use gatemq_broker::sessions::{Restored, RestoredGroup};
 use gatemq_broker::{Session, SessionKey, SessionLimits, Will};
@@ -39,7 +40,7 @@ type Given = HashMap<u64, Vec<(Arc<Session>, HashSet<u64>)>>;
 ///
 /// # Errors
 /// The store cannot be read, or is damaged.
-pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(), StoreError> {
+pub(crate) fn recover(node: &Node, store: &dyn Store, interests: &mut Changes, now_ms: u64) -> Result<(), StoreError> {
     let begun = Instant::now();
     let mut recovered = Recovered::default();
     let mut tidy = Vec::new();
@@ -64,7 +65,7 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
         }
         match restored(node, stored, queue, now_ms) {
             Ok(restored) => {
-                let restored = node.sessions.restore(restored);
+                let restored = node.sessions.restore(restored, interests);
                 if restored.is_ok() {
                     recovered.sessions += 1;
                     recovered.subscriptions += subscriptions;
