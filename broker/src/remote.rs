@@ -12,15 +12,18 @@ use gatemq_types::QoS;
 use crate::session::{Message, qos_of};
 use crate::{SessionKey, Tenant};
 
-/// Another node. One for as long as it is known: it is recognised by its address in memory.
+/// Another node, as one who subscribed. It is recognised by its address in memory, so there are two for as long as it is known:
+/// for filters that persistent sessions have there, and for others.
 pub struct Remote {
-    name: Box<str>,
+    name: Arc<str>,
+    is_durable: bool,
 }
 
 impl Remote {
-    /// Of that name.
-    pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(Remote { name: name.into() })
+    /// Of that name: for filters of clients that are there, and for those of persistent sessions.
+    pub fn pair(name: &str) -> [Arc<Self>; 2] {
+        let name: Arc<str> = name.into();
+        [false, true].map(|is_durable| Arc::new(Remote { name: name.clone(), is_durable }))
     }
 
     /// Its name in the cluster.
@@ -52,8 +55,6 @@ pub struct Forward {
     pub from: Option<Arc<SessionKey>>,
     /// Nodes where clients are to have it, each once.
     pub to: Vec<Destination>,
-    /// It is retained, or clears what was: every node is told, those of `to` included.
-    pub everywhere: bool,
 }
 
 impl Forward {
@@ -67,7 +68,9 @@ impl Forward {
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// Which node.
-    pub node: Arc<Remote>,
+    pub node: Arc<str>,
+    /// A persistent session there has such a filter: should the node be away, it is kept for it.
+    pub durable: bool,
     /// Deliver it to all who subscribed to it and share with nobody.
     pub plain: bool,
     /// Filters of shared subscriptions (`$share/…`): one member of each, there, is to have it.
@@ -76,10 +79,11 @@ pub struct Destination {
 
 /// The destination of a node in a list, added when it is not there.
 pub(crate) fn destination<'a>(to: &'a mut Vec<Destination>, node: &Arc<Remote>) -> &'a mut Destination {
-    let at = to.iter().position(|known| Arc::ptr_eq(&known.node, node)).unwrap_or_else(|| {
-        to.push(Destination { node: node.clone(), plain: false, shares: Vec::new() });
+    let at = to.iter().position(|known| Arc::ptr_eq(&known.node, &node.name)).unwrap_or_else(|| {
+        to.push(Destination { node: node.name.clone(), durable: false, plain: false, shares: Vec::new() });
         to.len() - 1
     });
+    to[at].durable |= node.is_durable;
     &mut to[at]
 }
 

@@ -17,7 +17,7 @@ use crate::{Hasher, Tenant};
 pub struct FromNode<'a> {
     /// A PUBLISH of MQTT 5 ([`Message::packet`](crate::session::Message::packet)).
     pub packet: &'a [u8],
-    /// Deliver it to all who subscribed and share with nobody; it is retained or clears what was, if it says so, in any case.
+    /// Deliver it to all who subscribed and share with nobody.
     pub plain: bool,
     /// Filters of shared subscriptions of which one member here is to have it.
     pub shares: &'a [Box<str>],
@@ -40,7 +40,7 @@ pub fn publish_from_node(
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::for_node(tenant, action, hasher.hash_one(message.topic)).ok_or(NotPublishable)?;
     let from = Origin { session: None, five: true, reach: Reach::Plain };
-    let mut routed = match plain || message.retain {
+    let mut routed = match plain {
         true => route(&permit, from, &message, now_ms, out),
         false => Routed::default(),
     };
@@ -86,7 +86,7 @@ mod tests {
         let grants = [Grant { constraints, ..Grant::allow(Actions::ALL, "#") }];
         let identity = with(&key, &grants, NoMatch::Deny, &Limits::default());
         let mut out = Out::new(TopicCache::new(8, 8));
-        (out.is_clustered, _) = (true, out.spare.changes.note_interests());
+        out.spare.changes.note_interests();
         Node { tenant, identity, client: session_of(&key, 1), out }
     }
 
@@ -112,14 +112,16 @@ mod tests {
     #[test]
     fn a_node_gets_a_message_once() {
         let (mut a, mut b) = (node(), node());
-        let remote = Remote::new("b");
+        let [remote, durable] = Remote::pair("b");
         for filter in ["t/#", "t/+", "other"] {
             subscribe(&b.identity, &b.client, filter, 1);
-            a.tenant.set_interest(&remote, filter, 1).unwrap();
+            let remote = if filter == "t/+" { &durable } else { &remote };
+            a.tenant.set_interest(remote, filter, 1).unwrap();
         }
-        let back = Remote::new("a");
+        let [back, _] = Remote::pair("a");
         b.tenant.set_interest(&back, "#", 1).unwrap();
         assert_eq!(publish(&mut a, 0x32, "t/x").delivered, 1);
+        assert!(a.out.forwards[0].to[0].durable, "one of its filters is");
         assert_eq!((pass(&mut a, &mut b), b.out.forwards.len()), (vec![(true, 0)], 0));
         let mut want = frame(Protocol::V5, 0x32, "t/x", &[], b"x");
         want[8] = 1;
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!((&got[..want.len()], got.len()), (&want[..], 2 * want.len()));
         assert_eq!((publish(&mut a, 0x30, "u").delivered, a.out.forwards.len()), (0, 0));
         a.tenant.unset_interest(&remote, "t/#");
-        a.tenant.unset_interest(&remote, "t/+");
+        a.tenant.unset_interest(&durable, "t/+");
         assert_eq!((publish(&mut a, 0x30, "t/x").delivered, a.out.forwards.len()), (0, 0));
         a.tenant.unset_interest(&remote, "other");
         assert!(a.tenant.tree.read().is_empty());
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn one_member_of_all_nodes_gets_it() {
         let (mut a, mut b) = (node(), node());
-        let remote = Remote::new("b");
+        let [remote, _] = Remote::pair("b");
         for node in [&a, &b] {
             subscribe(&node.identity, &node.client, "$share/g/t", 0);
         }
@@ -150,16 +152,6 @@ mod tests {
         assert_eq!((drain(&a.client, &mut a.out).len(), drain(&b.client, &mut b.out).len()), (2 * len, 2 * len));
         a.tenant.unset_interest(&remote, "$share/g/t");
         assert_eq!((publish(&mut a, 0x30, "t").delivered, a.out.forwards.len()), (1, 0));
-    }
-
-    /// Guards section 10, retained: every node is told, whoever subscribed; twin: of what is not retained none.
-    #[test]
-    fn what_is_retained_goes_to_all() {
-        let mut a = node();
-        publish(&mut a, 0x31, "t");
-        publish(&mut a, 0x30, "t");
-        let [forward] = &a.out.forwards[..] else { panic!("{:?}", a.out.forwards) };
-        assert!(forward.everywhere && forward.to.is_empty());
     }
 
     /// Guards promise 8: what a node sends of a tenant reaches that one; and that no node publishes below `$`, or something that is

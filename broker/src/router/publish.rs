@@ -37,8 +37,6 @@ pub struct Out {
     pub retained_refused: u64,
     /// Messages for other nodes, in the order in which they were published. The host takes them after each turn.
     pub forwards: Vec<Forward>,
-    /// The node is in a cluster: what is retained goes to all its nodes.
-    pub is_clustered: bool,
     pub(super) buffers: Buffers,
 }
 
@@ -53,7 +51,6 @@ impl Out {
             dropped: 0,
             retained_refused: 0,
             forwards: Vec::new(),
-            is_clustered: false,
             buffers: Buffers::default(),
         }
     }
@@ -201,7 +198,8 @@ pub(super) fn route(
 ) -> Routed {
     let mut routed = Routed::default();
     let mut source = Source::new(permit.topic(), message, now_ms);
-    if permit.retain() {
+    // What is retained elsewhere comes by another way.
+    if permit.retain() && from.reach != Reach::Plain {
         (routed.retention, routed.exceeded) = retain(permit, from, message, now_ms, &mut source, &mut out.spare);
         if routed.retention == Retention::Refused {
             out.retained_refused += 1;
@@ -236,7 +234,7 @@ pub(super) fn route(
         routed.count(became, armed);
     }
     out.buffers.clear();
-    if from.reach == Reach::Cluster && (!to.is_empty() || permit.retain() && out.is_clustered) {
+    if !to.is_empty() {
         routed.delivered += to.len() as u32;
         out.forwards.push(forward(permit, from, to, &mut source));
     }
@@ -253,7 +251,6 @@ fn forward(permit: &PublishPermit<'_>, from: Origin<'_>, to: Vec<Destination>, s
         first: kind::PUBLISH << 4 | permit.qos().bits() << 1 | u8::from(permit.retain()),
         from: from.session.map(|session| session.key().clone()),
         to,
-        everywhere: permit.retain(),
     }
 }
 

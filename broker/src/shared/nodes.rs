@@ -27,8 +27,8 @@ impl Nodes {
         let inner = &mut *self.inner.lock();
         inner.filter.get_or_insert_with(|| filter.into());
         match inner.members.iter_mut().find(|(known, _)| Arc::ptr_eq(known, node)) {
-            Some((_, known)) => *known = members.max(1),
-            None => inner.members.push((node.clone(), members.max(1))),
+            Some((_, known)) => *known = members,
+            None => inner.members.push((node.clone(), members)),
         }
         self.count.store(inner.members.len() as u32, Ordering::Relaxed);
     }
@@ -43,7 +43,7 @@ impl Nodes {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Whose turn it is, each as often as it has members; `None`: this node's, which has `own`.
+    /// Whose turn it is, each as often as it has members that are there; `None`: this node's, which has `own`.
     pub(super) fn turn(&self, own: impl FnOnce() -> u32) -> Option<(Arc<Remote>, Arc<str>)> {
         if self.are_none() {
             return None;
@@ -51,7 +51,12 @@ impl Nodes {
         let own = own();
         let inner = &mut *self.inner.lock();
         let all = inner.members.iter().fold(own, |all, (_, members)| all.saturating_add(*members));
-        let turn = inner.turn % all.max(1);
+        if all == 0 {
+            // All are away: one whose members are persistent keeps it for them.
+            let (node, _) = inner.members.first()?;
+            return Some((node.clone(), inner.filter.clone()?));
+        }
+        let turn = inner.turn % all;
         inner.turn = turn + 1;
         let mut left = turn.checked_sub(own)?;
         let filter = inner.filter.clone()?;
@@ -75,7 +80,7 @@ mod tests {
     fn turns_go_by_members() {
         let nodes = Nodes::default();
         assert!(nodes.turn(|| 1).is_none());
-        let [a, b] = ["a", "b"].map(Remote::new);
+        let [a, b] = ["a", "b"].map(|name| Remote::pair(name)[0].clone());
         nodes.set(&a, 2, "$share/g/t");
         nodes.set(&b, 1, "$share/g/t");
         let turns = |own: u32, n: usize| -> Vec<String> {
@@ -87,6 +92,8 @@ mod tests {
         nodes.inner.lock().turn = 0;
         assert_eq!(turns(2, 6), ["-", "-", "b", "-", "-", "b"]);
         assert_eq!(turns(0, 2), ["b", "b"]);
+        nodes.set(&b, 0, "$share/g/t");
+        assert_eq!((turns(1, 2), turns(0, 1)), (vec!["-".to_owned(); 2], vec!["b".to_owned()]));
         nodes.unset(&b);
         assert!(nodes.are_none() && nodes.turn(|| 0).is_none());
     }

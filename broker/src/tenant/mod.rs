@@ -134,7 +134,7 @@ impl Tenant {
         }
     }
 
-    /// Clients of another node subscribed to `filter` (`$share/…` included, with that many members).
+    /// Clients of another node subscribed to `filter` (`$share/…` included, with that many members there; 0: all are away).
     ///
     /// # Errors
     /// The filter is too deep, or the tree too large: that node's clients do not get what this one's publish.

@@ -30,9 +30,8 @@ pub(crate) struct Hot {
 
 impl Hot {
     /// For one of `workers`; `changes`: where the node has a store, kept.
-    pub(crate) fn new(workers: usize, changes: Changes, is_clustered: bool) -> Self {
+    pub(crate) fn new(workers: usize, changes: Changes) -> Self {
         let mut out = Out::new(TopicCache::new(TOPICS_MAX, TARGETS_MAX));
-        out.is_clustered = is_clustered;
         out.spare.changes = changes;
         Hot {
             scratch: vec![0; SCRATCH_BYTES].into(),
