@@ -36,7 +36,7 @@ impl Numbers {
     }
 
     /// The next one; 0: there is no store.
-    pub(crate) fn next(&self) -> SessionNumber {
+    pub fn next(&self) -> SessionNumber {
         match self.0.load(Ordering::Relaxed) {
             0 => 0,
             _ => self.0.fetch_add(1, Ordering::Relaxed),

@@ -7,7 +7,7 @@ use gatemq_broker::changes::{Changes, RetainedChanges};
 use gatemq_broker::remote::Interest;
 use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenant, TenantLimit, Tenants};
 
-use gatemq_store::{Store, StoreError};
+use gatemq_store::{Store, StoreError, StoredSession};
 use gatemq_types::event::{Fact, Peer};
 use tokio::sync::Notify;
 
@@ -25,6 +25,14 @@ use crate::worker::inbox::{Inbox, Mail};
 const TENANTS_MAX: usize = 100_000;
 /// Rule lists that identities share.
 const GRANT_LISTS_MAX: usize = 100_000;
+
+/// What a store gave back that others of a cluster have to know.
+pub(crate) struct Recovered {
+    /// What sessions subscribed.
+    pub(crate) interests: Vec<Interest>,
+    /// Queues of what is kept for other nodes.
+    pub(crate) hints: Vec<StoredSession>,
+}
 
 /// See the module.
 pub(crate) struct Node {
@@ -115,19 +123,20 @@ impl Node {
         changes
     }
 
-    /// Takes back what the store has, before the first client comes. Returns what the sessions that came back subscribed.
+    /// Takes back what the store has, before the first client comes. Returns what its cluster has to know.
     ///
     /// # Errors
     /// The store cannot be read, or is damaged.
-    pub(crate) fn recover(&self) -> Result<Vec<Interest>, StoreError> {
+    pub(crate) fn recover(&self) -> Result<Recovered, StoreError> {
         let mut interests = Changes::default();
         if self.is_clustered {
             interests.note_interests();
         }
-        if let Some(store) = &self.store {
-            durable::recover(self, &**store, &mut interests, clock::now_ms())?;
-        }
-        Ok(interests.take_interests())
+        let hints = match &self.store {
+            Some(store) => durable::recover(self, &**store, &mut interests, clock::now_ms())?,
+            None => Vec::new(),
+        };
+        Ok(Recovered { interests: interests.take_interests(), hints })
     }
 
     /// A tenant has as much as it may: counted each time, told once an episode.

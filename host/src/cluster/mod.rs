@@ -2,71 +2,147 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`queue`] | what one node is to be sent |
-//! | [`awaited`] | acknowledgements that wait for it |
-//! | [`receive`] | what other nodes send |
+//! | [`driver`], [`told`] | the one task that owns the core, and what it is told |
+//! | [`actions`], [`routes`] | what the core wants done |
+//! | [`content`], [`queue`], [`outgoing`] | messages for other nodes, on their way |
+//! | [`hints`] | those that are kept for nodes that are away |
+//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`receive`] | messages of other nodes |
 
+mod actions;
 mod awaited;
+mod content;
+mod driver;
+mod hints;
+mod outgoing;
 mod queue;
 mod receive;
+mod routes;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use gatemq_broker::remote::{Forward, Interest, Remote};
+use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
+use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
 
 pub(crate) use awaited::{Awaited, Forwarded};
-use queue::{Item, Queue};
+use content::Content;
+pub(crate) use hints::{PREFIX as HINTS, RestoredHints};
+use outgoing::Link;
+use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
+use told::{Inbox, Told};
 
 /// Another node.
 struct Peer {
-    /// As it stands in tenants' trees.
-    remote: Arc<Remote>,
-    /// What it is to be sent.
-    queue: Queue,
+    /// As it stands in tenants' trees: for clients that are there, and for persistent sessions.
+    remotes: [Arc<Remote>; 2],
+    /// Messages at QoS 0.
+    fast: Queue,
+    /// The others.
+    kept: Queue,
 }
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Cluster {
-    /// By name; those too that are away and have sessions in their stores.
+    /// What the driver is told.
+    inbox: Inbox,
+    /// By name; those too that are away and have persistent sessions.
     peers: RwLock<HashMap<Box<str>, Arc<Peer>>>,
-    /// Who subscribed, for the others: taken every few milliseconds.
+    /// Who subscribed, for the others: taken in the driver's next round.
     interests: Mutex<Vec<Interest>>,
-    told: Notify,
+    /// Messages that were not accepted, and so not acknowledged.
+    refused: AtomicU64,
+    /// To the other nodes.
+    link: Box<dyn Link>,
 }
 
 impl Cluster {
+    fn new(link: Box<dyn Link>) -> Arc<Self> {
+        Arc::new(Cluster {
+            inbox: Inbox::default(),
+            peers: RwLock::default(),
+            interests: Mutex::default(),
+            refused: AtomicU64::new(0),
+            link,
+        })
+    }
+
     /// Sends messages to the nodes that are to have them. Never waits; any worker.
     pub(crate) fn forward(&self, forwards: Vec<Forward>, awaited: Option<&Arc<Awaited>>) {
-        let peers = self.peers.read();
+        let mut told = Vec::new();
         for mut forward in forwards {
             let destinations = std::mem::take(&mut forward.to);
-            let awaited = awaited.filter(|_| forward.is_awaited());
+            let is_fast = !forward.is_awaited();
             let forward = Arc::new(forward);
-            let put = |peer: &Peer, plain: bool, shares: Vec<Box<str>>| {
-                let answer = awaited.map(|awaited| awaited.one_more());
-                peer.queue.put(Item { forward: forward.clone(), plain, shares, answer });
-            };
-            if forward.everywhere {
-                let left_out = |peer: &&Arc<Peer>| !destinations.iter().any(|to| Arc::ptr_eq(&to.node, &peer.remote));
-                peers.values().filter(left_out).for_each(|peer| put(peer, false, Vec::new()));
-            }
-            for to in destinations {
-                // One that is not known any more has left with its clients.
-                if let Some(peer) = peers.get(to.node.name()) {
-                    put(peer, to.plain, to.shares);
+            for Destination { node, durable, plain, shares } in destinations {
+                let content = Content::new(&forward, plain, shares);
+                if is_fast {
+                    if let Some(peer) = self.peers.read().get(&*node) {
+                        peer.fast.put(Item { number: None, what: What::New(content) });
+                    }
+                } else {
+                    let answer = awaited.map(|awaited| awaited.one_more());
+                    told.push(Told::Forward { to: node, content, durable, answer });
                 }
             }
         }
+        self.inbox.tell_all(told);
     }
 
     /// Tells the others who subscribed. Never waits; any worker.
     pub(crate) fn interests(&self, interests: Vec<Interest>) {
         self.interests.lock().extend(interests);
-        self.told.notify_one();
+        self.inbox.wake();
+    }
+
+    /// Who subscribed since the last time.
+    fn take_interests(&self) -> Vec<InterestChange> {
+        let interests = std::mem::take(&mut *self.interests.lock());
+        let change = |of: Interest| InterestChange {
+            key: FilterKey::new(of.tenant.name(), &of.filter),
+            durable: of.durable,
+            came: of.added,
+        };
+        interests.into_iter().map(change).collect()
+    }
+
+    /// A node; made where it is not known yet.
+    fn peer(self: &Arc<Self>, name: &str) -> Arc<Peer> {
+        if let Some(peer) = self.peers.read().get(name) {
+            return peer.clone();
+        }
+        let mut peers = self.peers.write();
+        let new = || Arc::new(Peer { remotes: Remote::pair(name), fast: Queue::default(), kept: Queue::default() });
+        peers.entry(name.into()).or_insert_with(new).clone()
+    }
+
+    /// Puts a message at QoS 1 or 2 into a node's queue.
+    fn put(&self, to: &str, item: Item) {
+        if let Some(peer) = self.peers.read().get(to) {
+            peer.kept.put(item);
+        }
+    }
+
+    fn send_control(&self, to: &NodeName, control: &Control) {
+        self.link.control(to, control);
+    }
+
+    fn not_accepted(&self, to: &NodeName, why: NotAccepted) {
+        if self.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000) {
+            tracing::warn!(
+                node = to.as_str(),
+                ?why,
+                "messages for a node cannot be kept, so they are not acknowledged"
+            );
+        }
+    }
+
+    /// The worker that has a node's messages.
+    fn worker_of(&self, node: &str, workers: usize) -> usize {
+        node.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % workers.max(1)
     }
 }

@@ -1,33 +1,40 @@
-//! What one node is to be sent, in order.
+//! What one node is to be sent, in order: one queue for messages at QoS 0, one for the others.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use gatemq_broker::remote::Forward;
+use bytes::Bytes;
+use gatemq_cluster::core::Forward;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::awaited::Answer;
+use super::content::{Content, Header};
 
-/// Bytes of messages at QoS 0 that wait for a node; further ones are dropped and counted. What is awaited is always taken: its
-/// publishers are not read while a mebibyte of theirs waits for acknowledgements.
+/// Bytes of messages at QoS 0 that wait for a node; further ones are dropped and counted. Of the others as many may be under way
+/// as the core lets out.
 const QUEUE_BYTES_MAX: usize = 16 << 20;
 
 /// A message for one node.
 pub(super) struct Item {
-    /// The message.
-    pub(super) forward: Arc<Forward>,
-    /// Deliver it to all who share their subscription with nobody.
-    pub(super) plain: bool,
-    /// And to one member of each of these.
-    pub(super) shares: Vec<Box<str>>,
-    /// Who waits for the answer.
-    pub(super) answer: Option<Answer>,
+    /// Its number, and the lowest that may still come; `None`: at QoS 0.
+    pub(super) number: Option<(Forward, u64)>,
+    /// What.
+    pub(super) what: What,
+}
+
+/// Where its bytes are.
+pub(super) enum What {
+    /// With those who published it.
+    New(Content),
+    /// Read from the store.
+    Kept(Header, Bytes),
 }
 
 impl Item {
     fn bytes(&self) -> usize {
-        self.forward.message.payload().len() + self.forward.message.topic().len() + 128
+        match &self.what {
+            What::New(content) => content.bytes(),
+            What::Kept(_, packet) => packet.len() + 128,
+        }
     }
 }
 
@@ -50,7 +57,7 @@ impl Queue {
     pub(super) fn put(&self, item: Item) {
         let bytes = item.bytes();
         let mut inner = self.inner.lock();
-        if item.answer.is_none() && inner.bytes + bytes > QUEUE_BYTES_MAX {
+        if item.number.is_none() && inner.bytes + bytes > QUEUE_BYTES_MAX {
             inner.dropped += 1;
             return;
         }
@@ -87,14 +94,16 @@ impl Queue {
         inner.items.drain(..count).collect()
     }
 
-    /// Everything, when the node is gone.
-    pub(super) fn take_all(&self) -> Vec<Item> {
-        self.take_now(usize::MAX, usize::MAX)
+    /// Drops everything: the node is away, or another process.
+    pub(super) fn clear(&self) {
+        let inner = &mut *self.inner.lock();
+        inner.dropped += inner.items.iter().filter(|item| item.number.is_none()).count() as u64;
+        inner.items.clear();
+        inner.bytes = 0;
     }
 
-    /// Bytes that wait, and messages that were dropped.
-    pub(super) fn counts(&self) -> (usize, u64) {
-        let inner = self.inner.lock();
-        (inner.bytes, inner.dropped)
+    /// Messages at QoS 0 that were dropped.
+    pub(super) fn dropped(&self) -> u64 {
+        self.inner.lock().dropped
     }
 }

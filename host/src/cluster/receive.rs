@@ -1,52 +1,75 @@
 //! Messages that other nodes send, delivered on a worker.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use gatemq_broker::router;
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use gatemq_broker::{Out, router};
+use gatemq_cluster::core::{Forward, Input, NodeName};
 
+use super::Cluster;
+use super::content::Header;
+use super::told::Told;
 use crate::worker::Worker;
 
 /// A message that another node has sent.
-pub(crate) struct Sent {
-    /// Tenant.
-    pub(crate) tenant: Box<str>,
-    /// Deliver it to all who share their subscription with nobody.
-    pub(crate) plain: bool,
-    /// And to one member of each of these.
-    pub(crate) shares: Vec<Box<str>>,
+pub(super) struct Sent {
+    pub(super) header: Header,
     /// Its PUBLISH of MQTT 5.
-    pub(crate) packet: bytes::Bytes,
+    pub(super) packet: Bytes,
 }
 
-/// Some of one node, for one worker, which always has those of that node and lane.
+/// Some for one worker, which always has those of one node.
 pub(crate) struct FromNode {
+    cluster: Option<Arc<Cluster>>,
     /// In order.
-    pub(super) messages: Vec<Sent>,
-    /// For each, whether it was taken; dropped: none was.
-    pub(super) answer: oneshot::Sender<Vec<bool>>,
+    messages: Vec<Sent>,
+    /// Of those at QoS 1 and 2 their numbers: the core is told when they are stored.
+    numbers: Vec<(NodeName, Forward)>,
 }
 
 impl FromNode {
-    /// Delivers them, and answers when the store has what it is to have of them.
+    /// At QoS 0: nobody waits.
+    pub(super) fn new(messages: Vec<Sent>) -> Self {
+        FromNode { cluster: None, messages, numbers: Vec::new() }
+    }
+
+    /// At QoS 1 and 2.
+    pub(super) fn for_driver(cluster: &Arc<Cluster>) -> Self {
+        FromNode { cluster: Some(cluster.clone()), ..FromNode::new(Vec::new()) }
+    }
+
+    pub(super) fn push(&mut self, sent: Sent, number: Option<(NodeName, Forward)>) {
+        self.messages.push(sent);
+        self.numbers.extend(number);
+    }
+
+    /// Delivers them; those at QoS 1 and 2 are settled when the store has what it is to have of them.
     pub(crate) async fn deliver(self, worker: &Rc<Worker>) {
-        let FromNode { messages, answer } = self;
-        let (taken, ticket) = {
+        let FromNode { cluster, messages, numbers } = self;
+        let ticket = {
             let hot = &mut *worker.hot.borrow_mut();
-            let taken: Vec<bool> = messages.iter().map(|sent| sent.deliver(worker, &mut hot.out)).collect();
-            (taken, worker.submitted(hot))
+            for sent in &messages {
+                sent.deliver(worker, &mut hot.out);
+            }
+            worker.submitted(hot)
         };
+        let Some(cluster) = cluster else { return };
         worker.stored(ticket).await;
-        // Who asked may have gone.
-        let _ = answer.send(taken);
+        let settled = |(from, forward)| Told::Core(Input::Settled { from, forward, stored: true });
+        cluster.inbox.tell_all(numbers.into_iter().map(settled));
     }
 }
 
 impl Sent {
-    /// False: nobody here can have it; sending it again does not help.
-    fn deliver(&self, worker: &Worker, out: &mut gatemq_broker::Out) -> bool {
-        let Ok(tenant) = worker.node.tenants.get_or_create(&self.tenant) else { return false };
-        let sent = router::FromNode { packet: &self.packet, plain: self.plain, shares: &self.shares };
-        router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out).is_ok()
+    /// What nobody here can have is done with: sending it again does not help.
+    fn deliver(&self, worker: &Worker, out: &mut Out) {
+        let Header { tenant, plain, shares } = &self.header;
+        let Ok(tenant) = worker.node.tenants.get_or_create(tenant) else { return };
+        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares };
+        let routed = router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out);
+        if routed.is_err() {
+            tracing::debug!("a message of another node cannot be published");
+        }
     }
 }

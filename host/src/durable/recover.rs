@@ -15,6 +15,7 @@ use gatemq_store::{
 use gatemq_types::{Protocol, QoS};
 
 use super::translate::{self, EPOCH, GROUP_LEVEL};
+use crate::cluster;
 use crate::node::Node;
 
 /// Entries of a queue that are read at a time.
@@ -36,11 +37,17 @@ struct Recovered {
 /// By shared subscription, sessions with numbers of what they were given by it and have in their queues.
 type Given = HashMap<u64, Vec<(Arc<Session>, HashSet<u64>)>>;
 
-/// Gives a node what its store has, before the first client comes. `now_ms`: the start.
+/// Gives a node what its store has, before the first client comes. `now_ms`: the start. Returns the queues of what is kept for other
+/// nodes of a cluster.
 ///
 /// # Errors
 /// The store cannot be read, or is damaged.
-pub(crate) fn recover(node: &Node, store: &dyn Store, interests: &mut Changes, now_ms: u64) -> Result<(), StoreError> {
+pub(crate) fn recover(
+    node: &Node,
+    store: &dyn Store,
+    interests: &mut Changes,
+    now_ms: u64,
+) -> Result<Vec<StoredSession>, StoreError> {
     let begun = Instant::now();
     let mut recovered = Recovered::default();
     let mut tidy = Vec::new();
@@ -87,6 +94,7 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, interests: &mut Changes, n
             }
         }
     }
+    let (hints, groups): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_hints);
     for stored in groups {
         group(node, store, stored, &mut given, &mut recovered, &mut tidy)?;
     }
@@ -104,7 +112,12 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, interests: &mut Changes, n
         ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "recovered from the store"
     );
-    Ok(())
+    Ok(hints)
+}
+
+/// Whether it is the queue of what is kept for another node.
+fn is_hints(stored: &StoredSession) -> bool {
+    stored.record.owner.client_id.starts_with(cluster::HINTS)
 }
 
 /// The record of a session whose client was there when the node ended: it has been away since now, and everything may have

@@ -14,7 +14,7 @@ use gatemq_types::QoS;
 
 /// The only node's number, and the epoch of whatever it owns: both get their meaning with the cluster.
 pub(super) const NODE: u64 = 1;
-pub(super) const EPOCH: Epoch = Epoch(1);
+pub(crate) const EPOCH: Epoch = Epoch(1);
 
 /// In place of a protocol level: it is no session, but the queue of a shared subscription.
 pub(super) const GROUP_LEVEL: u8 = 0;
@@ -82,7 +82,7 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::Appended(_) | Change::Waits { .. } | Change::Awaited(..) => return,
         Change::Session(of) => Op::PutSession { session: SessionId(of.session), record: record(of) },
         Change::Group { group, tenant, filter } => {
-            Op::PutSession { session: SessionId(*group), record: group_record(tenant, filter) }
+            Op::PutSession { session: SessionId(*group), record: queue_record(tenant, filter) }
         }
         Change::SessionEnded(session) => Op::DeleteSession { session: SessionId(*session), epoch },
         Change::Subscribed { session, filter, options, identifier } => Op::PutSubscription {
@@ -165,8 +165,9 @@ pub(super) fn will_of(stored: &Will) -> StoredWill {
     StoredWill { message: Arc::new(message), asked: *asked }
 }
 
-/// The queue of a shared subscription stands beside those of the sessions, with its filter for the client identifier.
-fn group_record(tenant: &str, filter: &str) -> StoredRecord {
+/// Record of a queue that is no session's and stands beside those of the sessions: a shared subscription's, with its filter for
+/// the client identifier, or what is kept for another node.
+pub(crate) fn queue_record(tenant: &str, filter: &str) -> StoredRecord {
     StoredRecord {
         owner: Owner { tenant: tenant.into(), user: Box::default(), client_id: filter.into() },
         epoch: EPOCH,
