@@ -29,6 +29,7 @@ mod refresh;
 mod refused;
 mod reload;
 mod retained;
+mod revoke;
 mod road;
 mod sessions;
 mod slow;
