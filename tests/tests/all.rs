@@ -17,6 +17,7 @@ mod interface;
 mod jwt;
 mod limits;
 mod listeners;
+mod plugins;
 mod policy;
 mod promise_1;
 mod promise_2;

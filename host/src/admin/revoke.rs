@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use gatemq_broker::{Publisher, Tenant};
 use gatemq_store::wait;
@@ -16,7 +17,8 @@ use super::{By, Outcome};
 use crate::connection::{Client, tell_removed};
 use crate::durable;
 use crate::node::Node;
-use crate::worker::scan::{Look, Looks};
+use crate::revocations::Revoked;
+use crate::worker::scan::{Look, Looks, Scan};
 
 /// Tenant, user and client identifier.
 type Name = (String, String, String);
@@ -34,7 +36,7 @@ pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, retai
     }
     // First, so that whoever is not found because its connection has not begun looks for it itself.
     let by: Arc<str> = by.to_string().into();
-    scanner.node.revocations.note(by.clone(), selector.clone());
+    scanner.node.revocations.note(by.clone(), Revoked::Selected(selector.clone()));
     let named = Named::find(scanner, selector.clone(), retained)?;
     let mut messages = 0;
     if retained == RevokeRetained::Withhold {
@@ -58,6 +60,23 @@ pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, retai
     match revoked.load(Ordering::Relaxed) {
         0 if messages == 0 => Err(ServiceError::NotFound),
         count => Ok(counted(count)),
+    }
+}
+
+/// A plugin is gone, and nobody stands any more for those whom it admitted: they are disconnected. Does not wait for that.
+pub(crate) fn revoke_admitted_by(node: &Node, plugin: &str) {
+    let (by, plugin): (Arc<str>, _) = (format!("reload: plugin {plugin} is gone").into(), plugin.to_owned());
+    // First, as above.
+    node.revocations.note(by.clone(), Revoked::AdmittedBy(plugin.clone()));
+    let look: Looks = Arc::new(move |client: &Client| match client.provider() == plugin {
+        true => Look::Revoke(by.clone()),
+        false => Look::Next,
+    });
+    for worker in 0..node.workers() {
+        // Nobody is told.
+        let (done, _) = sync_channel(1);
+        let scan = Scan { from: 0, look: look.clone(), done };
+        node.send(worker, |mail| mail.scans.push(scan));
     }
 }
 

@@ -22,6 +22,7 @@ use super::rate::Rate;
 use super::reauthenticate::Again;
 use super::refresh::Refresh;
 use crate::node::Node;
+use crate::revocations::Revoked;
 use crate::worker::hot::Hot;
 use crate::worker::share::Share;
 
@@ -140,6 +141,14 @@ impl Client {
     /// Its certificate, if it has proven one.
     pub(crate) fn proven(&self) -> Option<&Proven> {
         self.proven.as_deref()
+    }
+
+    /// Whether its identity is among those that were revoked.
+    pub(crate) fn is_revoked(&self, whose: &Revoked) -> bool {
+        match whose {
+            Revoked::Selected(selector) => self.is_named_by(selector),
+            Revoked::AdmittedBy(plugin) => **plugin == *self.provider,
+        }
     }
 
     /// Whether a selector names it; all that it gives must hold.

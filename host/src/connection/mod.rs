@@ -481,7 +481,7 @@ impl Connection {
     /// Its identity may have been revoked since its provider was asked for it.
     fn look_at_revocations(&mut self, node: &Node, now_ms: u64) {
         let client = &self.client;
-        if let Some(by) = node.revocations.find(client.revoked_before, |selector| client.is_named_by(selector)) {
+        if let Some(by) = node.revocations.find(client.revoked_before, |whose| client.is_revoked(whose)) {
             self.revoked(node, &by, now_ms);
         }
     }

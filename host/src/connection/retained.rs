@@ -27,7 +27,7 @@ impl Client {
     /// Its provider stands for it: what was withheld of what it has retained is delivered again, as far as its grants allow it. Not
     /// when somebody has wanted the provider asked once more since it was: then that answer counts.
     pub(super) fn readmit_retained(&self, node: &Node, hot: &mut Hot, now_ms: u64) {
-        let revoked = || node.revocations.find(self.revoked_before, |selector| self.is_named_by(selector)).is_some();
+        let revoked = || node.revocations.find(self.revoked_before, |whose| self.is_revoked(whose)).is_some();
         if self.refresh_is_due(now_ms) || revoked() {
             return;
         }

@@ -211,7 +211,7 @@ events! {
     }
     /// Somebody has a client's identity revoked: its provider is asked again, or it is disconnected.
     213 IdentityRevoked Security Policy {
-        /// Who: a plugin instance.
+        /// Who: a plugin instance, or a reload of a configuration from which its provider is gone.
         by: Text,
     }
     /// A client was sent to another server.
@@ -510,6 +510,11 @@ events! {
     }
     /// A plugin that had failed works again.
     913 PluginRecovered System Plugin {
+        /// Instance name.
+        plugin: Text,
+    }
+    /// A plugin is gone from the configuration: it is not called any more, and clients that it admitted are disconnected.
+    914 PluginRemoved System Broker {
         /// Instance name.
         plugin: Text,
     }
