@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::SessionKey;
 use crate::remote::Interest;
+use crate::retained::Publisher;
 use crate::session::{Message, Session};
 
 /// Number of a session in the store, or of a shared subscription that has a queue there; given out by [`Numbers`], never
@@ -133,10 +134,10 @@ pub enum Change {
         message: Arc<Message>,
         /// QoS.
         qos: QoS,
-        /// Who published it: user.
-        user: Box<str>,
-        /// And client identifier.
-        client_id: Box<str>,
+        /// Who published it.
+        publisher: Arc<Publisher>,
+        /// It goes to nobody who subscribes.
+        withheld: bool,
     },
     /// A topic has none any more.
     RetainedCleared {

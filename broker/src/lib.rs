@@ -45,12 +45,12 @@ pub mod will;
 pub use cache::TopicCache;
 pub use denials::Denials;
 pub use grants::{GrantError, GrantTable, Grants, Values};
-pub use identity::{Because, Explanation, Identity, IdentityError, SessionKey};
+pub use identity::{Because, Explanation, Identity, IdentityError, Marks, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
     SubscribePermit, UnsubscribeDecision, UnsubscribePermit, WillDecision,
 };
-pub use retained::{RetainedLimits, Retention};
+pub use retained::{Publisher, Readmitted, RetainedLimits, Retention, RevokedRetained};
 pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;

@@ -8,6 +8,7 @@ use gatemq_mqtt::Publish;
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
+use crate::identity::Marks;
 use crate::{Tenant, Will};
 
 /// A message that a client wants to publish.
@@ -86,6 +87,7 @@ pub struct PublishPermit<'a> {
     tenant: &'a Arc<Tenant>,
     action: PublishAction<'a>,
     hash: u64,
+    marks: Option<&'a Arc<Marks>>,
 }
 
 impl<'a> PublishPermit<'a> {
@@ -103,7 +105,18 @@ impl<'a> PublishPermit<'a> {
 
     #[inline]
     pub(crate) fn new(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Self {
-        PublishPermit { tenant, action, hash }
+        PublishPermit { tenant, action, hash, marks: None }
+    }
+
+    /// The same, of a client that is found by these too.
+    #[inline]
+    pub(crate) fn marked(self, marks: Option<&'a Arc<Marks>>) -> Self {
+        PublishPermit { marks, ..self }
+    }
+
+    /// What its client is found by besides its names.
+    pub(crate) fn marks(&self) -> Option<&'a Arc<Marks>> {
+        self.marks
     }
 
     /// Where.

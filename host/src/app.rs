@@ -164,8 +164,14 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), events: events.clone() };
-    let reload = Arc::new(reload);
+    let reload = Arc::new(Reload {
+        sources,
+        started: config.clone(),
+        dev,
+        plugins: plugins.clone(),
+        node: node.clone(),
+        events: events.clone(),
+    });
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {

@@ -1,5 +1,6 @@
 //! SIGHUP, `gatemq reload`, `gatemq plugin reload`: the configuration is read again, checked, and what may change while running is changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatemq_types::event::Fact;
@@ -7,6 +8,7 @@ use tokio::signal::unix::Signal;
 
 use crate::config::{self, Config, Sources};
 use crate::events::Events;
+use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
 
 /// Problems of a refused configuration that its event names; the log has all.
@@ -22,6 +24,8 @@ pub(crate) struct Reload {
     pub(crate) dev: bool,
     /// The node's plugins.
     pub(crate) plugins: Arc<Plugins>,
+    /// The node.
+    pub(crate) node: Arc<Node>,
     /// The node's events.
     pub(crate) events: Arc<Events>,
 }
@@ -59,7 +63,7 @@ impl Reload {
         if !restart.is_empty() {
             tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
         }
-        let plugins = self.plugins.reload(&config, only).await.map_err(|why| self.refused(vec![why]))?;
+        let plugins = self.plugins.reload(&config, only, &self.node).await.map_err(|why| self.refused(why))?;
         for (plugin, reloaded) in &plugins {
             match reloaded {
                 Ok(reloaded) => tracing::info!(plugin, ?reloaded, "reloaded"),
@@ -88,8 +92,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
         ("[node]", before.node == now.node),
         ("[log]", before.log == now.log),
         ("[store]", before.store == now.store),
-        ("[listeners]", before.listeners == now.listeners),
-        ("[auth]", before.auth == now.auth),
+        ("[listeners]", but_for_chains(before) == but_for_chains(now)),
         ("[plugin_host] health_interval_ms", {
             before.plugin_host.health_interval_ms == now.plugin_host.health_interval_ms
         }),
@@ -97,10 +100,15 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     ];
     let changed = sections.iter().filter(|(_, is_same)| !is_same).map(|(section, _)| (*section).to_owned());
     let settings = now.plugins.iter().filter_map(|(name, now)| Some((name, before.plugins.get(name)?, now)));
-    let of_plugins = settings.flat_map(|(name, before, now)| {
-        let keys =
-            [("required", before.required == now.required), ("ring_events", before.ring_events == now.ring_events)];
-        keys.into_iter().filter(|(_, is_same)| !is_same).map(move |(key, _)| format!("plugins.{name}.{key}"))
+    let of_plugins = settings.filter_map(|(name, before, now)| {
+        (before.ring_events != now.ring_events).then(|| format!("plugins.{name}.ring_events"))
     });
     changed.chain(of_plugins).collect()
+}
+
+/// The listeners, but for their chains of auth providers, which take effect at a reload.
+fn but_for_chains(config: &Config) -> BTreeMap<String, config::Listener> {
+    let mut listeners = config.listeners.clone();
+    listeners.values_mut().for_each(|listener| listener.auth_chain = None);
+    listeners
 }

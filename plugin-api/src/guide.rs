@@ -59,7 +59,7 @@
 //!
 //! [`crate::Host`], which `start` is given, counts, tells the time and spawns. The methods of it that ask the broker for
 //! something (`deny`, `disconnect`, `revoke`, `publish`, `sessions`, `put`, …) are answered later, by the broker; what it does
-//! not offer (here: `revoke` with retained messages) is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
+//! not offer is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
 //!
 //! # Who is kept out
 //!
@@ -197,7 +197,8 @@
 //! for subscriptions and for what waits for them. Anything else, no answer within `timeout_ms` too, disconnects the client with
 //! 0x87; its will is not published. Until the answer the grants of before hold: `disconnect` whom you cannot wait for. Only who
 //! says `Refresh`, or has rules that ask, is kept with all that `refresh` is shown; others are disconnected when they are revoked,
-//! and come back through `authenticate`.
+//! and come back through `authenticate`. What they have had retained stays, or is withheld from new subscribers until they are
+//! admitted again, or is removed: [`crate::service::RevokeRetained`].
 //!
 //! # A collector
 //!

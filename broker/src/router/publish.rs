@@ -9,7 +9,7 @@ use gatemq_types::{Protocol, QoS, ReasonCode};
 use super::layouts::{Buffers, Layouts};
 use crate::changes::Change;
 use crate::remote::{Destination, Forward, destination};
-use crate::retained::{Kept, Retention};
+use crate::retained::{Retention, Stored, Who};
 use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
 use crate::tenant::TenantLimit;
 use crate::tree::{Subscription, Target};
@@ -308,16 +308,18 @@ fn retain(
             .retain(|| Change::RetainedCleared { tenant: tenant.name().to_owned(), topic: permit.topic().to_owned() });
         return (Retention::Cleared, None);
     }
-    let kept = Kept::new(source.message(), permit.qos(), user, client_id);
+    let who = Who { user, client_id, marks: permit.marks() };
+    let (topic, qos) = (permit.topic(), permit.qos());
+    let stored = Stored { topic, message: source.message(), qos, who, withheld: false };
     let mut retained = tenant.retained.write();
-    match retained.store(permit.topic(), kept, tenant.limits().retained, now_ms) {
-        Ok(()) => {
+    match retained.store(stored, tenant.limits().retained, now_ms) {
+        Ok(publisher) => {
             spare.changes.retain(|| Change::Retained {
                 tenant: tenant.name().to_owned(),
                 message: source.message(),
-                qos: permit.qos(),
-                user: user.into(),
-                client_id: client_id.into(),
+                qos,
+                publisher,
+                withheld: false,
             });
             (Retention::Stored, None)
         }

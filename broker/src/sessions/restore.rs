@@ -9,6 +9,7 @@ use gatemq_types::Protocol;
 use super::{Away, Entry, Sessions, leave};
 use crate::changes::{Changes, SessionNumber};
 use crate::remote::Interest;
+use crate::retained::{Publisher, Stored, Who};
 use crate::session::{Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
 use crate::{SessionKey, Will, router};
@@ -134,20 +135,27 @@ impl crate::Tenant {
 
     /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too
     /// deep.
-    pub fn restore_retained(
-        &self,
-        message: Arc<Message>,
-        qos: gatemq_types::QoS,
-        user: Box<str>,
-        client_id: Box<str>,
-        now_ms: u64,
-    ) -> bool {
+    pub fn restore_retained(&self, restored: RestoredRetained, now_ms: u64) -> bool {
+        let RestoredRetained { message, qos, publisher: Publisher { user, client_id, marks }, withheld } = restored;
         if now_ms >= message.expires_ms() {
             return false;
         }
         let unbounded = crate::RetainedLimits { messages_max: u32::MAX, bytes_max: u64::MAX };
-        let topic = message.clone();
-        let kept = crate::retained::Kept::restored(message, qos, user, client_id);
-        self.retained.write().store(topic.topic(), kept, unbounded, now_ms).is_ok()
+        let (of, who) = (message.clone(), Who { user: &user, client_id: &client_id, marks: marks.as_ref() });
+        let stored = Stored { topic: of.topic(), message, qos, who, withheld };
+        self.retained.write().store(stored, unbounded, now_ms).is_ok()
     }
+}
+
+/// A retained message as the store had it.
+#[derive(Debug)]
+pub struct RestoredRetained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// QoS.
+    pub qos: gatemq_types::QoS,
+    /// Who published it.
+    pub publisher: Publisher,
+    /// It goes to nobody who subscribes.
+    pub withheld: bool,
 }

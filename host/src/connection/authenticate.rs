@@ -238,7 +238,8 @@ async fn ask(
     mut exchange: Exchange<'_>,
 ) -> Result<(Box<Given>, Option<Arc<Plugin>>), NotAdmitted> {
     let Asked { worker, listener, wants, .. } = *asked;
-    let mut admission = answer(worker, stranger, pin!(listener.auth.authenticate(connect))).await?;
+    let chain = listener.auth.load_full();
+    let mut admission = answer(worker, stranger, pin!(chain.authenticate(connect))).await?;
     (connect.password, connect.auth_data) = (None, None);
     loop {
         let stage = if exchange.has_begun() { "exchange" } else { "authenticate" };
@@ -254,7 +255,7 @@ async fn ask(
                 return Ok((identity, provider));
             }
             Admission::Refused { code, reason, reason_string, plugin, delay: wanted } => {
-                listener.auth.note_refused(connect.remote.ip());
+                chain.note_refused(connect.remote.ip());
                 Box::pin(delay(worker, wanted, listener)).await;
                 Refusal { reason_string, ..Refusal::by(&plugin, stage, code, reason) }.into()
             }

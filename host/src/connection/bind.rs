@@ -22,7 +22,6 @@ use super::client::{Client, VERDICTS_MAX};
 use super::rate::Rate;
 use super::refresh::{Refresh, refresh_at_ms};
 use crate::config::RatePolicy;
-use crate::denials::Known;
 use crate::listen::tls::certificate;
 use crate::node::Node;
 use crate::worker::Worker;
@@ -52,7 +51,6 @@ pub(super) struct Granted {
     pub(super) valid_until_ms: u64,
     /// When its grants are to be asked for again; 0: not by time.
     pub(super) refresh_at_ms: u64,
-    pub(super) tags: Vec<String>,
 }
 
 /// What CONNACK says may be used; a client that keeps to it has broken no rule, whatever its identity is later.
@@ -146,7 +144,9 @@ fn identity(
         no_match: given.no_match,
         limits,
     };
-    Identity::new(parts, hasher).map_err(|e| e.to_string())
+    let leaf = connect.tls.as_ref().filter(|tls| tls.verified).and_then(|tls| tls.leaf_sha256);
+    let identity = Identity::new(parts, hasher).map_err(|e| e.to_string())?;
+    Ok(identity.marked(&given.tags, leaf))
 }
 
 /// Gives a connection its place in its tenant.
@@ -206,7 +206,7 @@ pub(super) fn grant(
         true => refresh_at_ms(valid_until_ms, now_ms),
         false => 0,
     };
-    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
+    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms })
 }
 
 /// The identity of a client where no broker runs: what can be wrong with a provider's answer, and what its grants say. Limits are as the
@@ -269,7 +269,7 @@ pub(super) fn bind(
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
     let refresh = Refresh::of(&granted, || Arc::new(connect.clone()));
-    let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
+    let Granted { identity, limits, asked, valid_until_ms, .. } = granted;
     let session_limits = session_limits(connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
@@ -315,7 +315,7 @@ pub(super) fn bind(
         aliases: TopicAliases::default(),
         _counted: counted,
         held: None,
-        known: Known::of(stranger.proven.clone(), &tags),
+        proven: stranger.proven.clone().map(Box::new),
     };
     Ok((client, greeting))
 }

@@ -21,8 +21,8 @@ use super::held::Held;
 use super::rate::Rate;
 use super::reauthenticate::Again;
 use super::refresh::Refresh;
-use crate::denials::Known;
 use crate::node::Node;
+use crate::revocations::Revoked;
 use crate::worker::hot::Hot;
 use crate::worker::share::Share;
 
@@ -77,7 +77,7 @@ pub(crate) struct Client {
     pub(super) again: Option<Box<Again>>,
     /// What its provider needs to be asked again; only where its identity wants that, or has the provider asked anyway.
     pub(super) refresh: Option<Box<Refresh>>,
-    /// Identities that had been revoked on this node when its provider was asked.
+    /// Identities that had been revoked on this node when its provider was last asked what it may do.
     pub(super) revoked_before: u64,
     /// What its DISCONNECT says besides the code.
     pub(super) last_words: Option<Box<LastWords>>,
@@ -91,8 +91,8 @@ pub(crate) struct Client {
     pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
-    /// What it is found by besides its names.
-    pub(super) known: Option<Box<Known>>,
+    /// Its certificate, whose key it has proven.
+    pub(super) proven: Option<Box<Proven>>,
 }
 
 /// What a DISCONNECT says besides the code.
@@ -140,7 +140,15 @@ impl Client {
 
     /// Its certificate, if it has proven one.
     pub(crate) fn proven(&self) -> Option<&Proven> {
-        self.known.as_ref()?.proven.as_ref()
+        self.proven.as_deref()
+    }
+
+    /// Whether its identity is among those that were revoked.
+    pub(crate) fn is_revoked(&self, whose: &Revoked) -> bool {
+        match whose {
+            Revoked::Selected(selector) => self.is_named_by(selector),
+            Revoked::AdmittedBy(plugin) => **plugin == *self.provider,
+        }
     }
 
     /// Whether a selector names it; all that it gives must hold.
@@ -158,7 +166,7 @@ impl Client {
 
     /// Tags of its identity.
     pub(crate) fn tags(&self) -> &[String] {
-        self.known.as_ref().map_or(&[], |known| &known.tags)
+        self.identity.tags()
     }
 
     /// When it was admitted, in milliseconds since 1970.

@@ -41,6 +41,7 @@ pub(crate) use bind::bound_alone;
 pub(crate) use client::Client;
 pub(crate) use ending::Ending;
 pub(crate) use leave::sweep;
+pub(crate) use retained::tell_removed;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -164,6 +165,7 @@ async fn begin(
     connection.look_at_session();
     connection.look_at_denials(&worker.node, now_ms);
     connection.look_at_revocations(&worker.node, now_ms);
+    connection.client.readmit_retained(&worker.node, &mut worker.hot.borrow_mut(), now_ms);
     // So has a worker that stops: it tells those that are registered.
     if worker.is_stopping() {
         connection.stop(Ending::of(CloseReason::ServerStopping));
@@ -453,7 +455,7 @@ impl Connection {
         } else if reading && c.silence_ms_max.is_some_and(|max| silent_ms > max.into()) {
             CloseReason::KeepAliveTimedOut
         } else if c.refresh_is_due(now_ms) {
-            c.begin_refresh(now_ms);
+            c.begin_refresh(node, now_ms);
             return true;
         } else {
             return false;
@@ -479,7 +481,7 @@ impl Connection {
     /// Its identity may have been revoked since its provider was asked for it.
     fn look_at_revocations(&mut self, node: &Node, now_ms: u64) {
         let client = &self.client;
-        if let Some(by) = node.revocations.find(client.revoked_before, |selector| client.is_named_by(selector)) {
+        if let Some(by) = node.revocations.find(client.revoked_before, |whose| client.is_revoked(whose)) {
             self.revoked(node, &by, now_ms);
         }
     }
@@ -487,7 +489,7 @@ impl Connection {
     /// Somebody has its identity revoked. Its task has something to do.
     pub(crate) fn revoked(&mut self, node: &Node, by: &str, now_ms: u64) {
         node.events.emit(Some(&self.client.peer), Fact::IdentityRevoked { by: by.to_owned().into() });
-        if let Err(ending) = self.client.revoked(now_ms) {
+        if let Err(ending) = self.client.revoked(node, now_ms) {
             self.stop(ending);
         }
     }

@@ -18,7 +18,6 @@ use super::client::{Client, LastWords, VERDICTS_MAX};
 use super::open::tell_revoked;
 use super::rate::Rate;
 use super::subscribe::filter_action;
-use crate::denials::Known;
 use crate::node::Node;
 use crate::plugins::tell_failure;
 use crate::worker::hot::Hot;
@@ -87,8 +86,7 @@ impl Client {
     /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
     fn replace_identity(&mut self, node: &Node, granted: Granted, connect: &Arc<Connect>, now_ms: u64) {
         self.plan_refresh(&granted, connect);
-        let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
-        self.known = Known::of(self.known.take().and_then(|known| known.proven), &tags);
+        let Granted { identity, limits, asked, valid_until_ms, .. } = granted;
         let PacketLimits { packet_bytes_max, topic_alias_max, .. } = *self.state.limits();
         self.state.set_limits(PacketLimits { packet_bytes_max, topic_alias_max, ..packets(node, &limits) });
         self.rate = Rate::instead(self.rate.as_deref(), &limits, now_ms);

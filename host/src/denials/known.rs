@@ -1,4 +1,4 @@
-//! What is kept of a client to find it by, besides its names. Nothing for one without certificate and tags.
+//! What is kept of a client to deny it by, besides its names. Nothing for one without certificate.
 
 use gatemq_broker::denials::Proven;
 use gatemq_types::Tls;
@@ -6,22 +6,6 @@ use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use crate::listen::tls::sha256;
-
-/// See the module.
-pub(crate) struct Known {
-    /// Its certificate, whose key it has proven.
-    pub(crate) proven: Option<Proven>,
-    /// Tags of its identity.
-    pub(crate) tags: Box<[String]>,
-}
-
-impl Known {
-    /// `None` where there is nothing to keep.
-    pub(crate) fn of(proven: Option<Proven>, tags: &[String]) -> Option<Box<Known>> {
-        let known = Known { proven, tags: tags.into() };
-        (known.proven.is_some() || !known.tags.is_empty()).then(|| Box::new(known))
-    }
-}
 
 /// What of a peer's certificate can be denied. `None`: it has shown none, or none that was verified and whose key it proved to
 /// have; on a resumed handshake it had done so before.

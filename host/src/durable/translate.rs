@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gatemq_broker::Publisher;
 use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
 use gatemq_mqtt::kind;
@@ -103,9 +104,18 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::ReceivedReleased { session, packet_id } => {
             Op::DeleteIncoming { session: SessionId(*session), epoch, packet_id: *packet_id }
         }
-        Change::Retained { tenant, message, qos, user, client_id } => {
+        Change::Retained { tenant, message, qos, publisher, withheld } => {
             let Some(message) = stored(message) else { return };
-            let retained = Retained { message, qos: qos.bits(), user: user.clone(), client_id: client_id.clone() };
+            let Publisher { user, client_id, marks } = &**publisher;
+            let retained = Retained {
+                message,
+                qos: qos.bits(),
+                withheld: *withheld,
+                user: user.clone(),
+                client_id: client_id.clone(),
+                tags: marks.as_ref().map_or_else(Box::default, |marks| marks.tags.clone()),
+                leaf_sha256: marks.as_ref().and_then(|marks| marks.leaf_sha256),
+            };
             Op::PutRetained { tenant: tenant.as_str().into(), retained }
         }
         Change::RetainedCleared { tenant, topic } => {

@@ -9,8 +9,9 @@ pub(crate) use collector::Collector;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use arc_swap::{ArcSwapOption, Guard};
 use gatemq_broker::denials::{Recent, of_address};
 use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
 
@@ -27,7 +28,8 @@ pub(crate) struct Events {
     node: Arc<str>,
     sequence: AtomicU64,
     counts: Vec<AtomicU64>,
-    collectors: OnceLock<Vec<Arc<Collector>>>,
+    /// `None`: not yet. Read for each event, hardly ever written.
+    collectors: ArcSwapOption<Vec<Arc<Collector>>>,
     /// What happened before there were collectors (plugins loaded, and refused): they get it when they come.
     early: Mutex<Vec<Arc<Event>>>,
     /// Bits of classes that some collector wants. Read for each message, hardly ever written.
@@ -44,7 +46,7 @@ impl Events {
             node: node.into(),
             sequence: AtomicU64::new(0),
             counts: EventKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            collectors: OnceLock::new(),
+            collectors: ArcSwapOption::empty(),
             early: Mutex::default(),
             classes: AtomicU32::new(0),
             log: LogLines::default(),
@@ -52,15 +54,20 @@ impl Events {
         })
     }
 
-    /// Sets the collectors, once, before clients come.
+    /// Sets the first collectors, before clients come: they get what happened before them.
     pub(crate) fn set_collectors(&self, collectors: Vec<Arc<Collector>>) {
         let mut early = self.early.lock();
         for event in early.drain(..) {
             collectors.iter().filter(|c| c.wants(event.kind(), "")).for_each(|c| c.push(event.clone()));
         }
-        // A second set would be a mistake of the start sequence: the first stays.
-        let _ = self.collectors.set(collectors);
+        self.collectors.store(Some(Arc::new(collectors)));
         drop(early);
+        self.interests_changed();
+    }
+
+    /// From now on these are the collectors.
+    pub(crate) fn replace_collectors(&self, collectors: Vec<Arc<Collector>>) {
+        self.collectors.store(Some(Arc::new(collectors)));
         self.interests_changed();
     }
 
@@ -76,8 +83,8 @@ impl Events {
     }
 
     /// The collectors.
-    pub(crate) fn collectors(&self) -> &[Arc<Collector>] {
-        self.collectors.get().map_or(&[], Vec::as_slice)
+    pub(crate) fn collectors(&self) -> Arc<Vec<Arc<Collector>>> {
+        self.collectors.load_full().unwrap_or_default()
     }
 
     /// Whether events of class traffic are wanted. Ask before making one.
@@ -101,15 +108,16 @@ impl Events {
             self.failed.note(&of_address(peer.remote.ip()), clock::now_ms());
         }
         self.log.write(peer.map(|p| &**p), &fact);
-        if self.collectors.get().is_none() {
+        let collectors: Guard<_> = self.collectors.load();
+        let Some(collectors) = &*collectors else {
             let mut early = self.early.lock();
             if early.len() < EARLY_MAX {
                 early.push(Arc::new(self.event(peer.cloned(), fact)));
             }
             return;
-        }
+        };
         let tenant = peer.map_or("", |p| &*p.tenant);
-        let mut wanted = self.collectors().iter().filter(|c| c.wants(kind, tenant)).peekable();
+        let mut wanted = collectors.iter().filter(|c| c.wants(kind, tenant)).peekable();
         if wanted.peek().is_none() {
             return;
         }

@@ -88,6 +88,7 @@ impl TestFaults {
         };
         let mut identity = Identity { limits: self.limits, ..Identity::new(&tenant, user) };
         identity.response_info.clone_from(&self.response_info);
+        identity.tags.clone_from(&self.tags);
         if let Some(refresh) = self.refresh_config() {
             refresh.limit(&mut identity, self.host.now_ms());
         }

@@ -58,6 +58,7 @@ impl TestFaults {
             Answer::Panic => panic!("a panic on demand"),
             Answer::Hang => std::future::pending().await,
         }
+        identity.tags.clone_from(&self.tags);
         config.limit(&mut identity, self.host.now_ms());
         let given = config.grants.as_ref().map(|grants| grants.iter().map(GrantConfig::grant).collect());
         let grants: Result<Vec<Grant>, String> = given.unwrap_or_else(|| Ok(self.grants.clone()));

@@ -211,7 +211,7 @@ events! {
     }
     /// Somebody has a client's identity revoked: its provider is asked again, or it is disconnected.
     213 IdentityRevoked Security Policy {
-        /// Who: a plugin instance.
+        /// Who: a plugin instance, or a reload of a configuration from which its provider is gone.
         by: Text,
     }
     /// A client was sent to another server.
@@ -372,6 +372,29 @@ events! {
     707 RetainedCleared Traffic Peer {
         /// Topic name.
         topic: Text,
+        /// Who wanted it: `client`, whose PUBLISH was empty; a plugin instance that revoked its publisher; `grants`: those that the
+        /// publisher has now do not allow it any more.
+        by: Text,
+    }
+    /// Somebody has identities revoked, with what they have retained.
+    708 RetainedRevoked Security Policy {
+        /// Who: a plugin instance.
+        by: Text,
+        /// Tenant.
+        in_tenant: Text,
+        /// Messages that go to no new subscriber until their publishers are admitted again.
+        withheld: u64,
+        /// Messages that are no more.
+        removed: u64,
+    }
+    /// A client whose retained messages were withheld is admitted again.
+    709 RetainedReadmitted Lifecycle Policy {
+        /// Messages that go to new subscribers again.
+        delivered: u64,
+        /// Messages that its grants leave to its provider: they stay withheld until their topic gets another one.
+        withheld: u64,
+        /// Messages that its grants do not allow any more: they are no more.
+        removed: u64,
     }
 
     /// A limit was reached. Told once: again only when it had not been reached for ten seconds.
@@ -487,6 +510,11 @@ events! {
     }
     /// A plugin that had failed works again.
     913 PluginRecovered System Plugin {
+        /// Instance name.
+        plugin: Text,
+    }
+    /// A plugin is gone from the configuration: it is not called any more, and clients that it admitted are disconnected.
+    914 PluginRemoved System Broker {
         /// Instance name.
         plugin: Text,
     }
