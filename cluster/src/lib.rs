@@ -1,7 +1,4 @@
 //! Nodes of one environment as one broker.
-//!
-//! | module | what it does |
-//! |---|---|
-//! | [`net`] | sockets: TLS, RPC, gossip |
 
+pub mod core;
 pub mod net;

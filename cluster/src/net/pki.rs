@@ -12,7 +12,8 @@ use rcgen::{
 };
 
 use super::TlsFiles;
-use super::tls::identity::{Identity, NAME_BYTES_MAX, is_name};
+use crate::core::{Name, SpiffeId};
+
 
 /// Days that an authority is valid.
 pub const CA_DAYS: u32 = 3650;
@@ -24,9 +25,6 @@ const BEFORE: Duration = Duration::from_secs(3600);
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
-    /// A name that no environment, cluster or node can have.
-    #[error("`{0}` is no name: 1 to {NAME_BYTES_MAX} of a-z, 0-9, dot, dash and underscore are")]
-    Name(String),
     /// Days out of bounds.
     #[error("a node's certificate is valid for 1 to {NODE_DAYS_MAX} days, not {0}")]
     Days(u32),
@@ -55,9 +53,8 @@ pub enum PkiError {
 /// certificates are made. `directory` is made if it is not there.
 ///
 /// # Errors
-/// A name that is none, or a file that is there already or cannot be written.
-pub fn make_ca(directory: &Path, environment: &str, cluster: &str) -> Result<(), PkiError> {
-    check([environment, cluster])?;
+/// A file that is there already or cannot be written.
+pub fn make_ca(directory: &Path, environment: &Name, cluster: &Name) -> Result<(), PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("GateMQ cluster {cluster} of {environment}"));
@@ -76,9 +73,8 @@ pub fn make_ca(directory: &Path, environment: &str, cluster: &str) -> Result<(),
 /// `ca`, valid for `days`. Returns the files as a node wants them.
 ///
 /// # Errors
-/// A name that is none, days out of bounds, no authority, or a file that is there already or cannot be written.
-pub fn make_node(ca: &Path, out: &Path, identity: &Identity, days: u32) -> Result<TlsFiles, PkiError> {
-    check([identity.environment.as_str(), &identity.cluster, &identity.node])?;
+/// Days out of bounds, no authority, or a file that is there already or cannot be written.
+pub fn make_node(ca: &Path, out: &Path, identity: &SpiffeId, days: u32) -> Result<TlsFiles, PkiError> {
     if !(1..=NODE_DAYS_MAX).contains(&days) {
         return Err(PkiError::Days(days));
     }
@@ -95,7 +91,7 @@ pub fn make_node(ca: &Path, out: &Path, identity: &Identity, days: u32) -> Resul
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, identity.node.as_str());
-    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(identity.uri())?)];
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(identity.to_string())?)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     // A node is both ends of TLS.
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -113,13 +109,6 @@ pub fn make_node(ca: &Path, out: &Path, identity: &Identity, days: u32) -> Resul
     write(&files.private_key_file, &key.serialize_pem(), 0o600)?;
     write(&files.certificate_file, &certificate.pem(), 0o644)?;
     Ok(files)
-}
-
-fn check<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), PkiError> {
-    match names.into_iter().find(|name| !is_name(name)) {
-        Some(name) => Err(PkiError::Name(name.escape_default().to_string())),
-        None => Ok(()),
-    }
 }
 
 fn valid_for(params: &mut CertificateParams, days: u32) {

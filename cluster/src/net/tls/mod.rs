@@ -32,9 +32,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use error::{CertificateError, TlsFileError};
-use identity::Identity;
 use trust::{Trust, read_certificates};
 use verifier::PeerVerifier;
+
+use crate::core::SpiffeId;
 
 /// The one application protocol: an MQTT client that comes here by mistake is refused in the handshake.
 const ALPN: &[u8] = b"gatemq-cluster";
@@ -63,14 +64,14 @@ pub(crate) struct Tls {
 struct Loaded {
     trust: Arc<Trust>,
     key: Arc<CertifiedKey>,
-    identity: Identity,
+    identity: SpiffeId,
 }
 
 /// The other end of a connection, verified.
 #[derive(Debug, Clone)]
 pub(crate) struct TlsPeer {
     /// The names in its certificate.
-    pub(crate) identity: Identity,
+    pub(crate) identity: SpiffeId,
     /// Its certificates, leaf first.
     chain: Arc<[CertificateDer<'static>]>,
 }
@@ -109,7 +110,7 @@ impl Tls {
         let loaded = read(files, self.clock.as_ref())?;
         let own = self.identity();
         if loaded.identity != own {
-            let problem = format!("is for {}, this node is {}", loaded.identity.uri(), own.uri());
+            let problem = format!("is for {}, this node is {}", loaded.identity, own);
             return Err(TlsFileError::new(&files.certificate_file, problem));
         }
         self.current.store(Arc::new(loaded));
@@ -117,7 +118,7 @@ impl Tls {
     }
 
     /// Our own names.
-    pub(crate) fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> SpiffeId {
         self.current.load().identity.clone()
     }
 

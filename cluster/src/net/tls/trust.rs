@@ -16,7 +16,8 @@ use x509_parser::prelude::FromDer;
 
 use super::TlsFiles;
 use super::error::{CertificateError, TlsFileError};
-use super::identity::Identity;
+use super::identity::identity_of;
+use crate::core::SpiffeId;
 
 /// Certificates of a peer that are looked at.
 pub(super) const CHAIN_CERTIFICATES_MAX: usize = 8;
@@ -91,7 +92,7 @@ impl Trust {
 
     /// Verifies a peer's certificates, leaf first, as of `now`. A node is both a client and a server, so its certificate
     /// must be for both.
-    pub(super) fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<Identity, CertificateError> {
+    pub(super) fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<SpiffeId, CertificateError> {
         let (leaf, others) = chain.split_first().ok_or(CertificateError::Missing)?;
         if chain.len() > CHAIN_CERTIFICATES_MAX || chain.iter().map(|c| c.len()).sum::<usize>() > CHAIN_BYTES_MAX {
             return Err(CertificateError::TooLong);
@@ -99,7 +100,7 @@ impl Trust {
         for usage in [KeyUsage::server_auth(), KeyUsage::client_auth()] {
             self.verify_for(leaf, others, now, usage).map_err(CertificateError::Chain)?;
         }
-        Ok(Identity::of(leaf)?)
+        Ok(identity_of(leaf)?)
     }
 
     fn verify_for(

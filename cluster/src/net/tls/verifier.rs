@@ -10,14 +10,14 @@ use rustls::{DigitallySignedStruct, DistinguishedName, PeerIncompatible, Signatu
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::error::CertificateError;
-use super::identity::Identity;
 use super::trust::Trust;
+use crate::core::SpiffeId;
 
 /// Verifies the peer of one connection and keeps what it learns. Never share one between connections.
 #[derive(Debug)]
 pub(super) struct PeerVerifier {
     trust: Arc<Trust>,
-    verified: Mutex<Option<Result<Identity, CertificateError>>>,
+    verified: Mutex<Option<Result<SpiffeId, CertificateError>>>,
 }
 
 impl PeerVerifier {
@@ -26,7 +26,7 @@ impl PeerVerifier {
     }
 
     /// Who the peer is, or why it is refused; `None` if it sent no certificate.
-    pub(super) fn take(&self) -> Option<Result<Identity, CertificateError>> {
+    pub(super) fn take(&self) -> Option<Result<SpiffeId, CertificateError>> {
         self.verified.lock().take()
     }
 
