@@ -23,7 +23,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-mqtt", &["gatemq-types"]),
     ("gatemq-broker", &["gatemq-mqtt", "gatemq-types"]),
     ("gatemq-store", &["gatemq-types"]),
-    ("gatemq", &["gatemq-broker", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-store", "gatemq-types"]),
+    ("gatemq-cluster", &["gatemq-types"]),
+    (
+        "gatemq",
+        &["gatemq-broker", "gatemq-cluster", "gatemq-mqtt", "gatemq-plugin-loader", "gatemq-store", "gatemq-types"],
+    ),
     ("gatemq-plugin-testkit", &["gatemq-plugin-api", "gatemq-plugin-loader", "gatemq-types"]),
     ("gatemq-tests", &[]),
     ("gatemq-load", &[]),
@@ -37,6 +41,7 @@ const ONLY: &[(&str, &[&str])] = &[("gatemq-types", &["zeroize"]), ("gatemq-mqtt
 const ABSENT: &[(&str, &[&str])] = &[
     ("gatemq-broker", &["tokio", "mio", "socket2", "rustls", "libloading", "abi_stable", "gatemq-plugin-api"]),
     ("gatemq-store", &["tokio", "mio", "socket2", "rustls", "libloading", "abi_stable", "gatemq-plugin-api"]),
+    ("gatemq-cluster", &["libloading", "abi_stable", "gatemq-plugin-api"]),
 ];
 
 struct Manifest {

@@ -3,14 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use memberlist::agnostic_lite::tokio::TokioRuntime;
 use memberlist::proto::{Payload, ProtoReader, ProtoWriter};
 use memberlist::transport::resolver::socket_addr::SocketAddrResolver;
 use memberlist::transport::{
-    Connection, Packet, PacketProducer, PacketSubscriber, StreamProducer, StreamSubscriber, Transport, TransportError,
+    Connection, NodeId, Packet, PacketProducer, PacketSubscriber, StreamProducer, StreamSubscriber, Transport, TransportError,
     packet_stream, promised_stream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +18,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::gate::{Gate, GossipRefusal};
 
@@ -38,7 +39,7 @@ const BIND_TRIES: u32 = 16;
 
 /// What a transport is made of.
 pub(super) struct TransportOptions {
-    pub(super) node: String,
+    pub(super) node: NodeId,
     pub(super) sockets: Sockets,
     pub(super) advertise: SocketAddr,
     pub(super) gate: Arc<Gate>,
@@ -78,7 +79,7 @@ impl Sockets {
 
 /// See the module.
 pub(super) struct GatedTransport {
-    node: String,
+    node: NodeId,
     local: SocketAddr,
     advertise: SocketAddr,
     gate: Arc<Gate>,
@@ -120,7 +121,7 @@ impl Drop for GatedTransport {
 
 impl Transport for GatedTransport {
     type Error = GossipIoError;
-    type Id = String;
+    type Id = NodeId;
     type Address = SocketAddr;
     type ResolvedAddress = SocketAddr;
     type Resolver = SocketAddrResolver<TokioRuntime>;
@@ -142,7 +143,7 @@ impl Transport for GatedTransport {
         Ok(*address)
     }
 
-    fn local_id(&self) -> &String {
+    fn local_id(&self) -> &NodeId {
         &self.node
     }
 
@@ -188,7 +189,7 @@ impl Transport for GatedTransport {
 
     async fn open(&self, address: &SocketAddr, deadline: Instant) -> Result<GossipStream, GossipIoError> {
         self.blocked_address(address)?;
-        let connect = tokio::time::timeout_at(deadline.into(), TcpStream::connect(address));
+        let connect = tokio::time::timeout_at(deadline, TcpStream::connect(address));
         let tcp = connect.await.map_err(io::Error::from)??;
         Ok(GossipStream::new(tcp, None))
     }

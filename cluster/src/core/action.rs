@@ -1,0 +1,312 @@
+//! What a core wants done.
+
+use super::clock::Epoch;
+use super::control::Control;
+use super::member::Boot;
+use super::name::{Name, NodeName};
+use super::words::{ClaimRefusal, Entry, FilterKey, Forward, Interest, SessionKey, Set, Will};
+
+/// What a core wants done, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Send a message over the control channel. If that cannot be, the channel is broken.
+    Send {
+        /// To whom.
+        to: NodeName,
+        /// What.
+        control: Control,
+    },
+    /// A filter of another node for the tenant's tree.
+    Route {
+        /// Whose.
+        node: NodeName,
+        /// Which.
+        key: FilterKey,
+        /// What it wants; `None`: nothing any more.
+        interest: Option<Interest>,
+    },
+
+    // ---- forwards
+    /// Send a forward now, in this order among those of the same node.
+    Forward {
+        /// To whom.
+        to: NodeName,
+        /// The host's number.
+        id: u64,
+        /// Its number on the wire.
+        forward: Forward,
+        /// The lowest number of the same boot that may still come: goes with it.
+        low: u64,
+    },
+    /// Commit a forward to the store as a hint for its node; say [`Input::HintsCommitted`](super::Input::HintsCommitted).
+    CommitHint {
+        /// For whom.
+        to: NodeName,
+        /// The host's number.
+        id: u64,
+        /// Its number on the wire.
+        forward: Forward,
+    },
+    /// Read a hint from the store and send it now, as a forward.
+    SendHint {
+        /// To whom.
+        to: NodeName,
+        /// Which.
+        forward: Forward,
+        /// As in [`Action::Forward`].
+        low: u64,
+    },
+    /// Remove a hint from the store.
+    DropHint {
+        /// Whose.
+        to: NodeName,
+        /// Which.
+        forward: Forward,
+    },
+    /// A forward was accepted by its node or is a hint on stable storage: nothing of it is waited for.
+    Accepted {
+        /// The host's number.
+        id: u64,
+    },
+    /// A forward is refused: its publication must not be acknowledged (0x97; MQTT 3: stop reading).
+    NotAccepted {
+        /// The host's number.
+        id: u64,
+        /// Why.
+        why: NotAccepted,
+    },
+    /// Deliver what arrived, commit it with its record, and say [`Input::Settled`](super::Input::Settled).
+    Deliver {
+        /// From whom.
+        from: NodeName,
+        /// Which.
+        forward: Forward,
+    },
+    /// Answer a forward: it is committed here (perhaps since long). The answer goes to its origin.
+    Answer {
+        /// From whom it came.
+        from: NodeName,
+        /// Which.
+        forward: Forward,
+    },
+    /// Forget the record of a process of a node, in the store too: nothing of it can come any more.
+    ForgetRecord {
+        /// Whose.
+        from: NodeName,
+        /// Which of its processes.
+        boot: Boot,
+    },
+
+    // ---- sessions
+    /// The session is ours.
+    Granted {
+        /// Which claim.
+        request: u64,
+        /// Its epoch from now on.
+        epoch: Epoch,
+        /// Where it comes from.
+        previous: Previous,
+    },
+    /// The session is not ours.
+    ClaimRefused {
+        /// Which claim.
+        request: u64,
+        /// Why.
+        why: ClaimRefusal,
+    },
+    /// Close the client of a session (0x8E), gather its state, and say [`Input::HandedOver`](super::Input::HandedOver). The
+    /// session stays subscribed and keeps what comes after its state, but serves nobody.
+    HandOver {
+        /// Whose.
+        key: SessionKey,
+        /// To whom.
+        to: NodeName,
+        /// Its epoch there.
+        epoch: Epoch,
+    },
+    /// Nobody took the session: it is an ordinary one again, whose client is away.
+    HandOverCancelled {
+        /// Whose.
+        key: SessionKey,
+    },
+    /// The session lives elsewhere, for good. Forward what came for it after its state to that node, addressed to it (the
+    /// receiver drops what it has already), then forget it without publishing its will.
+    Moved {
+        /// Whose.
+        key: SessionKey,
+        /// Where it lives.
+        to: NodeName,
+        /// Its epoch there.
+        epoch: Epoch,
+    },
+    /// Take a session from its state, on stable storage, tell its subscriptions, and say
+    /// [`Input::Installed`](super::Input::Installed). [`Action::Granted`] follows.
+    Install {
+        /// Whose.
+        key: SessionKey,
+        /// Its epoch from now on.
+        epoch: Epoch,
+        /// From whom.
+        from: NodeName,
+        /// What [`Input::HandedOver`](super::Input::HandedOver) gave there.
+        state: Vec<u8>,
+    },
+    /// A session has a later one elsewhere, after a partition: close its client (0x8E) and end it, with its loss told.
+    Superseded {
+        /// Whose.
+        key: SessionKey,
+        /// Who has the later one.
+        by: NodeName,
+        /// The epoch of the later one.
+        epoch: Epoch,
+    },
+    /// The node of a client died and its will is due.
+    PublishWill {
+        /// Whose.
+        key: SessionKey,
+        /// The will.
+        will: Will,
+    },
+
+    // ---- sets
+    /// Store an entry with its mark, and put it into force or out of it. A tombstone is stored too.
+    Store {
+        /// Which set.
+        set: Set,
+        /// The entry.
+        entry: Entry,
+        /// Whether another node wrote it. (What we wrote is in force already.)
+        foreign: bool,
+    },
+    /// Forget an entry and its mark: a tombstone or an end is over.
+    Forget {
+        /// Which set.
+        set: Set,
+        /// Key.
+        key: Box<[u8]>,
+    },
+    /// Drop our copy of a set: we were away for longer than tombstones are kept. What others have comes anew.
+    Clear {
+        /// Which set.
+        set: Set,
+    },
+    /// Read entries and say [`Input::Loaded`](super::Input::Loaded).
+    Load {
+        /// For whom.
+        to: NodeName,
+        /// Which set.
+        set: Set,
+        /// Keys.
+        keys: Vec<Box<[u8]>>,
+    },
+    /// Keep in the store that we are in contact with a member now.
+    Contact {
+        /// Milliseconds since 1970.
+        now_ms: u64,
+    },
+
+    // ---- quotas
+    /// Our share of a tenant's quotas from now on.
+    Share {
+        /// Tenant.
+        tenant: Box<str>,
+        /// The share.
+        share: super::quota::Share,
+    },
+
+    /// Whether this node has what it needs to serve clients.
+    Ready(Result<(), NotReady>),
+    /// Something that an operator wants to know.
+    Event(Event),
+}
+
+/// Where a granted session comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Previous {
+    /// Nobody had one, or the one that had it is away: a new session, unless our store has it.
+    Nobody,
+    /// From another node; it was installed.
+    Taken {
+        /// Which.
+        from: NodeName,
+    },
+}
+
+/// Why a forward was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NotAccepted {
+    /// The hints of its node are full.
+    HintsFull,
+    /// The store did not take the hint.
+    StoreFailed,
+    /// No such node, or it left.
+    NoSuchNode,
+}
+
+/// Why a node is not ready.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotReady {
+    /// It has not tried to join yet.
+    Joining,
+    /// It lacks the routes of a member.
+    Routes {
+        /// Whose.
+        of: NodeName,
+    },
+    /// It lacks a set, denials first.
+    Sets {
+        /// Which.
+        set: Set,
+    },
+}
+
+/// Something that an operator wants to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The routes of a member are here whole.
+    RoutesSynced {
+        /// Whose.
+        node: NodeName,
+        /// How many.
+        filters: u64,
+    },
+    /// Somebody who was not admitted here was offered as a member, and nothing of it was kept.
+    MemberRefused {
+        /// Who.
+        node: NodeName,
+        /// Its environment.
+        environment: Name,
+        /// Its cluster.
+        cluster: Name,
+    },
+    /// Hints were kept as long as they may be and are lost.
+    HintsExpired {
+        /// Whose.
+        node: NodeName,
+        /// How many.
+        count: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// Hints of a node that left were dropped.
+    HintsDropped {
+        /// Whose.
+        node: NodeName,
+        /// How many.
+        count: u64,
+    },
+    /// A peer sent what makes no sense, and it was not taken.
+    PeerMisbehaved {
+        /// Who.
+        node: NodeName,
+        /// What.
+        what: &'static str,
+    },
+    /// A peer's time is too far ahead of ours, and what carried it was not taken.
+    ClockAhead {
+        /// Who.
+        node: NodeName,
+        /// By how much, in milliseconds.
+        ahead_ms: u64,
+    },
+}

@@ -1,0 +1,106 @@
+//! The members that this node knows, itself, and what all parts of the core share: limits, time, the hybrid clock.
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::action::Action;
+use super::clock::Clock;
+use super::control::Control;
+use super::member::{Boot, Member};
+use super::name::NodeName;
+use super::settings::Settings;
+use super::words::SessionKey;
+
+/// A member other than ourselves.
+pub(crate) struct Peer {
+    pub(crate) member: Member,
+    /// It answers; else it is suspected.
+    pub(crate) live: bool,
+}
+
+/// See the module.
+pub(crate) struct Members {
+    pub(crate) settings: Settings,
+    pub(crate) boot: Boot,
+    pub(crate) now_ms: u64,
+    pub(crate) clock: Clock,
+    peers: BTreeMap<NodeName, Peer>,
+    view: u64,
+}
+
+impl Members {
+    pub(crate) fn new(settings: Settings, boot: Boot) -> Self {
+        let mut members =
+            Members { settings, boot, now_ms: 0, clock: Clock::default(), peers: BTreeMap::new(), view: 0 };
+        members.count_view();
+        members
+    }
+
+    pub(crate) fn own(&self) -> &NodeName {
+        &self.settings.node
+    }
+
+    pub(crate) fn get(&self, node: &NodeName) -> Option<&Peer> {
+        self.peers.get(node)
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (&NodeName, &Peer)> {
+        self.peers.iter()
+    }
+
+    /// Whether it is a member that answers.
+    pub(crate) fn is_live(&self, node: &NodeName) -> bool {
+        self.peers.get(node).is_some_and(|peer| peer.live)
+    }
+
+    /// How many there are, with ourselves.
+    pub(crate) fn count(&self) -> usize {
+        self.peers.len() + 1
+    }
+
+    pub(crate) fn insert(&mut self, member: Member) {
+        self.peers.insert(member.node.clone(), Peer { member, live: true });
+        self.count_view();
+    }
+
+    pub(crate) fn remove(&mut self, node: &NodeName) {
+        self.peers.remove(node);
+        self.count_view();
+    }
+
+    pub(crate) fn set_live(&mut self, node: &NodeName, live: bool) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.live = live;
+        }
+    }
+
+    /// The members as a number: two nodes that have the same one have the same members, as the same processes.
+    pub(crate) fn view(&self) -> u64 {
+        self.view
+    }
+
+    fn count_view(&mut self) {
+        let of = |node: &NodeName, boot: Boot| xxh3_64_with_seed(node.as_str().as_bytes(), boot.0);
+        let own = of(&self.settings.node, self.boot);
+        self.view = self.peers.iter().fold(own, |sum, (node, peer)| sum.wrapping_add(of(node, peer.member.boot)));
+    }
+
+    /// The keeper of a session: the member with the highest weight for its key (rendezvous hashing), `without` one.
+    pub(crate) fn keeper(&self, key: &SessionKey, without: Option<&NodeName>) -> &NodeName {
+        let mut bytes = Vec::with_capacity(key.bytes());
+        for part in [&key.tenant, &key.user, &key.client_id] {
+            bytes.extend_from_slice(part.as_bytes());
+            // No byte of UTF-8.
+            bytes.push(0xff);
+        }
+        let weight = |node: &NodeName| (xxh3_64_with_seed(&bytes, xxh3_64(node.as_str().as_bytes())), node.clone());
+        let nodes = self.peers.keys().chain([self.own()]).filter(|node| Some(*node) != without);
+        nodes.max_by_key(|node| weight(node)).unwrap_or(self.own())
+    }
+
+    /// Says something to every member, suspected ones too.
+    pub(crate) fn tell_all(&self, control: &Control, out: &mut Vec<Action>) {
+        out.extend(self.peers.keys().map(|to| Action::Send { to: to.clone(), control: control.clone() }));
+    }
+}
