@@ -1,5 +1,6 @@
 //! GateMQ's cluster: several nodes of one environment act as one broker.
 //!
-//! [`core`] is pure: what a node decides, from messages and time. The network stands beside it and carries its messages.
+//! [`core`] is pure: what a node decides, from messages and time. [`net`] stands beside it and carries its messages.
 
 pub mod core;
+pub mod net;
