@@ -17,6 +17,23 @@ pub(crate) struct Header {
     pub(crate) shares: Vec<Box<str>>,
 }
 
+/// The message goes to all who share their subscription with nobody.
+const PLAIN: u32 = 1;
+
+impl Header {
+    /// As it goes over the wire, beside the tenant.
+    pub(super) fn write(&self) -> (u32, Vec<u8>) {
+        // A list of texts has bytes.
+        (if self.plain { PLAIN } else { 0 }, postcard::to_allocvec(&self.shares).unwrap_or_default())
+    }
+
+    /// From there; `None`: it is none.
+    pub(super) fn read(tenant: &str, flags: u32, shares: &[u8]) -> Option<Self> {
+        let shares = postcard::from_bytes(shares).ok()?;
+        Some(Header { tenant: tenant.into(), plain: flags & PLAIN != 0, shares })
+    }
+}
+
 /// A message for one node.
 #[derive(Clone)]
 pub(super) struct Content {

@@ -7,22 +7,23 @@
 //! | [`content`], [`queue`], [`outgoing`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
 //! | [`awaited`] | acknowledgements that wait for them |
-//! | [`receive`] | messages of other nodes |
+//! | [`network`], [`receive`] | what other nodes say and send |
 
 mod actions;
 mod awaited;
 mod content;
 mod driver;
 mod hints;
+mod network;
 mod outgoing;
 mod queue;
 mod receive;
 mod routes;
 mod told;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
 use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted};
@@ -40,10 +41,19 @@ use told::{Inbox, Told};
 struct Peer {
     /// As it stands in tenants' trees: for clients that are there, and for persistent sessions.
     remotes: [Arc<Remote>; 2],
+    /// Somebody sends what is in its queues.
+    is_served: AtomicBool,
     /// Messages at QoS 0.
     fast: Queue,
     /// The others.
     kept: Queue,
+}
+
+impl Peer {
+    fn new(name: &str) -> Self {
+        let (fast, kept) = (Queue::default(), Queue::default());
+        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept }
+    }
 }
 
 /// See the module.
@@ -56,6 +66,8 @@ pub(crate) struct Cluster {
     interests: Mutex<Vec<Interest>>,
     /// Messages that were not accepted, and so not acknowledged.
     refused: AtomicU64,
+    /// Nodes that an operator forbade.
+    forbidden: RwLock<HashSet<Box<str>>>,
     /// To the other nodes.
     link: Box<dyn Link>,
 }
@@ -67,6 +79,7 @@ impl Cluster {
             peers: RwLock::default(),
             interests: Mutex::default(),
             refused: AtomicU64::new(0),
+            forbidden: RwLock::default(),
             link,
         })
     }
@@ -116,8 +129,16 @@ impl Cluster {
             return peer.clone();
         }
         let mut peers = self.peers.write();
-        let new = || Arc::new(Peer { remotes: Remote::pair(name), fast: Queue::default(), kept: Queue::default() });
+        let new = || Arc::new(Peer::new(name));
         peers.entry(name.into()).or_insert_with(new).clone()
+    }
+
+    /// Begins to send what is in a node's queues, if nobody does. In the cluster's runtime.
+    fn serve(self: &Arc<Self>, node: &NodeName) {
+        let peer = self.peer(node.as_str());
+        if !peer.is_served.swap(true, Ordering::Relaxed) {
+            outgoing::start(self, &peer, node);
+        }
     }
 
     /// Puts a message at QoS 1 or 2 into a node's queue.

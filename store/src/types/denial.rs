@@ -58,6 +58,27 @@ fn read_subject(bytes: &[u8]) -> Option<Subject> {
     Some(subject)
 }
 
+/// Denials as bytes, for whoever passes them on: the form in which they are kept.
+#[derive(Debug)]
+pub struct DenialBytes;
+
+impl DenialBytes {
+    /// What tells one from others: its subject, and who raised it.
+    pub fn name(denial: &Denial) -> Vec<u8> {
+        write_name(&denial.subject, &denial.raised_by)
+    }
+
+    /// Its bytes.
+    pub fn write(denial: &Denial) -> Vec<u8> {
+        write(denial)
+    }
+
+    /// What [`Self::write`] wrote; `None`: it is none.
+    pub fn read(bytes: &[u8]) -> Option<Denial> {
+        read(bytes)
+    }
+}
+
 /// Bytes of a denial.
 pub(crate) fn write(denial: &Denial) -> Vec<u8> {
     let mut writer = Writer::new(VERSION);

@@ -30,7 +30,7 @@ pub struct Retained {
 
 impl Retained {
     /// With its tenant, which the key may only have a hash of.
-    pub(crate) fn write(&self, tenant: &str) -> Vec<u8> {
+    pub fn write(&self, tenant: &str) -> Vec<u8> {
         let mut writer = Writer::new(VERSION);
         let certificate = if self.leaf_sha256.is_some() { CERTIFICATE } else { 0 };
         let flags = certificate | if self.withheld { WITHHELD } else { 0 };
@@ -44,7 +44,8 @@ impl Retained {
         writer.into_bytes()
     }
 
-    pub(crate) fn read(bytes: &[u8]) -> Option<(Box<str>, Self)> {
+    /// What [`Self::write`] wrote, and its tenant; `None`: it is none.
+    pub fn read(bytes: &[u8]) -> Option<(Box<str>, Self)> {
         let (version, mut reader) = Reader::new(bytes).filter(|(version, _)| (1..=VERSION).contains(version))?;
         let (tenant, qos) = (reader.text()?.into(), reader.u8().filter(|qos| *qos <= 2)?);
         let flags = if version == 1 { 0 } else { reader.u8().filter(|flags| flags & !(WITHHELD | CERTIFICATE) == 0)? };

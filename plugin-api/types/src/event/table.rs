@@ -572,6 +572,66 @@ events! {
         raised_by: Text,
     }
 
+    /// Another node is a member of the cluster and answers.
+    1101 NodeJoined System Broker {
+        /// Its name.
+        member: Text,
+        /// Its version.
+        version: Text,
+        /// Where it is called.
+        address: Text,
+    }
+    /// Another node has left the cluster, as it said.
+    1102 NodeLeft System Broker {
+        /// Its name.
+        member: Text,
+    }
+    /// Another node does not answer any more.
+    1103 NodeFailed System Broker {
+        /// Its name.
+        member: Text,
+        /// `suspected`: it is not waited for; `dead`: it is a member no more.
+        state: Text,
+    }
+    /// A node was refused.
+    1104 NodeRefused System Peer {
+        /// `by_us` or `by_them`.
+        side: Text,
+        /// The other side's address.
+        address: Text,
+        /// Who it is by its certificate, if it got that far.
+        id: Text,
+        /// A word for why, such as `environment_differs`.
+        code: Text,
+        /// Why.
+        why: Text,
+        /// How many of the same address and reason were not told since the last one.
+        untold: u64,
+    }
+    /// All that another node's clients subscribed is known here.
+    1105 RoutesSynced System Broker {
+        /// The node.
+        member: Text,
+        /// How many filters.
+        filters: u64,
+    }
+    /// Messages that were kept for another node are lost.
+    1106 HintsExpired System Broker {
+        /// The node.
+        member: Text,
+        /// How many.
+        count: u64,
+        /// `expired`: it was away for too long; `left`: it has left the cluster.
+        why: Text,
+    }
+    /// Another node sent what makes no sense, or its clock is wrong; it was not taken.
+    1107 NodeMisbehaved System Peer {
+        /// The node.
+        member: Text,
+        /// What.
+        what: Text,
+    }
+
     /// The node serves clients.
     1201 NodeStarted System Broker {
         /// Version of the broker.
