@@ -11,10 +11,11 @@ use gatemq_types::QoS;
 
 use crate::SessionKey;
 use crate::session::Message;
+use crate::sessions::RestoredRetained;
 use crate::tenant::TenantLimit;
 pub use publisher::Publisher;
-pub(crate) use publisher::Who;
 use publisher::Publishers;
+pub(crate) use publisher::Who;
 pub use revoked::{Readmitted, RevokedRetained};
 use topics::Topics;
 
@@ -65,6 +66,14 @@ impl Kept {
     /// Whether a client of the same tenant published it.
     pub(crate) fn is_from(&self, key: &SessionKey) -> bool {
         *self.publisher.client_id == *key.client_id() && *self.publisher.user == *key.user()
+    }
+}
+
+impl Kept {
+    pub(crate) fn restored(&self) -> RestoredRetained {
+        let Kept { message, qos, withheld, publisher } = self;
+        let (message, publisher) = (message.clone(), Publisher::clone(publisher));
+        RestoredRetained { message, qos: *qos, publisher, withheld: *withheld }
     }
 }
 
@@ -137,6 +146,11 @@ impl Retained {
             self.withheld.entry(publisher.name()).or_default().insert(at);
         }
         Ok(publisher)
+    }
+
+    /// A topic's message.
+    pub(crate) fn get(&self, topic: &str) -> Option<&Kept> {
+        self.topics.get(self.topics.find(topic)?)
     }
 
     /// Takes a topic's message away, if it has one.

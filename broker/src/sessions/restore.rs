@@ -145,9 +145,19 @@ impl crate::Tenant {
         let stored = Stored { topic: of.topic(), message, qos, who, withheld };
         self.retained.write().store(stored, unbounded, now_ms).is_ok()
     }
+
+    /// The retained message of a topic, withheld or not.
+    pub fn retained_of(&self, topic: &str) -> Option<RestoredRetained> {
+        self.retained.read().get(topic).map(|kept| kept.restored())
+    }
+
+    /// Takes the retained message of a topic away, if it has one; the store hears nothing of it.
+    pub fn clear_retained(&self, topic: &str) {
+        self.retained.write().clear(topic);
+    }
 }
 
-/// A retained message as the store had it.
+/// A retained message as the store has it.
 #[derive(Debug)]
 pub struct RestoredRetained {
     /// The message.

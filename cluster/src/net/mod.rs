@@ -10,7 +10,8 @@ pub use gossip::gate::GossipRefusal;
 pub use gossip::key::{KeyId, SECRETS_MAX, Secret, SecretError};
 pub use handler::{Handler, Joined, Refused, RefusedSide, RefusedWhy};
 pub use rpc::batch::{
-    BATCH_BYTES_FULL, BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, BatchBuilder, MessageHead, Messages, Outcomes, PushError,
+    BATCH_BYTES_FULL, BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, BatchBuilder, MessageHead, Messages, Outcomes,
+    PushError,
 };
 pub use tls::TlsFiles;
 pub use tls::error::TlsFileError;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::run::counted;
 use super::{By, Outcome};
+use crate::cluster;
 
 /// Keys of an owner.
 const KEYS_MAX: usize = 4096;

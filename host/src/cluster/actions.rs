@@ -31,6 +31,11 @@ impl Driver {
             Action::Answer { from, forward } => self.answer(from, forward),
             // Records of what was committed are this process's.
             Action::ForgetRecord { .. } => {}
+            Action::Store { set, entry, foreign } => self.store(set, entry, foreign),
+            Action::Forget { set, key } => self.forget(set, &key),
+            Action::Load { to, set, keys } => self.load(to, set, keys),
+            Action::Contact { contact_ms, ran_ms } => self.contact(contact_ms, ran_ms),
+            Action::Event(event) => self.tell(event),
             other => tracing::debug!(?other, "not done yet"),
         }
     }

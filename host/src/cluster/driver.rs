@@ -1,6 +1,6 @@
 //! The one task that owns the core: tells it what happens, in order, and does what it wants done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
 use super::told::Told;
+use crate::admin::Desk;
 use crate::clock;
 use crate::node::Node;
 
@@ -38,6 +39,9 @@ pub(crate) struct Driver {
     pub(super) cluster: Arc<Cluster>,
     pub(super) core: Core,
     pub(super) hints: Hints,
+    pub(super) desk: Arc<Desk>,
+    /// Keys of retained messages that another node's came in for.
+    pub(super) overwritten: HashSet<Box<[u8]>>,
     pub(super) waiting: HashMap<u64, Waiting>,
     pub(super) arrived: HashMap<(NodeName, Forward), Arrived>,
     /// What the actions of this round want stored, and who is told of each when it is.
@@ -49,12 +53,14 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(node: &Arc<Node>, cluster: &Arc<Cluster>, core: Core, hints: Hints) -> Self {
+    pub(super) fn new(node: &Arc<Node>, desk: &Arc<Desk>, cluster: &Arc<Cluster>, core: Core, hints: Hints) -> Self {
         Driver {
             node: node.clone(),
             cluster: cluster.clone(),
             core,
             hints,
+            desk: desk.clone(),
+            overwritten: HashSet::new(),
             waiting: HashMap::new(),
             arrived: HashMap::new(),
             ops: Vec::new(),

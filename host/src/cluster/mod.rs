@@ -6,6 +6,7 @@
 //! | [`actions`], [`routes`] | what the core wants done |
 //! | [`content`], [`queue`], [`outgoing`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
+//! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
 
@@ -19,6 +20,7 @@ mod outgoing;
 mod queue;
 mod receive;
 mod routes;
+mod sets;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -36,6 +38,9 @@ use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
 use told::{Inbox, Told};
+
+/// Whose values in the store marks are: no plugin has this name.
+pub(crate) const MARKS: &str = "$cluster";
 
 /// Another node.
 struct Peer {

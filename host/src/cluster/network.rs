@@ -67,10 +67,13 @@ impl Handler for Network {
 
     fn peer_lost(&self, node: &NodeName, boot: Boot, how: Lost) {
         let member = name(node);
-        self.node.events.emit(None, match how {
-            Lost::Dead => Fact::NodeFailed { member, state: "dead".into() },
-            Lost::Left => Fact::NodeLeft { member },
-        });
+        self.node.events.emit(
+            None,
+            match how {
+                Lost::Dead => Fact::NodeFailed { member, state: "dead".into() },
+                Lost::Left => Fact::NodeLeft { member },
+            },
+        );
         self.tell(Input::PeerLost { node: node.clone(), boot, how });
     }
 

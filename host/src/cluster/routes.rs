@@ -1,6 +1,7 @@
-//! What other nodes subscribed, in the tenants' trees.
+//! What other nodes subscribed, in the tenants' trees; and what of them operators want to know.
 
-use gatemq_cluster::core::{FilterKey, Interest, NodeName};
+use gatemq_cluster::core::{Event, FilterKey, Interest, NodeName};
+use gatemq_types::event::Fact;
 
 use super::driver::Driver;
 
@@ -25,5 +26,29 @@ impl Driver {
             tracing::warn!(filter = %key.filter.escape_debug(), ?e, "a filter of another node has no room here");
         }
         tenant.unset_interest(was, &key.filter);
+    }
+}
+
+impl Driver {
+    /// What an operator wants to know.
+    pub(super) fn tell(&self, event: Event) {
+        let name = |node: NodeName| node.as_str().to_owned().into();
+        let fact = match event {
+            Event::RoutesSynced { node, filters } => Fact::RoutesSynced { member: name(node), filters },
+            Event::HintsExpired { node, count, .. } => {
+                Fact::HintsExpired { member: name(node), count, why: "expired".into() }
+            }
+            Event::HintsDropped { node, count } => Fact::HintsExpired { member: name(node), count, why: "left".into() },
+            Event::PeerMisbehaved { node, what } => Fact::NodeMisbehaved { member: name(node), what: what.into() },
+            Event::ClockAhead { node, ahead_ms } => {
+                let what = format!("its clock is {ahead_ms} ms ahead of ours").into();
+                Fact::NodeMisbehaved { member: name(node), what }
+            }
+            Event::MemberRefused { node, environment, cluster } => {
+                let what = format!("it is of environment {environment}, cluster {cluster}").into();
+                Fact::NodeMisbehaved { member: name(node), what }
+            }
+        };
+        self.node.events.emit(None, fact);
     }
 }

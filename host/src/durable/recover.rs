@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use gatemq_broker::changes::Changes;
 use gatemq_broker::session::{Message as Kept, RestoredMessage, Spare};
-use gatemq_broker::sessions::{Restored, RestoredGroup, RestoredRetained};
-use gatemq_broker::{Marks, Publisher, Session, SessionKey, SessionLimits, Will};
+use gatemq_broker::sessions::{Restored, RestoredGroup};
+use gatemq_broker::{Session, SessionKey, SessionLimits, Will};
 use gatemq_store::{
     Batch, Content, Delivery, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession,
     wait,
@@ -260,15 +260,13 @@ fn message(of: &Message) -> Kept {
 fn retained(node: &Node, store: &dyn Store, now_ms: u64, tidy: &mut Vec<Op>) -> Result<u64, StoreError> {
     let mut count = 0;
     store.scan_retained(&mut |tenant, retained| {
-        let gatemq_store::Retained { message: of, qos, withheld, user, client_id, tags, leaf_sha256 } = retained;
+        let of = &retained.message;
         let topic: Box<str> = of.topic().into();
-        let qos = QoS::from_bits(qos).unwrap_or_default();
         if now_ms >= of.expires_ms() {
             tidy.push(Op::DeleteRetained { tenant: tenant.into(), topic });
             return true;
         }
-        let publisher = Publisher { user, client_id, marks: Marks::of(tags, leaf_sha256) };
-        let restored = RestoredRetained { message: Arc::new(message(&of)), qos, publisher, withheld };
+        let restored = translate::restored_retained(&retained, Arc::new(message(of)));
         let tenant_of = node.tenants.get_or_create(tenant);
         let restored = tenant_of.is_ok_and(|tenant| tenant.restore_retained(restored, now_ms));
         match restored {

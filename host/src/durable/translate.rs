@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use gatemq_broker::Publisher;
 use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
+use gatemq_broker::sessions::RestoredRetained;
+use gatemq_broker::{Marks, Publisher};
 use gatemq_mqtt::kind;
 use gatemq_mqtt::packet::connect;
 use gatemq_store::{
@@ -105,17 +106,7 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
             Op::DeleteIncoming { session: SessionId(*session), epoch, packet_id: *packet_id }
         }
         Change::Retained { tenant, message, qos, publisher, withheld } => {
-            let Some(message) = stored(message) else { return };
-            let Publisher { user, client_id, marks } = &**publisher;
-            let retained = Retained {
-                message,
-                qos: qos.bits(),
-                withheld: *withheld,
-                user: user.clone(),
-                client_id: client_id.clone(),
-                tags: marks.as_ref().map_or_else(Box::default, |marks| marks.tags.clone()),
-                leaf_sha256: marks.as_ref().and_then(|marks| marks.leaf_sha256),
-            };
+            let Some(retained) = retained_parts(message, *qos, publisher, *withheld) else { return };
             Op::PutRetained { tenant: tenant.as_str().into(), retained }
         }
         Change::RetainedCleared { tenant, topic } => {
@@ -123,6 +114,32 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         }
     };
     ops.push(op);
+}
+
+fn retained_parts(message: &Kept, qos: QoS, publisher: &Publisher, withheld: bool) -> Option<Retained> {
+    let Publisher { user, client_id, marks } = publisher;
+    Some(Retained {
+        message: stored(message)?,
+        qos: qos.bits(),
+        withheld,
+        user: user.clone(),
+        client_id: client_id.clone(),
+        tags: marks.as_ref().map_or_else(Box::default, |marks| marks.tags.clone()),
+        leaf_sha256: marks.as_ref().and_then(|marks| marks.leaf_sha256),
+    })
+}
+
+/// A retained message for the store.
+pub(crate) fn retained(of: &RestoredRetained) -> Option<Retained> {
+    retained_parts(&of.message, of.qos, &of.publisher, of.withheld)
+}
+
+/// A retained message of the store for the broker; `message` is its.
+pub(crate) fn restored_retained(of: &Retained, message: Arc<Kept>) -> RestoredRetained {
+    let Retained { qos, withheld, user, client_id, tags, leaf_sha256, .. } = of;
+    let (user, client_id) = (user.clone(), client_id.clone());
+    let publisher = Publisher { user, client_id, marks: Marks::of(tags.clone(), *leaf_sha256) };
+    RestoredRetained { message, qos: QoS::from_bits(*qos).unwrap_or_default(), publisher, withheld: *withheld }
 }
 
 fn record(of: &Record) -> StoredRecord {

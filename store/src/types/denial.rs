@@ -68,6 +68,19 @@ impl DenialBytes {
         write_name(&denial.subject, &denial.raised_by)
     }
 
+    /// The same, of its parts.
+    pub fn name_of(subject: &Subject, raised_by: &str) -> Vec<u8> {
+        write_name(subject, raised_by)
+    }
+
+    /// Subject, and who raised it; `None`: it is no name.
+    pub fn read_name(bytes: &[u8]) -> Option<(Subject, String)> {
+        let mut reader = Reader::of_version(VERSION, bytes)?;
+        let (subject, raised_by) = (read_subject(reader.bytes()?)?, reader.text()?.to_owned());
+        reader.end()?;
+        Some((subject, raised_by))
+    }
+
     /// Its bytes.
     pub fn write(denial: &Denial) -> Vec<u8> {
         write(denial)

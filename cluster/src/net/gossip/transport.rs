@@ -10,8 +10,8 @@ use memberlist::agnostic_lite::tokio::TokioRuntime;
 use memberlist::proto::{Payload, ProtoReader, ProtoWriter};
 use memberlist::transport::resolver::socket_addr::SocketAddrResolver;
 use memberlist::transport::{
-    Connection, NodeId, Packet, PacketProducer, PacketSubscriber, StreamProducer, StreamSubscriber, Transport, TransportError,
-    packet_stream, promised_stream,
+    Connection, NodeId, Packet, PacketProducer, PacketSubscriber, StreamProducer, StreamSubscriber, Transport,
+    TransportError, packet_stream, promised_stream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
