@@ -1,0 +1,160 @@
+//! Becoming a member: any seed is asked over RPC, and only who was admitted gossips. The same way leads back after a
+//! partition, which gossip alone does not heal.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::handler::{Joined, RefusedSide, RefusedWhy};
+use super::link::{self, DialError, Raw};
+use super::rpc::service::{JoinAsk, JoinReply};
+use super::shared::Shared;
+use crate::core::{NodeName, Refusal};
+
+/// A join is answered in this time, the member's question to the last holder of our name included.
+const JOIN_DEADLINE: Duration = Duration::from_secs(4);
+/// Members that were lost and are sought, the latest. Older ones are found by those who find these.
+const LOST_MAX: usize = 64;
+/// Addresses of a seed that are tried.
+const SEED_ADDRESSES_MAX: usize = 8;
+/// Members have as long to answer before the first attempt counts as over.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What became of an attempt with one address.
+enum Attempt {
+    Admitted(NodeName),
+    /// It is we ourselves.
+    Ourselves,
+    Refused(RefusedWhy),
+    Unreachable(String),
+}
+
+/// Lost members that are sought at their RPC addresses.
+#[derive(Default)]
+pub(super) struct Sought(Mutex<VecDeque<(NodeName, SocketAddr)>>);
+
+impl Sought {
+    /// From now on.
+    pub(super) fn add(&self, node: &NodeName, rpc: SocketAddr) {
+        let mut sought = self.0.lock();
+        sought.retain(|(other, _)| other != node);
+        if sought.len() >= LOST_MAX {
+            sought.pop_front();
+        }
+        sought.push_back((node.clone(), rpc));
+    }
+
+    /// It is there again, or has left for good.
+    pub(super) fn remove(&self, node: &NodeName) {
+        self.0.lock().retain(|(other, _)| other != node);
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.lock().iter().map(|(_, rpc)| *rpc).collect()
+    }
+}
+
+/// The first attempt: asks the seeds until one admits us, then waits for the members to answer.
+pub(super) async fn first(shared: &Arc<Shared>) {
+    let (mut refused, mut unreachable) = (Vec::new(), Vec::new());
+    let mut admitted = None;
+    for seed in &shared.settings.seeds {
+        match try_seed(shared, seed).await {
+            Attempt::Admitted(by) => {
+                admitted = Some(by);
+                break;
+            }
+            Attempt::Ourselves => {}
+            Attempt::Refused(why) => refused.push((seed.clone(), why)),
+            Attempt::Unreachable(why) => unreachable.push((seed.clone(), why)),
+        }
+    }
+    let joined = match admitted {
+        Some(by) => {
+            shared.reconcile().await;
+            shared.peers.settled(SETTLE).await;
+            Joined::Admitted { by }
+        }
+        None if refused.is_empty() => Joined::Alone { unreachable },
+        None => Joined::Refused { reasons: refused },
+    };
+    shared.handler.joined(joined);
+}
+
+/// Asks every seed and every lost member that is not a member now.
+pub(super) async fn again(shared: &Arc<Shared>, sought: &Sought) {
+    let members = shared.peers.members();
+    let is_member = |address: &SocketAddr| members.iter().any(|member| member.rpc == *address);
+    for seed in &shared.settings.seeds {
+        let addresses = resolve(seed).await.unwrap_or_default();
+        if addresses.iter().any(is_member) {
+            continue;
+        }
+        drop(try_addresses(shared, addresses).await);
+    }
+    for address in sought.addresses().into_iter().filter(|address| !is_member(address)) {
+        drop(ask(shared, address).await);
+    }
+}
+
+async fn try_seed(shared: &Arc<Shared>, seed: &str) -> Attempt {
+    match resolve(seed).await {
+        Ok(addresses) => try_addresses(shared, addresses).await,
+        Err(e) => Attempt::Unreachable(format!("its name cannot be resolved: {e}")),
+    }
+}
+
+async fn try_addresses(shared: &Arc<Shared>, addresses: Vec<SocketAddr>) -> Attempt {
+    let mut last = Attempt::Unreachable("its name has no address".into());
+    for address in addresses {
+        match ask(shared, address).await {
+            // The name may have further addresses, of other members.
+            Attempt::Unreachable(why) => last = Attempt::Unreachable(why),
+            other => return other,
+        }
+    }
+    last
+}
+
+async fn resolve(seed: &str) -> std::io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host(seed).await?.take(SEED_ADDRESSES_MAX).collect())
+}
+
+/// Asks the node at an address to admit us, and gossips with its cluster if it does.
+async fn ask(shared: &Arc<Shared>, address: SocketAddr) -> Attempt {
+    if address == shared.rpc {
+        return Attempt::Ourselves;
+    }
+    match ask_at(shared, address).await {
+        Ok(attempt) => attempt,
+        Err(DialError::Unreachable(why)) => Attempt::Unreachable(why),
+        Err(DialError::Refused(side, who, why)) => {
+            shared.refused(side, address, who, why.clone());
+            Attempt::Refused(why)
+        }
+    }
+}
+
+async fn ask_at(shared: &Arc<Shared>, address: SocketAddr) -> Result<Attempt, DialError> {
+    let Raw { client, mut ended, peer, .. } = link::connect(shared, address).await?;
+    let who = Some(peer.identity.clone());
+    let refused = |side, refusal: Refusal| DialError::Refused(side, who.clone(), RefusedWhy::Hello(refusal));
+    let ask = JoinAsk { hello: shared.hello(), rpc: shared.rpc, gossip: shared.gossip };
+    let (theirs, members) = match client.join(link::deadline(JOIN_DEADLINE), ask).await {
+        Ok(JoinReply::Admitted { hello, members }) => (hello, members),
+        Ok(JoinReply::Refused(refusal)) if link::is_ourselves(shared, &refusal) => return Ok(Attempt::Ourselves),
+        Ok(JoinReply::Refused(refusal)) => return Err(refused(RefusedSide::ByThem, refusal)),
+        Err(_) => return Err(link::unanswered(&mut ended, who).await),
+    };
+    let by = shared.decide(&theirs, &peer.identity, &[]).map_err(|e| refused(RefusedSide::ByUs, e))?;
+    let others = members.into_iter().filter(|(node, _)| *node != shared.settings.node);
+    let addresses: Vec<SocketAddr> = others.map(|(_, gossip)| gossip).collect();
+    if shared.membership.join(addresses).await == 0 {
+        let node = by.node;
+        return Ok(Attempt::Unreachable(format!("{node} admitted us, but no gossip address that it named answers")));
+    }
+    Ok(Attempt::Admitted(by.node))
+}
