@@ -2,9 +2,10 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`mod@start`] | the node joins before it serves anybody |
 //! | [`driver`], [`told`] | the one task that owns the core, and what it is told |
 //! | [`actions`], [`routes`] | what the core wants done |
-//! | [`content`], [`queue`], [`outgoing`] | messages for other nodes, on their way |
+//! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`awaited`] | acknowledgements that wait for them |
@@ -15,12 +16,14 @@ mod awaited;
 mod content;
 mod driver;
 mod hints;
+mod link;
 mod network;
 mod outgoing;
 mod queue;
 mod receive;
 mod routes;
 mod sets;
+mod start;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -28,15 +31,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
-use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted};
+use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted, NotReady};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 pub(crate) use awaited::{Awaited, Forwarded};
 use content::Content;
-pub(crate) use hints::{PREFIX as HINTS, RestoredHints};
+pub(crate) use hints::PREFIX as HINTS;
 use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
+pub(crate) use start::{NotStarted, Running, start};
 use told::{Inbox, Told};
 
 /// Whose values in the store marks are: no plugin has this name.
@@ -71,6 +76,8 @@ pub(crate) struct Cluster {
     interests: Mutex<Vec<Interest>>,
     /// Messages that were not accepted, and so not acknowledged.
     refused: AtomicU64,
+    /// Whether the node has what it needs to serve.
+    ready: watch::Sender<Result<(), NotReady>>,
     /// Nodes that an operator forbade.
     forbidden: RwLock<HashSet<Box<str>>>,
     /// To the other nodes.
@@ -84,6 +91,7 @@ impl Cluster {
             peers: RwLock::default(),
             interests: Mutex::default(),
             refused: AtomicU64::new(0),
+            ready: watch::Sender::new(Err(NotReady::Joining)),
             forbidden: RwLock::default(),
             link,
         })

@@ -19,7 +19,6 @@ use super::told::Told;
 use super::{Cluster, MARKS};
 use crate::admin::Replicated;
 use crate::durable;
-use crate::node::Node;
 
 /// The key of the times that the core wants kept.
 const CONTACT: &str = "contact";
@@ -111,7 +110,7 @@ impl Cluster {
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
+pub(super) fn restored(cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
     let mut marks: HashMap<(Set, Box<[u8]>), Kept> = HashMap::new();
     let mut inputs = Vec::new();
     store.scan_values(&mut |owner, key, value| {
@@ -160,7 +159,6 @@ pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Res
             _ => known.push((set, key, mark)),
         }
     }
-    let _ = node;
     let restored = |of: Set| {
         let marks = known.iter().filter(|(set, ..)| *set == of).map(|(_, key, mark)| (key.clone(), mark.clone()));
         Input::SetRestored { set: of, marks: marks.collect() }

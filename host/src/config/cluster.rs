@@ -1,11 +1,12 @@
 //! `[cluster]`: without it the node is alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+
+use ipnet::IpNet;
 
 use super::check::{needed, needed_path};
 use super::values::Values;
-use crate::listen::Network;
 
 /// `[cluster]`
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) seeds: Vec<String>,
     /// Secrets, one a line: the first is used, all are accepted.
     pub(crate) secret_file: PathBuf,
-    /// From where gossip is accepted; empty: from anywhere.
-    pub(crate) allowed_networks: Vec<Network>,
+    /// From where gossip is accepted.
+    pub(crate) allowed_networks: Vec<IpNet>,
     /// Certificate, key and authorities of the nodes.
     pub(crate) tls: ClusterTls,
     /// Milliseconds that a node has to accept a message before it is kept for it.
@@ -180,17 +181,22 @@ fn seeds(values: &mut Values<'_>) -> Option<Vec<String>> {
     Some(seeds)
 }
 
-fn networks(values: &mut Values<'_>) -> Option<Vec<Network>> {
+fn networks(values: &mut Values<'_>) -> Option<Vec<IpNet>> {
     let path = ["cluster", "allowed_networks"];
     let texts = values.texts(&path)?;
-    let networks: Vec<Option<Network>> = texts
-        .iter()
-        .map(|text| {
-            let refused = |problem| values.refuse(&path, format!("`{}` {problem}", text.escape_debug()));
-            text.parse().map_err(refused).ok()
-        })
-        .collect();
-    networks.into_iter().collect()
+    let network = |text: &String| {
+        let address = || text.parse::<IpAddr>().map(IpNet::from).ok();
+        text.parse::<IpNet>().ok().or_else(address)
+    };
+    if let Some(wrong) = texts.iter().find(|text| network(text).is_none()) {
+        let message = format!("`{}` is no network; write one such as 10.0.0.0/8", wrong.escape_debug());
+        values.refuse(&path, message);
+        return None;
+    }
+    if texts.is_empty() {
+        return Some(["0.0.0.0/0", "::/0"].iter().filter_map(|text| text.parse().ok()).collect());
+    }
+    Some(texts.iter().filter_map(network).collect())
 }
 
 fn tls(values: &mut Values<'_>) -> Option<ClusterTls> {
