@@ -18,6 +18,7 @@ mod listen;
 mod log;
 mod node;
 mod passwd;
+mod pki;
 mod plugins;
 mod ready;
 mod reload;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{AskArgs, Cli, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
+use cli::{AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
 use config::Sources;
 
 /// Finds the broker's socket, and runs a command that talks to it.
@@ -92,6 +93,10 @@ fn main() -> ExitCode {
         Command::Plugin { command: PluginCommand::Try { of, args } } => inspect::attempt(&of.of(), &args),
         Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
+        Command::Cluster { command: ClusterCommand::Status { ask } } => {
+            with_socket(ask, |ask| command::cluster::status(&ask))
+        }
+        Command::Pki { command } => pki::run(command),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

@@ -8,6 +8,7 @@
 //! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
+//! | [`status`] | what operators see |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
 
@@ -24,6 +25,7 @@ mod receive;
 mod routes;
 mod sets;
 mod start;
+mod status;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -42,6 +44,7 @@ use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
 pub(crate) use start::{NotStarted, Running, start};
+use status::Roster;
 use told::{Inbox, Told};
 
 /// Whose values in the store marks are: no plugin has this name.
@@ -76,6 +79,10 @@ pub(crate) struct Cluster {
     interests: Mutex<Vec<Interest>>,
     /// Messages that were not accepted, and so not acknowledged.
     refused: AtomicU64,
+    environment: String,
+    name: String,
+    /// Who was there.
+    roster: Roster,
     /// Whether the node has what it needs to serve.
     ready: watch::Sender<Result<(), NotReady>>,
     /// Nodes that an operator forbade.
@@ -85,8 +92,11 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    fn new(link: Box<dyn Link>) -> Arc<Self> {
+    fn new(environment: &str, name: &str, link: Box<dyn Link>) -> Arc<Self> {
         Arc::new(Cluster {
+            environment: environment.to_owned(),
+            name: name.to_owned(),
+            roster: Roster::default(),
             inbox: Inbox::default(),
             peers: RwLock::default(),
             interests: Mutex::default(),

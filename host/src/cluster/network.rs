@@ -39,6 +39,12 @@ impl Network {
         Network { node: node.clone(), cluster, joined }
     }
 
+    fn seen(&self, node: &NodeName, state: &'static str) {
+        if let Some(cluster) = self.cluster.get() {
+            cluster.roster.is_now(node, state);
+        }
+    }
+
     fn tell(&self, input: Input) {
         if let Some(cluster) = self.cluster.get() {
             cluster.inbox.tell(Told::Core(input));
@@ -55,22 +61,25 @@ impl Handler for Network {
         let (version, address) = (member.version.clone().into(), member.rpc.to_string().into());
         self.node.events.emit(None, Fact::NodeJoined { member: name(&member.node), version, address });
         if let Some(cluster) = self.cluster.get() {
+            cluster.roster.up(&member);
             cluster.serve(&member.node);
         }
         self.tell(Input::PeerUp(member));
     }
 
     fn peer_suspected(&self, node: &NodeName, boot: Boot) {
+        self.seen(node, "suspected");
         self.node.events.emit(None, Fact::NodeFailed { member: name(node), state: "suspected".into() });
         self.tell(Input::PeerSuspected { node: node.clone(), boot });
     }
 
     fn peer_lost(&self, node: &NodeName, boot: Boot, how: Lost) {
-        let member = name(node);
+        let (state, member) = (if how == Lost::Dead { "dead" } else { "left" }, name(node));
+        self.seen(node, state);
         self.node.events.emit(
             None,
             match how {
-                Lost::Dead => Fact::NodeFailed { member, state: "dead".into() },
+                Lost::Dead => Fact::NodeFailed { member, state: state.into() },
                 Lost::Left => Fact::NodeLeft { member },
             },
         );

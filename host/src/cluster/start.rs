@@ -70,7 +70,7 @@ pub(crate) async fn start(
         .build()
         .map_err(|e| NotStarted::Cannot(format!("the cluster's threads cannot be started: {e}")))?;
     let net = Arc::new(OnceLock::new());
-    let handle = Cluster::new(Box::new(NetLink::new(net.clone())));
+    let handle = Cluster::new(&cluster.environment, &cluster.name, Box::new(NetLink::new(net.clone())));
     let driver = driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?;
     node.set_cluster(handle.clone());
     let known = Arc::new(OnceLock::from(handle.clone()));

@@ -12,7 +12,7 @@ use gatemq_store::{
     Batch, Content, Delivery, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession,
     wait,
 };
-use gatemq_types::{Protocol, QoS};
+use gatemq_types::Protocol;
 
 use super::translate::{self, EPOCH, GROUP_LEVEL};
 use crate::cluster;
