@@ -15,6 +15,7 @@ use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::exclusive::Places;
 use crate::revocations::Revocations;
 use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
@@ -46,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) hasher: Hasher,
     /// Who is kept out.
     pub(crate) denials: NodeDenials,
+    /// Who is there whose identity is exclusive.
+    pub(crate) places: Arc<Places>,
     /// Whose identity was revoked.
     pub(crate) revocations: Revocations,
     /// Events.
@@ -76,6 +79,7 @@ impl Node {
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
             denials: NodeDenials::new(denials_max),
+            places: Arc::default(),
             revocations: Revocations::default(),
             events,
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),

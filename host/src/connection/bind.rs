@@ -23,6 +23,7 @@ use super::rate::Rate;
 use super::refresh::{Refresh, refresh_at_ms};
 use crate::config::RatePolicy;
 use crate::denials::Known;
+use crate::exclusive::Place;
 use crate::listen::tls::certificate;
 use crate::node::Node;
 use crate::worker::Worker;
@@ -41,6 +42,8 @@ pub(super) struct Greeting {
     response_info: Option<String>,
     auth_data: Vec<u8>,
     plugin: String,
+    /// What its identity has it take, when it is admitted.
+    pub(super) place: Option<Place>,
 }
 
 /// What an identity gives a client: replaced when it authenticates again.
@@ -53,6 +56,8 @@ pub(super) struct Granted {
     /// When its grants are to be asked for again; 0: not by time.
     pub(super) refresh_at_ms: u64,
     pub(super) tags: Vec<String>,
+    /// Of what its connection is to be the only one.
+    pub(super) place: Option<Place>,
 }
 
 /// What CONNACK says may be used; a client that keeps to it has broken no rule, whatever its identity is later.
@@ -177,9 +182,6 @@ fn check(given: &Given, now_ms: u64) -> Result<(), String> {
     if given.valid_until_ms != 0 && given.valid_until_ms <= now_ms {
         return Err("its time is over".into());
     }
-    if given.exclusive {
-        return Err("exclusive identities are not offered".into());
-    }
     Ok(())
 }
 
@@ -196,6 +198,7 @@ pub(super) fn grant(
     now_ms: u64,
 ) -> Result<Granted, String> {
     check(given, now_ms)?;
+    let place = Place::of(given.exclusive, key, connect)?;
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(&node.grants, &node.hasher, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
@@ -206,7 +209,7 @@ pub(super) fn grant(
         true => refresh_at_ms(valid_until_ms, now_ms),
         false => 0,
     };
-    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
+    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone(), place })
 }
 
 /// The identity of a client where no broker runs: what can be wrong with a provider's answer, and what its grants say. Limits are as the
@@ -219,6 +222,7 @@ pub(crate) fn bound_alone(connect: &Connect, given: &Given) -> Result<Identity, 
     let tenant = Tenants::new(1).get_or_create(&given.tenant).map_err(|e| e.to_string())?;
     let client_id = given.client_id.as_deref().unwrap_or(&connect.client_id);
     let key = Arc::new(SessionKey::new(tenant, &given.user, client_id).map_err(|e| e.to_string())?);
+    Place::of(given.exclusive, &key, connect)?;
     identity(&GrantTable::new(1), &Hasher::default(), connect, given, &key, &given.limits)
 }
 
@@ -245,6 +249,7 @@ fn greeting(
         response_info: given.response_info.filter(|info| wants.response_info && is_sendable(info)),
         auth_data: given.auth_data,
         plugin: plugin.to_owned(),
+        place: None,
     }
 }
 
@@ -269,7 +274,7 @@ pub(super) fn bind(
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
     let refresh = Refresh::of(&granted, || Arc::new(connect.clone()));
-    let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
+    let Granted { identity, limits, asked, valid_until_ms, tags, place, .. } = granted;
     let session_limits = session_limits(connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
@@ -281,6 +286,7 @@ pub(super) fn bind(
     };
     let announced = Announced::of(&limits, session_limits.receive_max);
     let greeting = greeting(connect, wants, given, &limits, session_limits, announced, plugin);
+    let greeting = Greeting { place, ..greeting };
     let client = Client {
         peer: Arc::new(peer),
         state: next.accept(packets(node, &limits)),
@@ -315,7 +321,7 @@ pub(super) fn bind(
         aliases: TopicAliases::default(),
         _counted: counted,
         held: None,
-        known: Known::of(stranger.proven.clone(), &tags),
+        known: Known::of(stranger.proven.clone(), &tags, None),
     };
     Ok((client, greeting))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatemq_broker::denials::Proven;
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
+use gatemq_broker::{Attached, Home, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
@@ -22,6 +22,7 @@ use super::rate::Rate;
 use super::reauthenticate::Again;
 use super::refresh::Refresh;
 use crate::denials::Known;
+use crate::exclusive::{self, Place};
 use crate::node::Node;
 use crate::worker::hot::Hot;
 use crate::worker::share::Share;
@@ -159,6 +160,20 @@ impl Client {
     /// Tags of its identity.
     pub(crate) fn tags(&self) -> &[String] {
         self.known.as_ref().map_or(&[], |known| &known.tags)
+    }
+
+    /// Its place, where its identity is exclusive.
+    pub(super) fn place(&self) -> Option<&exclusive::Held> {
+        self.known.as_ref()?.place.as_deref()
+    }
+
+    /// Takes its place: it is admitted, or about to be. `home` is where it is.
+    pub(super) fn take_place(&mut self, node: &Node, place: Place, home: Home) {
+        let held = Box::new(exclusive::Held::take(node, place, &self.peer, home));
+        match &mut self.known {
+            Some(known) => known.place = Some(held),
+            none => *none = Known::of(None, &[], Some(held)),
+        }
     }
 
     /// When it was admitted, in milliseconds since 1970.
