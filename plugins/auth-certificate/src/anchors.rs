@@ -38,8 +38,13 @@ impl Anchors {
         }
     }
 
+    /// Whose anchor has this key.
     pub(crate) fn tenant(&self, spki_sha256: &[u8; 32]) -> Option<&str> {
         self.0.get(spki_sha256).map(String::as_str)
+    }
+
+    pub(crate) fn has_tenant(&self, name: &str) -> bool {
+        self.0.values().any(|tenant| tenant == name)
     }
 }
 
