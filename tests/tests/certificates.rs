@@ -41,7 +41,9 @@ fn promise_7_who_is_revoked_is_gone() {
          config.rules = [{{ grants = [{{ allow = [\"all\"], filter = \"#\" }}] }}]"
     );
     let setup = setup.plugin("fleet", &Artifacts::get().plugin("auth-certificate"), &config).tape();
-    let setup = [Kind::Mqtts, Kind::Wss].into_iter().fold(setup, |setup, kind| setup.secure(kind, kind.name(), &pki, "required", ""));
+    let setup = [Kind::Mqtts, Kind::Wss]
+        .into_iter()
+        .fold(setup, |setup, kind| setup.secure(kind, kind.name(), &pki, "required", ""));
     // The listeners trust both.
     write(&pki.write_root(setup.directory()), &(pki.root_pem() + &umbra.root_pem()));
     let mut broker = setup.start();

@@ -22,7 +22,10 @@ fn fleet(pki: &Pki, more: &str) -> Broker {
          config.rules = [{{ {more} grants = [{{ allow = [\"all\"], filter = \"#\" }}] }}]"
     );
     let setup = setup.plugin("fleet", &Artifacts::get().plugin("auth-certificate"), &config).tape();
-    [Kind::Mqtts, Kind::Wss].into_iter().fold(setup, |setup, kind| setup.secure(kind, kind.name(), pki, "required", "")).start()
+    [Kind::Mqtts, Kind::Wss]
+        .into_iter()
+        .fold(setup, |setup, kind| setup.secure(kind, kind.name(), pki, "required", ""))
+        .start()
 }
 
 fn taken_over(broker: &mut Broker, client_id: &str) -> usize {
@@ -41,7 +44,8 @@ fn one_connection_of_a_certificate() {
     let mut watch = broker.joined(Kind::Mqtts, &other, &Connect::new(Level::V5, "watch")).0;
     assert_eq!(watch.subscribe("will/#", 0), 0);
     let mut last: Option<(String, Client)> = None;
-    for (n, (kind, level)) in [Kind::Mqtts, Kind::Wss].into_iter().flat_map(|k| Level::ALL.map(|l| (k, l))).enumerate() {
+    for (n, (kind, level)) in [Kind::Mqtts, Kind::Wss].into_iter().flat_map(|k| Level::ALL.map(|l| (k, l))).enumerate()
+    {
         let (name, topic) = (format!("c-{n}"), format!("will/{n}"));
         let connect = Connect::stays(level, &name).will(Will::new(&topic, b"gone"));
         let (mut client, _) = broker.joined(kind, &tls, &connect);
@@ -148,9 +152,12 @@ fn one_connection_of_a_user() {
     assert_eq!(broker.tape().wait_for_client("ClientTakenOver", "a")["fields"]["exclusive"], "user");
     // And one that is not exclusive any more gives it up.
     let reconfigured = |broker: &mut Broker, from: &str, to: &str| {
-        let count = |broker: &mut Broker| broker.tape().events().iter().filter(|e| e["event"] == "PluginReconfigured").count();
+        let count =
+            |broker: &mut Broker| broker.tape().events().iter().filter(|e| e["event"] == "PluginReconfigured").count();
         let before = count(broker);
-        broker.reload(|text| text.replace(&format!("config.exclusive = {from:?}"), &format!("config.exclusive = {to:?}")));
+        broker.reload(|text| {
+            text.replace(&format!("config.exclusive = {from:?}"), &format!("config.exclusive = {to:?}"))
+        });
         gatemq_tests::wait_for("it is reconfigured", gatemq_tests::PATIENCE, || (count(broker) > before).then_some(()));
     };
     reconfigured(&mut broker, "user", "no");

@@ -286,7 +286,6 @@ pub(super) fn bind(
     };
     let announced = Announced::of(&limits, session_limits.receive_max);
     let greeting = greeting(connect, wants, given, &limits, session_limits, announced, plugin);
-    let greeting = Greeting { place, ..greeting };
     let client = Client {
         peer: Arc::new(peer),
         state: next.accept(packets(node, &limits)),
@@ -323,7 +322,7 @@ pub(super) fn bind(
         held: None,
         known: Known::of(stranger.proven.clone(), &tags, None),
     };
-    Ok((client, greeting))
+    Ok((client, Greeting { place, ..greeting }))
 }
 
 /// Appends the CONNACK of a client that is admitted; false, and nothing: it is larger than the client takes.

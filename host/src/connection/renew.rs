@@ -79,7 +79,10 @@ impl Client {
         let granted = granted.map_err(|reason| Failure::new(CloseReason::IdentityUnusable, reason))?;
         if granted.place.is_some() && granted.place.as_ref() != self.place().map(Held::place) {
             // It would take somebody's place in the middle of its connection; with the next one it may.
-            return Err(Failure::new(CloseReason::IdentityUnusable, "it became exclusive while its client is connected"));
+            return Err(Failure::new(
+                CloseReason::IdentityUnusable,
+                "it became exclusive while its client is connected",
+            ));
         }
         self.replace_identity(node, granted, connect, now_ms);
         let found = router::recheck(&self.identity, &self.session, &mut hot.out.spare.changes);

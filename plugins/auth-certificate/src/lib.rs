@@ -77,7 +77,11 @@ impl AuthCertificate {
             for entry in Entry::of(tenant, of_path.fingerprint, &of_path.certificate) {
                 if in_force.revoked.has(&entry) {
                     self.0.host.count("revoked_refused", 1);
-                    return Err(format!("certificate {:?} is revoked, as {}", of_path.certificate.subject, entry.tag()));
+                    return Err(format!(
+                        "certificate {:?} is revoked, as {}",
+                        of_path.certificate.subject,
+                        entry.tag()
+                    ));
                 }
                 if in_force.revoked.has_serial_of_another(&entry) {
                     tracing::info!("revoked is this serial number of another issuer, and so not {}", entry.tag());
@@ -133,10 +137,8 @@ fn report(connect: &Connect, tls: &Tls) {
         return;
     }
     for (n, der) in tls.chain.iter().enumerate() {
-        let (subject, issuer, serial) = Certificate::parse(der).map_or_else(
-            |e| (e.to_string(), String::new(), String::new()),
-            |c| (c.subject, c.issuer, hex(&c.serial)),
-        );
+        let (subject, issuer, serial) = Certificate::parse(der)
+            .map_or_else(|e| (e.to_string(), String::new(), String::new()), |c| (c.subject, c.issuer, hex(&c.serial)));
         let sha256 = hex(&sha256(der.as_bytes()));
         let verified = tls.path.contains(&u32::try_from(n).unwrap_or(u32::MAX));
         tracing::debug!(

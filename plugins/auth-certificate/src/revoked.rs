@@ -137,9 +137,16 @@ impl Revoked {
         self.entries.difference(&before.entries).cloned().collect()
     }
 
-    /// All of both, with the mark of neither.
-    pub(crate) fn and(mut self, other: &Revoked) -> Revoked {
-        self.add(other.entries.iter().cloned());
+    /// What is in force when this is read after `before`. What it takes back counts when the next look finds the same: a file that is
+    /// being written lacks its end. `taking_back` is the mark of such a file.
+    pub(crate) fn after(mut self, before: &Revoked, taking_back: &mut Option<[u8; 32]>) -> Revoked {
+        let takes_back = Some(self.sha256).filter(|_| !before.since(&self).is_empty());
+        let seen = std::mem::replace(taking_back, takes_back);
+        if takes_back.is_none() || seen == takes_back {
+            return self;
+        }
+        self.add(before.entries.iter().cloned());
+        // Not the file's: the next look takes it for another one.
         Revoked { sha256: [0; 32], ..self }
     }
 }
@@ -184,4 +191,42 @@ fn parse_serial(text: &str) -> Option<Vec<u8>> {
     let padded: Vec<u8> = std::iter::repeat_n(0, digits.len() % 2).chain(digits).collect();
     let bytes: Vec<u8> = padded.as_chunks::<2>().0.iter().map(|[high, low]| high * 16 + low).collect();
     Some(without_zeros(&bytes).to_vec()).filter(|serial| !serial.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(entries: &[u8]) -> Revoked {
+        let mut revoked = Revoked { sha256: Sha256::digest(entries).into(), ..Revoked::default() };
+        revoked.add(entries.iter().map(|n| Entry::Fingerprint([*n; 32])));
+        revoked
+    }
+
+    /// Promise 7: a file that is seen while it is written lets nobody in; what is added counts at once, what is gone at the second look.
+    #[test]
+    fn promise_7_half_a_file_takes_nothing_back() {
+        let mut taking_back = None;
+        let mut look = |file: &[u8], before: &Revoked| of(file).after(before, &mut taking_back);
+        let all = of(&[1, 2]);
+        let half = look(&[1, 3], &all);
+        assert_eq!(half.entries, of(&[1, 2, 3]).entries);
+        let whole = look(&[1, 2, 3], &half);
+        assert_eq!(whole, of(&[1, 2, 3]));
+        let first = look(&[1], &whole);
+        let other = look(&[2], &first);
+        assert_eq!((first.len(), other.len()), (3, 3), "two looks, and not the same file");
+        assert_eq!(look(&[2], &other), of(&[2]));
+    }
+
+    /// Guards that a number is the same however it is written, and that what is none is refused.
+    #[test]
+    fn a_serial_number_is_a_number() {
+        for (text, serial) in [("4D:2F", vec![0x4d, 0x2f]), ("0x04d2f", vec![0x4d, 0x2f]), ("0f00", vec![0x0f, 0])] {
+            assert_eq!(parse_serial(text), Some(serial), "{text}");
+        }
+        for text in ["", "0x", "00", "4g", "-1"] {
+            assert_eq!(parse_serial(text), None, "{text}");
+        }
+    }
 }

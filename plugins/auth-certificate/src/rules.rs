@@ -252,7 +252,9 @@ fn conditions(config: &RuleConfig, anchors: &crate::anchors::Anchors) -> Result<
 
 fn then(config: &RuleConfig) -> Result<Then, String> {
     match (config.reject, config.next, config.grants.is_empty()) {
-        (false, false, true) => return Err("grants: there are none; give some, or reject = true, or next = true".into()),
+        (false, false, true) => {
+            return Err("grants: there are none; give some, or reject = true, or next = true".into());
+        }
         (true, false, true) | (false, true, true) | (false, false, false) => {}
         _ => return Err("grants, reject, next: give exactly one of them".into()),
     }
@@ -283,7 +285,9 @@ fn admit(config: &RuleConfig) -> Result<Admit, String> {
         return Err("user: ${client_id} is what the client says, and no authority has certified it".into());
     }
     if user.names().filter(|name| name.starts_with("cert.")).count() > 1 {
-        return Err("user: give one value of the certificate; with two, different certificates could make the same user".into());
+        return Err(
+            "user: give one value of the certificate; with two, different certificates could make the same user".into(),
+        );
     }
     let (client_id, client_id_required) =
         (template("client_id", &config.client_id)?, template("client_id_required", &config.client_id_required)?);

@@ -121,7 +121,7 @@ impl State {
     fn look(&self) {
         let mut taking_back = lock(&self.taking_back);
         let InForce { policy, revoked } = self.in_force();
-        let mut new = match policy.read() {
+        let new = match policy.read() {
             Ok(new) => new,
             Err(why) => return self.cannot(why),
         };
@@ -132,11 +132,7 @@ impl State {
             }
             return;
         }
-        // A file that is being written lacks its end: what it takes back counts when it is still so at the next look.
-        if !revoked.since(&new).is_empty() && taking_back.replace(new.sha256) != Some(new.sha256) {
-            new = new.and(&revoked);
-        }
-        self.swap(policy, new);
+        self.swap(policy, new.after(&revoked, &mut taking_back));
     }
 
     fn swap(&self, policy: Arc<Policy>, revoked: Revoked) {
@@ -164,6 +160,11 @@ impl State {
     pub(crate) async fn revoke(&self) {
         loop {
             let Some(entry) = lock(&self.to_revoke).last().cloned() else { return };
+            if !self.in_force().revoked.has(&entry) {
+                // Taken back meanwhile.
+                self.is_done(&entry);
+                continue;
+            }
             match self.host.revoke(entry.selector(), RevokeRetained::Keep).await {
                 Ok(reply) => self.host.count("clients_revoked", reply.count),
                 Err(ServiceError::NotFound) => {}
@@ -173,7 +174,15 @@ impl State {
                 }
                 Err(e) => return tracing::warn!("clients of {} that are connected stay for now: {e}", entry.tag()),
             }
-            lock(&self.to_revoke).retain(|known| *known != entry);
+            self.is_done(&entry);
+        }
+    }
+
+    /// Mostly the last one; others may have come behind it.
+    fn is_done(&self, entry: &Entry) {
+        let mut left = lock(&self.to_revoke);
+        if left.pop_if(|last| last == entry).is_none() {
+            left.retain(|known| known != entry);
         }
     }
 }

@@ -66,12 +66,20 @@ fn conditions_hold_for_what_they_say() {
         (json!({"subject": "CN=pump-*, O=Acme"}), plain(), unit()),
         (json!({"issuer": "CN=Acme Intermediate, O=Acme"}), plain(), with(&by_a_root("Acme Root", "pump-1", &bench))),
         (json!({"organizational_unit": "Sensors"}), unit(), plain()),
-        (json!({"organization": "Acme"}), plain(), made(|p| p.distinguished_name.remove(DnType::OrganizationName).then_some(()).unwrap())),
+        (
+            json!({"organization": "Acme"}),
+            plain(),
+            made(|p| p.distinguished_name.remove(DnType::OrganizationName).then_some(()).unwrap()),
+        ),
         (json!({"san_uri": "urn:acme:pump:*"}), uris(), mail()),
         (json!({"san_dns": "*.example"}), uris(), addressed()),
         (json!({"san_email": "*@acme.example"}), mail(), uris()),
         (json!({"san_ip": "192.0.2.0/29"}), addressed(), uris()),
-        (json!({"san_ip": "192.0.2.0/29"}), addressed(), made(|p| p.subject_alt_names = vec![SanType::IpAddress(IpAddr::from([192, 0, 2, 8]))])),
+        (
+            json!({"san_ip": "192.0.2.0/29"}),
+            addressed(),
+            made(|p| p.subject_alt_names = vec![SanType::IpAddress(IpAddr::from([192, 0, 2, 8]))]),
+        ),
         (json!({"spki_sha256": [spki]}), with(&pinned), plain()),
         (json!({"fingerprint": fingerprint}), with(&pinned), plain()),
         (json!({"valid_days_max": 6}), short(), plain()),
@@ -168,7 +176,8 @@ fn promise_1_an_identity_ends_with_its_path() {
     let plugin = bench.start(bench.config(json!([admits(json!({}))])));
     let spki_sha256 = Sha256::digest(root.key().subject_public_key_info()).into();
     let connect = |middle: i32, leaf: i32| {
-        let middle = CertifiedIssuer::signed_by(authority("Middle", middle), KeyPair::generate().unwrap(), &root).unwrap();
+        let middle =
+            CertifiedIssuer::signed_by(authority("Middle", middle), KeyPair::generate().unwrap(), &root).unwrap();
         let leaf = authority("pump-1", leaf).signed_by(&KeyPair::generate().unwrap(), &middle).unwrap();
         let chain = vec![Der::new(leaf.der()), Der::new(middle.der())];
         let anchor = Some(Anchor { subject: "CN=Root".into(), spki_sha256 });

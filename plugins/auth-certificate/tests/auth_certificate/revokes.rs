@@ -86,7 +86,9 @@ fn promise_7_a_changed_file_is_taken() {
     until("the broker is told", || revoked().len() == 2);
     assert!(is_revoked(&plugin, &one) && is_revoked(&plugin, &two) && !is_revoked(&plugin, &stays));
     for (tags, other) in [(&tags[0], &tags[1]), (&tags[1], &tags[0])] {
-        let of = |tags: &[String], than: &[String]| revoked().iter().filter(|tag| tags.contains(tag) && !than.contains(tag)).count();
+        let of = |tags: &[String], than: &[String]| {
+            revoked().iter().filter(|tag| tags.contains(tag) && !than.contains(tag)).count()
+        };
         assert_eq!(of(tags, other), 1, "{:?}", revoked());
     }
     assert_eq!(plugin.recorder().gauged("revoked"), Some(2));

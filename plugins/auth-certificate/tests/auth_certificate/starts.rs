@@ -29,7 +29,10 @@ fn mistakes_are_named() {
         (admits(json!({"san_ip": "acme"})), "san_ip: \"acme\" is no address"),
         (admits(json!({"fingerprint": "12"})), "fingerprint: \"12\": wanted are the 64"),
         (admits(json!({"spki_sha256": ["zz"]})), "spki_sha256: \"zz\": wanted are the 64"),
-        (admits(json!({"anchor_spki_sha256": ["00".repeat(32)]})), "anchor_spki_sha256: one of them is the key of no anchor"),
+        (
+            admits(json!({"anchor_spki_sha256": ["00".repeat(32)]})),
+            "anchor_spki_sha256: one of them is the key of no anchor",
+        ),
         (admits(json!({"limits": {"x": 1}})), "limits: there is no limit \"x\""),
     ] {
         let error = bench.refused(bench.config(json!([first, rule])));
@@ -68,7 +71,13 @@ fn promise_8_an_anchor_has_one_tenant() {
     bench.start(bench.revoking(json!([admits(json!({}))])));
     bench.write("revoked", "sha256 12\nserial other 4d CN=A\nserial acme xx CN=A\nserial acme 4d A\nx\n");
     let error = bench.refused(bench.revoking(json!([admits(json!({}))])));
-    for says in ["revoked:1: \"12\"", "revoked:2: \"other\" is no tenant", "revoked:3: \"xx\"", "revoked:4: \"A\"", "revoked:5: \"x\""] {
+    for says in [
+        "revoked:1: \"12\"",
+        "revoked:2: \"other\" is no tenant",
+        "revoked:3: \"xx\"",
+        "revoked:4: \"A\"",
+        "revoked:5: \"x\"",
+    ] {
         assert!(error.contains(says), "{says}: {error}");
     }
 }
