@@ -12,8 +12,8 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 /// [`crate::Tls::path`] whether the chain was.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Certificate {
-    /// Subject, in its order and the form `CN=sensor-1, O=Acme`. In a value `,`, `+` and `\\` come after a `\\`, so that no two
-    /// subjects look the same.
+    /// Subject, in its order and the form `CN=sensor-1, O=Acme`. In a value `,`, `+`, `\` and a `#` at its beginning
+    /// come after a `\`, so that no two subjects look the same; one that cannot be read is `#` and hexadecimal.
     pub subject: String,
     /// Common names of the subject, in order. One that cannot be read is empty, here and below.
     pub common_names: Vec<String>,
@@ -126,7 +126,7 @@ fn distinguished(name: &X509Name<'_>) -> String {
         let kind = oid2abbrev(a.attr_type(), oid_registry()).map_or_else(|_| a.attr_type().to_string(), str::to_owned);
         let value = match a.as_str() {
             Ok(text) => text.chars().fold(String::new(), |mut escaped, c| {
-                if matches!(c, ',' | '+' | '\\') {
+                if matches!(c, ',' | '+' | '\\') || (c == '#' && escaped.is_empty()) {
                     escaped.push('\\');
                 }
                 escaped.push(c);

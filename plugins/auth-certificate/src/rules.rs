@@ -165,8 +165,7 @@ impl Condition {
             Condition::SanIp(network) => c.san_ip.iter().any(|address: &IpAddr| network.has(*address)),
             Condition::Fingerprint(fingerprint) => *fingerprint == shown.fingerprint,
             Condition::Spki(keys) => keys.contains(&shown.spki),
-            // RFC 5280, 4.1.2.5: both ends belong to it.
-            Condition::ValidDaysMax(days) => c.not_after_s.saturating_sub(c.not_before_s) < days * DAY_S,
+            Condition::ValidDaysMax(days) => c.not_after_s.saturating_sub(c.not_before_s) <= days * DAY_S,
             Condition::ValidDaysLeftMin(days) => {
                 let now_s = i64::try_from(shown.now_ms / 1000).unwrap_or(i64::MAX);
                 c.not_after_s.saturating_sub(now_s) >= days * DAY_S
@@ -303,3 +302,6 @@ fn admit(config: &RuleConfig) -> Result<Admit, String> {
     let grants = at("grants", config.grants.iter().map(GrantConfig::grant).collect())?;
     Ok(Admit { user, client_id, client_id_required, grants, limits, exclusive: config.exclusive })
 }
+
+#[cfg(test)]
+mod model;

@@ -17,6 +17,10 @@ use crate::rules::{Rule, RuleConfig};
 /// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// What is revoked with each look. The broker remembers the last 256 revocations for connections that begin meanwhile, and takes those
+/// that begin during more for revoked.
+const REVOKED_PER_LOOK: usize = 128;
+
 /// See the README.
 #[derive(Deserialize)]
 #[serde(crate = "gatemq_plugin_api::serde")]
@@ -155,10 +159,10 @@ impl State {
         *trouble = Some(why);
     }
 
-    /// Has the clients of what is revoked disconnected, and those that begin meanwhile. What the broker cannot do now is tried again
-    /// after the next look.
+    /// Has the clients of what is revoked disconnected, and those that begin meanwhile; the last ones first. What is left, and what the
+    /// broker cannot do now, is for the next look.
     pub(crate) async fn revoke(&self) {
-        loop {
+        for _ in 0..REVOKED_PER_LOOK {
             let Some(entry) = lock(&self.to_revoke).last().cloned() else { return };
             if !self.in_force().revoked.has(&entry) {
                 // Taken back meanwhile.
