@@ -13,8 +13,8 @@ use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Desk;
-use crate::cluster::{self, NotStarted};
 use crate::api::{self, Api, Socket};
+use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;

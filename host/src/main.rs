@@ -13,6 +13,7 @@ mod connection;
 mod denials;
 mod durable;
 mod events;
+mod exclusive;
 mod inspect;
 mod listen;
 mod log;

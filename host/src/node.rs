@@ -17,6 +17,7 @@ use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::exclusive::Places;
 use crate::revocations::Revocations;
 use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
@@ -56,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) hasher: Hasher,
     /// Who is kept out.
     pub(crate) denials: NodeDenials,
+    /// Who is there whose identity is exclusive.
+    pub(crate) places: Arc<Places>,
     /// Whose identity was revoked.
     pub(crate) revocations: Revocations,
     /// Events.
@@ -90,6 +93,7 @@ impl Node {
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
             denials: NodeDenials::new(denials_max),
+            places: Arc::default(),
             revocations: Revocations::default(),
             events,
             is_clustered,

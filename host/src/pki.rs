@@ -15,7 +15,9 @@ pub(crate) fn run(command: PkiCommand) -> ExitCode {
         PkiCommand::Ca { of, out } => names(&of).and_then(|(environment, cluster)| {
             pki::make_ca(&out, &environment, &cluster).map_err(|e| e.to_string())?;
             let out = out.display();
-            Ok(format!("{out}/ca.pem   ca_file of every node\n{out}/ca.key   signs nodes: keep it where only you can read it"))
+            Ok(format!(
+                "{out}/ca.pem   ca_file of every node\n{out}/ca.key   signs nodes: keep it where only you can read it"
+            ))
         }),
         PkiCommand::Node { name, of, ca, out, days } => names(&of).and_then(|(environment, cluster)| {
             let node = NodeName::new(&name).map_err(|e| format!("{}: {e}", name.escape_debug()))?;

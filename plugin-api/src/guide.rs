@@ -189,6 +189,13 @@
 //! maximum, packet size, keep alive. (What it may do less of, QoS or retain, is denied from then on.) Its subscriptions and
 //! its will are checked with the new grants. Anything else disconnects it.
 //!
+//! # One connection at a time
+//!
+//! An identity with an [`crate::Identity::exclusive`] other than `No` is of one connection: of its tenant and user, or of its tenant and
+//! client certificate. The newest one stays, since what is older may be what is left of it; the older one is closed like a client
+//! whose session is taken over (0x8E), its will is published, its session stays. The event ClientTakenOver says which connection
+//! came instead: where two take turns, somebody has a copy of a key or password.
+//!
 //! # Asked again
 //!
 //! [`crate::Host::revoke`] has [`crate::AuthProvider::refresh`] of each client's provider asked what the client may do now,

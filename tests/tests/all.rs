@@ -1,6 +1,7 @@
 //! One test binary with a module a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod certificates;
 mod chains;
 mod check;
 mod commands;
@@ -10,6 +11,7 @@ mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod exclusive;
 mod faults;
 mod http;
 mod inspect;

@@ -17,13 +17,13 @@ use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::{RefusedSide, RefusedWhy};
+use super::link;
 use super::peers::Peer;
 use super::rpc::batch::{Batch, Outcomes};
 use super::rpc::codec::{FrameLimit, ServerCodec};
 use super::rpc::service::{HelloReply, JOIN_MEMBERS_MAX, JoinAsk, JoinReply, Node, NodeRequest, NodeResponse, Purpose};
 use super::rpc::{WINDOW, WRITE_BYTES_FULL};
 use super::shared::{Open, Shared};
-use super::link;
 use crate::core::{Admitted, Boot, Hello, NodeName, Refusal, SpiffeId};
 
 /// Connections whose peer has not said who it is. When full, further ones are closed.

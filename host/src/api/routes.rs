@@ -92,7 +92,10 @@ pub(super) fn router(api: Api) -> Router {
 
 /// The cluster as this node sees it.
 async fn cluster(State(api): State<Api>) -> Answer {
-    let cluster = api.node.cluster().ok_or_else(|| Refusal::conflict("the node is in no cluster: [cluster] is not configured"))?;
+    let cluster = api
+        .node
+        .cluster()
+        .ok_or_else(|| Refusal::conflict("the node is in no cluster: [cluster] is not configured"))?;
     Ok(Json(cluster.status()))
 }
 

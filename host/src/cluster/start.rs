@@ -107,7 +107,9 @@ pub(crate) async fn start(
 fn tell(joined: Option<&Joined>) {
     match joined {
         Some(Joined::Admitted { by }) => tracing::info!(by = by.as_str(), "admitted to the cluster"),
-        Some(Joined::Alone { unreachable }) if unreachable.is_empty() => tracing::info!("the first node of its cluster"),
+        Some(Joined::Alone { unreachable }) if unreachable.is_empty() => {
+            tracing::info!("the first node of its cluster")
+        }
         Some(Joined::Alone { unreachable }) => {
             for (seed, why) in unreachable {
                 tracing::warn!(%seed, %why, "a seed does not answer; the node serves alone and keeps asking");
@@ -126,7 +128,8 @@ fn tell(joined: Option<&Joined>) {
 fn settings(config: &config::Config, cluster: &config::Cluster) -> Result<net::Settings, String> {
     let name = |key: &str, text: &str| Name::new(text).map_err(|e| format!("{key}: {e}"));
     let file = cluster.secret_file.display();
-    let secrets = std::fs::read_to_string(&cluster.secret_file).map_err(|e| format!("cluster.secret_file: {file}: {e}"))?;
+    let secrets =
+        std::fs::read_to_string(&cluster.secret_file).map_err(|e| format!("cluster.secret_file: {file}: {e}"))?;
     let secrets = Secret::parse_file(&secrets).map_err(|e| format!("cluster.secret_file: {file}: {e}"))?;
     Ok(net::Settings {
         environment: name("cluster.environment", &cluster.environment)?,

@@ -338,7 +338,7 @@ pub(crate) const KEYS: &[Key] = &[
     open(
         "plugins.*.config",
         Kind::Free,
-        r#"{ anchors = { acme = "/etc/gatemq/tls/acme-ca.crt" } }"#,
+        r##"{ anchors = { acme = "/etc/gatemq/tls/acme-ca.crt" }, rules = [{ grants = [{ allow = ["all"], filter = "devices/${cert.cn}/#" }] }] }"##,
         "The plugin's own configuration; it says what may be in here.",
     ),
     key(

@@ -129,7 +129,7 @@ async fn admit(
     let exchange = Exchange::new(worker, &next, connect, deadline);
     let revoked_before = worker.node.revocations.count();
     let (given, provider) = ask(asked, stranger, connect, exchange).await?;
-    let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
+    let (mut client, mut greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
     if let Some(reason) = denials::refuses_name(&worker.node, &client.peer, worker.now_ms.get()) {
         return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
     }
@@ -153,6 +153,9 @@ async fn admit(
     if opened.is_resumed() {
         answer.clear();
         write_connack(&mut answer, &client, &greeting, connect, true);
+    }
+    if let Some(place) = greeting.place.take() {
+        client.take_place(&worker.node, place, stranger.home);
     }
     tell_connected(worker, &client, &greeting, connect);
     opened.begin(worker, &client);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatemq_broker::denials::Proven;
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
+use gatemq_broker::{Attached, Home, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
@@ -21,6 +21,8 @@ use super::held::Held;
 use super::rate::Rate;
 use super::reauthenticate::Again;
 use super::refresh::Refresh;
+use crate::denials::Known;
+use crate::exclusive::{self, Place};
 use crate::node::Node;
 use crate::revocations::Revoked;
 use crate::worker::hot::Hot;
@@ -91,8 +93,8 @@ pub(crate) struct Client {
     pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
-    /// Its certificate, whose key it has proven.
-    pub(super) proven: Option<Box<Proven>>,
+    /// Its certificate, whose key it has proven, and its place, where its identity is exclusive.
+    pub(super) known: Option<Box<Known>>,
 }
 
 /// What a DISCONNECT says besides the code.
@@ -140,7 +142,7 @@ impl Client {
 
     /// Its certificate, if it has proven one.
     pub(crate) fn proven(&self) -> Option<&Proven> {
-        self.proven.as_deref()
+        self.known.as_ref()?.proven.as_ref()
     }
 
     /// Whether its identity is among those that were revoked.
@@ -167,6 +169,20 @@ impl Client {
     /// Tags of its identity.
     pub(crate) fn tags(&self) -> &[String] {
         self.identity.tags()
+    }
+
+    /// Its place, where its identity is exclusive.
+    pub(super) fn place(&self) -> Option<&exclusive::Held> {
+        self.known.as_ref()?.place.as_deref()
+    }
+
+    /// Takes its place: it is admitted, or about to be. `home` is where it is.
+    pub(super) fn take_place(&mut self, node: &Node, place: Place, home: Home) {
+        let held = Box::new(exclusive::Held::take(node, place, &self.peer, home));
+        match &mut self.known {
+            Some(known) => known.place = Some(held),
+            none => *none = Known::of(None, Some(held)),
+        }
     }
 
     /// When it was admitted, in milliseconds since 1970.

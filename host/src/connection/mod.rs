@@ -58,6 +58,7 @@ use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
 use tokio::net::TcpStream;
 
+use crate::exclusive::Held;
 use crate::listen::Seat;
 use crate::node::Node;
 use crate::worker::Worker;
@@ -464,9 +465,9 @@ impl Connection {
         true
     }
 
-    /// Somebody may have taken over the session.
+    /// Somebody may have taken over the session, or the place of an exclusive identity.
     pub(crate) fn look_at_session(&mut self) {
-        if self.client.session.is_closed() {
+        if self.client.session.is_closed() || self.client.place().is_some_and(Held::is_lost) {
             self.stop(Ending::of(CloseReason::TakenOver));
         }
     }

@@ -12,7 +12,7 @@
 mod known;
 mod look;
 
-pub(crate) use known::proven;
+pub(crate) use known::{Known, proven};
 pub(crate) use look::{refuses_address, refuses_certificate, refuses_connected, refuses_name, withholds_will};
 
 use std::hash::Hash;

@@ -1,6 +1,6 @@
 //! Outcomes and verdicts in JSON, and in a line.
 
-use gatemq_types::{AuthOutcome, Expiry, Identity, NoMatch, Verdict};
+use gatemq_types::{AuthOutcome, Exclusive, Expiry, Identity, NoMatch, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::explain::grant;
@@ -43,6 +43,11 @@ fn identity(identity: &Identity) -> Value {
         "no_match": if identity.no_match == NoMatch::Ask { "ask" } else { "deny" },
         "valid_until_ms": identity.valid_until_ms,
         "on_expiry": if identity.on_expiry == Expiry::Refresh { "refresh" } else { "disconnect" },
+        "exclusive": match identity.exclusive {
+            Exclusive::No => "no",
+            Exclusive::User => "user",
+            Exclusive::Certificate => "certificate",
+        },
         "tags": identity.tags,
     })
 }

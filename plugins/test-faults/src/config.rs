@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gatemq_plugin_api::config::GrantConfig;
+use gatemq_plugin_api::config::{ExclusiveName, GrantConfig};
 use gatemq_plugin_api::{Actions, Grant, Limits};
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ pub(crate) struct Config {
     pub(crate) grants: Option<Vec<GrantConfig>>,
     pub(crate) tags: Vec<String>,
     pub(crate) refresh: Option<RefreshConfig>,
+    pub(crate) exclusive: ExclusiveName,
     pub(crate) late_ms: u64,
     pub(crate) response_info: Option<String>,
     pub(crate) keep_alive_s_max: Option<u64>,
@@ -42,6 +43,7 @@ impl Default for Config {
             grants: None,
             tags: Vec::new(),
             refresh: None,
+            exclusive: ExclusiveName::No,
             late_ms: 10_000,
             response_info: None,
             keep_alive_s_max: None,

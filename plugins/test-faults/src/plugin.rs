@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use gatemq_plugin_api::Exclusive;
 use gatemq_plugin_api::prelude::*;
 
 use crate::config::Config;
@@ -35,6 +36,11 @@ impl TestFaults {
     /// What is configured now.
     pub(crate) fn refresh_config(&self) -> Option<RefreshConfig> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).refresh.clone()
+    }
+
+    /// What every identity is, as it is configured now.
+    pub(crate) fn exclusive(&self) -> Exclusive {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).exclusive.into()
     }
 }
 

@@ -46,7 +46,8 @@ impl RefreshConfig {
 impl TestFaults {
     pub(crate) async fn refreshed(&self, session: &Session) -> AuthOutcome {
         let Some(config) = self.refresh_config() else { return AuthOutcome::reject("grants are not renewed") };
-        let mut identity = Identity::new(session.tenant(), session.user());
+        let user = Identity::new(session.tenant(), session.user());
+        let mut identity = Identity { exclusive: self.exclusive(), ..user };
         match config.answer {
             Answer::Accept => {}
             Answer::Another => identity.user = "another".into(),

@@ -214,6 +214,18 @@ events! {
         /// Who: a plugin instance, or a reload of a configuration from which its provider is gone.
         by: Text,
     }
+    /// Another connection took the place of a client's, of whose user or certificate one may be live: its identity is exclusive. Where
+    /// two devices take turns at this, one has a copy of the other's key. The connection of the same client is no such event.
+    214 ClientTakenOver Security Peer {
+        /// Of what one connection may be live: `user`, `certificate`.
+        exclusive: Text,
+        /// Number of the connection that is there instead.
+        by_connection: u64,
+        /// Its client identifier.
+        by_client_id: Text,
+        /// Its address.
+        by_remote: Text,
+    }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
         /// Reason code: 0x9C is this time, 0x9D for good.
