@@ -164,14 +164,8 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let reload = Arc::new(Reload {
-        sources,
-        started: config.clone(),
-        dev,
-        plugins: plugins.clone(),
-        node: node.clone(),
-        events: events.clone(),
-    });
+    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), node: node.clone() };
+    let reload = Arc::new(reload);
     let started = start(config, &node, listeners);
     let code = match &started {
         Ok((_, bound)) => {

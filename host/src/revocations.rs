@@ -75,7 +75,9 @@ mod tests {
     #[test]
     fn those_since_count() {
         let all = Revocations::default();
-        let names = |before, name: &str| all.find(before, |whose| matches!(whose, Revoked::AdmittedBy(by) if by == name)).is_some();
+        let names = |before, name: &str| {
+            all.find(before, |whose| matches!(whose, Revoked::AdmittedBy(by) if by == name)).is_some()
+        };
         assert!(!names(0, "a"));
         all.note("plugin p".into(), user("a"));
         all.note("plugin p".into(), user("b"));

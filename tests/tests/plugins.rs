@@ -144,10 +144,8 @@ fn promise_3_a_failing_new_plugin_leaves_everything() {
 fn a_collector_comes_and_goes() {
     let mut broker = setup().start();
     let file = broker.directory().join("later.json");
-    let section = format!(
-        "[plugins.later]\nlibrary = {:?}\nconfig.file = {file:?}\n",
-        Artifacts::get().plugin("events-json")
-    );
+    let section =
+        format!("[plugins.later]\nlibrary = {:?}\nconfig.file = {file:?}\n", Artifacts::get().plugin("events-json"));
     let before = std::fs::read_to_string(broker.directory().join("gatemq.toml")).unwrap();
     admitted(&mut broker, "early").0.disconnect();
     broker.tape().wait_for_client("ClientDisconnected", "early");
@@ -168,6 +166,7 @@ fn a_collector_comes_and_goes() {
     admitted(&mut broker, "late");
     let mut later = gatemq_tests::tape::Tape::new(file);
     later.wait_for_client("ClientDisconnected", "while");
-    let others: Vec<_> = later.events().iter().filter(|e| ["early", "late"].map(|id| json!(id)).contains(&e["client_id"])).collect();
+    let others: Vec<_> =
+        later.events().iter().filter(|e| ["early", "late"].map(|id| json!(id)).contains(&e["client_id"])).collect();
     assert!(others.is_empty(), "{others:?}");
 }

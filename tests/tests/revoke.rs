@@ -35,7 +35,9 @@ fn delivered(broker: &Broker) -> BTreeSet<String> {
     let mut reader = client(broker, &format!("reader {}", LAST.fetch_add(1, Ordering::Relaxed)));
     assert_eq!(reader.subscribe("#", 0), 0);
     reader.publish("end", 0, b"end").unwrap();
-    std::iter::from_fn(|| Some(reader.next_message()).filter(|message| message.topic != "end")).map(|m| m.topic).collect()
+    std::iter::from_fn(|| Some(reader.next_message()).filter(|message| message.topic != "end"))
+        .map(|m| m.topic)
+        .collect()
 }
 
 fn topics(topics: &[&str]) -> BTreeSet<String> {
@@ -146,7 +148,8 @@ fn promise_7_removed() {
     broker.done("publish", json!({"tenant": "test", "topic": "plugin", "payload": "x", "retain": true}));
     assert_eq!(revoke(&broker, json!({"client_id": "p"}), "remove"), 1);
     for topic in ["a/1", "a/2"] {
-        let cleared = broker.tape().wait_for(topic, |e| e["event"] == "RetainedCleared" && e["fields"]["topic"] == topic);
+        let cleared =
+            broker.tape().wait_for(topic, |e| e["event"] == "RetainedCleared" && e["fields"]["topic"] == topic);
         assert_eq!(cleared["fields"]["by"], "plugin requests");
     }
     assert_eq!(delivered(&broker), topics(&["a/3", "plugin"]));

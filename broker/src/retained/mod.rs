@@ -13,8 +13,8 @@ use crate::SessionKey;
 use crate::session::Message;
 use crate::tenant::TenantLimit;
 pub use publisher::Publisher;
-pub(crate) use publisher::Who;
 use publisher::Publishers;
+pub(crate) use publisher::Who;
 pub use revoked::{Readmitted, RevokedRetained};
 use topics::Topics;
 

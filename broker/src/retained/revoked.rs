@@ -116,13 +116,7 @@ impl Retained {
         kept.withheld = withheld;
         let (message, qos, publisher) = (kept.message.clone(), kept.qos, kept.publisher.clone());
         let of = publisher.clone();
-        changes.retain(|| Change::Retained {
-            tenant: tenant.name().to_owned(),
-            message,
-            qos,
-            publisher: of,
-            withheld,
-        });
+        changes.retain(|| Change::Retained { tenant: tenant.name().to_owned(), message, qos, publisher: of, withheld });
         Some(publisher)
     }
 

@@ -6,8 +6,8 @@ use gatemq_broker::sessions::Leave;
 use gatemq_mqtt::Breach;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::packet::disconnect;
-use gatemq_types::{CloseReason, ReasonCode};
 use gatemq_types::event::{Fact, Peer};
+use gatemq_types::{CloseReason, ReasonCode};
 
 use super::Ending;
 use super::authenticate::is_sendable;

@@ -32,7 +32,8 @@ impl Client {
             return;
         }
         let changes = &mut hot.out.spare.changes;
-        let Readmitted { delivered, withheld, removed } = self.identity.tenant().readmit_retained(&self.identity, changes);
+        let Readmitted { delivered, withheld, removed } =
+            self.identity.tenant().readmit_retained(&self.identity, changes);
         let count = removed.len() as u64;
         if (delivered, withheld, count) == (0, 0, 0) {
             return;

@@ -8,8 +8,8 @@ mod ring;
 pub(crate) use collector::Collector;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 use gatemq_broker::denials::{Recent, of_address};

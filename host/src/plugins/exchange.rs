@@ -37,10 +37,8 @@ impl Plugins {
     ) -> Result<Each, Vec<String>> {
         let is_meant = |name: &str| only.is_none_or(|only| only == name);
         let is_found = |managed: &Managed| found.iter().any(|found| found.name == managed.plugin.name());
-        let (gone, mut all): (Vec<_>, Vec<_>) = self
-            .all()
-            .into_iter()
-            .partition(|managed| is_meant(managed.plugin.name()) && !is_found(managed));
+        let (gone, mut all): (Vec<_>, Vec<_>) =
+            self.all().into_iter().partition(|managed| is_meant(managed.plugin.name()) && !is_found(managed));
         let is_new = |found: &&Found| is_meant(&found.name) && !all.iter().any(|m| m.plugin.name() == found.name);
         let new: Vec<_> = found.iter().filter(is_new).collect();
         if only.is_some() && gone.is_empty() && new.is_empty() {

@@ -47,7 +47,8 @@ impl Retained {
     pub(crate) fn read(bytes: &[u8]) -> Option<(Box<str>, Self)> {
         let (version, mut reader) = Reader::new(bytes).filter(|(version, _)| (1..=VERSION).contains(version))?;
         let (tenant, qos) = (reader.text()?.into(), reader.u8().filter(|qos| *qos <= 2)?);
-        let flags = if version == 1 { 0 } else { reader.u8().filter(|flags| flags & !(WITHHELD | CERTIFICATE) == 0)? };
+        let flags =
+            if version == 1 { 0 } else { reader.u8().filter(|flags| flags & !(WITHHELD | CERTIFICATE) == 0)? };
         let (user, client_id) = (reader.text()?.into(), reader.text()?.into());
         let leaf_sha256 = match flags & CERTIFICATE {
             0 => None,
