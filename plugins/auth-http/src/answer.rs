@@ -288,8 +288,11 @@ mod tests {
         ] {
             assert_eq!(may(body.as_bytes(), max_age), Ok(wanted), "{body}");
         }
-        let denied =
-            may(br#"{"result": "deny", "code": 151, "reason": "r", "disconnect": true}"#, Some(minute)).unwrap();
+        let denied = may(
+            br#"{"result": "deny", "code": 151, "reason": "r", "reason_string": "s", "disconnect": true}"#,
+            Some(minute),
+        )
+        .unwrap();
         let (code, reason, reason_string) = (ReasonCode(151), "r".into(), Some("s".into()));
         let wanted = Verdict::Deny { code, reason, reason_string, disconnect: true, ttl: minute };
         assert_eq!(denied, wanted);
