@@ -167,14 +167,8 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let reload = Arc::new(Reload {
-        sources,
-        started: config.clone(),
-        dev,
-        plugins: plugins.clone(),
-        node: node.clone(),
-        events: events.clone(),
-    });
+    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), node: node.clone() };
+    let reload = Arc::new(reload);
     let started = tokio::select! {
         started = start(config, &node, &desk, recovered, listeners) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),

@@ -7,7 +7,6 @@ use gatemq_types::event::Fact;
 use tokio::signal::unix::Signal;
 
 use crate::config::{self, Config, Sources};
-use crate::events::Events;
 use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
 
@@ -26,8 +25,6 @@ pub(crate) struct Reload {
     pub(crate) plugins: Arc<Plugins>,
     /// The node.
     pub(crate) node: Arc<Node>,
-    /// The node's events.
-    pub(crate) events: Arc<Events>,
 }
 
 /// What a reload came to.
@@ -71,7 +68,7 @@ impl Reload {
             }
         }
         if only.is_none() {
-            self.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
+            self.node.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
         }
         Ok(Reloads { restart, plugins })
     }
@@ -81,7 +78,7 @@ impl Reload {
             tracing::error!("{}", problem.escape_debug());
         }
         let told = problems.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
-        self.events.emit(None, Fact::ConfigRefused { why: told.into() });
+        self.node.events.emit(None, Fact::ConfigRefused { why: told.into() });
         problems
     }
 }
@@ -100,9 +97,9 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     ];
     let changed = sections.iter().filter(|(_, is_same)| !is_same).map(|(section, _)| (*section).to_owned());
     let settings = now.plugins.iter().filter_map(|(name, now)| Some((name, before.plugins.get(name)?, now)));
-    let of_plugins = settings.filter_map(|(name, before, now)| {
-        (before.ring_events != now.ring_events).then(|| format!("plugins.{name}.ring_events"))
-    });
+    let of_plugins = settings
+        .filter(|(_, before, now)| before.ring_events != now.ring_events)
+        .map(|(name, ..)| format!("plugins.{name}.ring_events"));
     changed.chain(of_plugins).collect()
 }
 

@@ -198,8 +198,13 @@ mod tests {
         let Decision::Ask(question) = identity.may_publish(&mut verdicts, action("a"), 0) else { panic!("asked") };
         let mut answer = |verdict| code(identity.answer_publish(&mut verdicts, action("a"), question, &verdict, 1_000));
         assert_eq!((answer(Verdict::Next), answer(Verdict::Pending)), (DENIED, None));
-        let success =
-            Verdict::Deny { code: ReasonCode::SUCCESS, reason: String::new(), disconnect: false, ttl: Duration::ZERO };
+        let success = Verdict::Deny {
+            code: ReasonCode::SUCCESS,
+            reason: String::new(),
+            reason_string: None,
+            disconnect: false,
+            ttl: Duration::ZERO,
+        };
         assert_eq!((answer(success), answer(Verdict::deny("no"))), (DENIED, DENIED));
         assert_eq!(answer(Verdict::allow(Duration::ZERO)), ALLOWED);
         assert_eq!(code(identity.may_publish(&mut verdicts, action("a"), 1_000)), None, "for that one only");

@@ -72,6 +72,11 @@ impl Refusal {
         let (reason, plugin) = (reason.to_string(), plugin.to_owned());
         Refusal { stage, code, reason, plugin, reason_string: None, server: None }
     }
+
+    /// And what the client is told of it besides the code.
+    pub(super) fn saying(self, reason_string: Option<String>) -> Self {
+        Refusal { reason_string, ..self }
+    }
 }
 
 /// Decides on a CONNECT. `None`: the client was refused and told, or has gone.

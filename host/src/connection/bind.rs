@@ -296,7 +296,7 @@ pub(super) fn bind(
         asked,
         provider: provider.map_or_else(|| "".into(), |p| p.shared_name().clone()),
         answer: None,
-        codes_so_far: Vec::new(),
+        so_far: None,
         rate: Rate::new(&limits, now_ms),
         rate_waits: limits.rate_wait_allowed != Some(0),
         acknowledges_denied: false,

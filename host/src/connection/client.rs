@@ -49,8 +49,8 @@ pub(crate) struct Client {
     pub(super) provider: Arc<str>,
     /// The answer to the question that the packet at the front has asked.
     pub(super) answer: Option<(Question, Verdict)>,
-    /// Codes of the filters of the packet at the front that are decided.
-    pub(super) codes_so_far: Vec<ReasonCode>,
+    /// What of the filters of the packet at the front is decided.
+    pub(super) so_far: Option<Box<SoFar>>,
     /// What it may publish per second; absent where that is not limited.
     pub(super) rate: Option<Box<Rate>>,
     /// Who publishes too fast is not read for a while; else it is disconnected.
@@ -95,6 +95,15 @@ pub(crate) struct Client {
     pub(super) held: Option<Box<Held>>,
     /// Its certificate, whose key it has proven, and its place, where its identity is exclusive.
     pub(super) known: Option<Box<Known>>,
+}
+
+/// Filters of a packet that are decided.
+#[derive(Default)]
+pub(super) struct SoFar {
+    /// Their codes.
+    pub(super) codes: Vec<ReasonCode>,
+    /// What the client is told of the first that was denied with words.
+    pub(super) reason_string: Option<String>,
 }
 
 /// What a DISCONNECT says besides the code.

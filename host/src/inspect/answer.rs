@@ -58,8 +58,8 @@ pub(super) fn verdict(verdict: &Verdict) -> Value {
         Verdict::Allow { ttl, qos_max } => {
             json!({ "verdict": "allow", "ttl_ms": ttl.as_millis() as u64, "qos_max": qos_max.bits() })
         }
-        Verdict::Deny { code, reason, disconnect, ttl } => json!({
-            "verdict": "deny", "code": code.0, "reason": reason, "disconnect": disconnect,
+        Verdict::Deny { code, reason, reason_string, disconnect, ttl } => json!({
+            "verdict": "deny", "code": code.0, "reason": reason, "reason_string": reason_string, "disconnect": disconnect,
             "ttl_ms": ttl.as_millis() as u64,
         }),
         Verdict::Next => json!({ "verdict": "deny", "reason": "the plugin has no opinion (Next)" }),

@@ -74,6 +74,7 @@ struct May {
     ttl_s: Option<u64>,
     code: Option<u8>,
     reason: Option<String>,
+    reason_string: Option<String>,
     #[serde(default)]
     disconnect: bool,
 }
@@ -164,7 +165,7 @@ pub(crate) fn may(body: &[u8], max_age: Option<Duration>) -> Result<Verdict, Str
         Decision::Next => Ok(Verdict::Next),
         Decision::Deny => {
             let (code, reason) = (refusal(may.code)?, reason(may.reason));
-            Ok(Verdict::Deny { code, reason, disconnect: may.disconnect, ttl })
+            Ok(Verdict::Deny { code, reason, reason_string: may.reason_string, disconnect: may.disconnect, ttl })
         }
         Decision::Allow => {
             let qos_max = match may.qos_max {
@@ -287,9 +288,13 @@ mod tests {
         ] {
             assert_eq!(may(body.as_bytes(), max_age), Ok(wanted), "{body}");
         }
-        let denied =
-            may(br#"{"result": "deny", "code": 151, "reason": "r", "disconnect": true}"#, Some(minute)).unwrap();
-        let wanted = Verdict::Deny { code: ReasonCode(151), reason: "r".into(), disconnect: true, ttl: minute };
+        let denied = may(
+            br#"{"result": "deny", "code": 151, "reason": "r", "reason_string": "s", "disconnect": true}"#,
+            Some(minute),
+        )
+        .unwrap();
+        let (code, reason, reason_string) = (ReasonCode(151), "r".into(), Some("s".into()));
+        let wanted = Verdict::Deny { code, reason, reason_string, disconnect: true, ttl: minute };
         assert_eq!(denied, wanted);
         for body in ["", "{}", r#"{"result": "allow", "qos_max": 3}"#, r#"{"result": "allow", "user": "u"}"#] {
             assert!(may(body.as_bytes(), Some(minute)).is_err(), "{body}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use abi_stable::std_types::ROption;
 use gatemq_types::{AuthOutcome, Identity, QoS, ReasonCode, Verdict};
 
-use super::super::v1_0::{OutcomeCode, OutcomeRecord, VerdictCode, VerdictRecord};
+use super::super::v1_0::{Attribute, OutcomeCode, OutcomeRecord, VerdictCode, VerdictRecord};
 use super::{identity_from, identity_to, text_from, text_to};
 
 /// A number that has no meaning in this interface: nothing is granted.
@@ -102,17 +102,25 @@ pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
     })
 }
 
+/// Key of a denying verdict's extension: what the client is told. A host that does not know it tells the code alone.
+const REASON_STRING: u32 = 1;
+
+fn reason_string_to(text: String) -> Attribute {
+    Attribute { key: REASON_STRING, number: 0, text: text.into() }
+}
+
 /// For the host.
 pub fn verdict_to(verdict: Verdict) -> VerdictRecord {
     match verdict {
         Verdict::Allow { ttl, qos_max } => {
             VerdictRecord { ttl_ms: millis(ttl), qos_max: qos_max.bits(), ..VerdictRecord::bare(VerdictCode::ALLOW) }
         }
-        Verdict::Deny { code, reason, disconnect, ttl } => VerdictRecord {
+        Verdict::Deny { code, reason, reason_string, disconnect, ttl } => VerdictRecord {
             reason_code: code.0,
             reason: reason.into(),
             disconnect,
             ttl_ms: millis(ttl),
+            attributes: reason_string.map(reason_string_to).into_iter().collect(),
             ..VerdictRecord::bare(VerdictCode::DENY)
         },
         Verdict::Next => VerdictRecord::bare(VerdictCode::NEXT),
@@ -138,6 +146,7 @@ pub fn verdict_from(record: VerdictRecord) -> Result<Verdict, UnknownCode> {
         VerdictCode::DENY => Verdict::Deny {
             code: refusing(record.reason_code),
             reason: record.reason.into_string(),
+            reason_string: record.attributes.iter().find(|a| a.key == REASON_STRING).map(|a| a.text.to_string()),
             disconnect: record.disconnect,
             ttl,
         },
@@ -187,7 +196,15 @@ mod tests {
         ] {
             assert_eq!(outcome_from(outcome_to(outcome.clone())), Ok(outcome));
         }
-        for verdict in [Verdict::allow(Duration::from_secs(1)), Verdict::deny("no"), Verdict::Next, Verdict::Pending] {
+        let told = Verdict::Deny {
+            code: ReasonCode::QUOTA_EXCEEDED,
+            reason: "no".into(),
+            reason_string: Some("too much".into()),
+            disconnect: true,
+            ttl: Duration::from_millis(7),
+        };
+        let allow = Verdict::allow(Duration::from_secs(1));
+        for verdict in [allow, Verdict::deny("no"), told, Verdict::Next, Verdict::Pending] {
             assert_eq!(verdict_from(verdict_to(verdict.clone())), Ok(verdict));
         }
     }
