@@ -11,6 +11,7 @@ mod crash;
 mod door;
 mod exchange;
 mod faults;
+mod flood;
 mod http;
 mod inspect;
 mod interface;

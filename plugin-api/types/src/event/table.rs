@@ -42,6 +42,11 @@ macro_rules! events {
                 match self { $(EventKind::$name => stringify!($name),)* }
             }
 
+            /// The kind of that name.
+            pub fn from_name(name: &str) -> Option<EventKind> {
+                EventKind::ALL.iter().find(|kind| kind.name() == name).copied()
+            }
+
             /// Its class.
             pub const fn class(self) -> Class {
                 match self { $(EventKind::$name => Class::$class,)* }
@@ -384,6 +389,23 @@ events! {
         actual: u64,
         /// What was done.
         action: Text,
+    }
+    /// Of one kind there were more events than are told one by one in a second: so many more, from one address, listener and
+    /// cause, and, where they were admitted, of one client. What they do not have in common is left out of the envelope.
+    /// Whoever wants events of that kind gets these, too.
+    802 EventsCoalesced Security Limit {
+        /// Their kind.
+        kind: Text,
+        /// How many, besides those that were told. Each counts as an event of its kind.
+        count: u64,
+        /// Where they came from, with its prefix: an IPv4 address, or the /64 of an IPv6 address.
+        address: Text,
+        /// What their `code` was; 0 where they have none.
+        code: u64,
+        /// What their `reason` was (`ConnectionRefused`), or their `which` (`LimitExceeded`); else empty.
+        cause: Text,
+        /// Whose doing they were.
+        blame: Text,
     }
 
     /// A plugin was loaded and started.
