@@ -221,7 +221,8 @@ fn promise_7_a_tenants_limit_is_nobodys_breach() {
 #[test]
 fn promise_7_a_flood_weighs_with_its_count() {
     let guard = "config.points.denied_action = 1\nconfig.thresholds.client = 300\nconfig.half_life_s = 6000";
-    let setup = Setup::new().mqtt("plain").faults("config.grants = [{ allow = [\"all\"], filter = \"own/#\" }]");
+    let setup = Setup::new().mqtt("plain").toml("[auth]\nchain = [\"guard\", \"faults\"]");
+    let setup = setup.faults("config.grants = [{ allow = [\"all\"], filter = \"own/#\" }]");
     let mut broker = setup.plugin("guard", &Artifacts::get().plugin("guard"), guard).tape().start();
     let mut flood = code_from(&broker, OTHER, "flood").unwrap().0;
     let mut neighbour = code_from(&broker, OTHER, "neighbour").unwrap().0;
