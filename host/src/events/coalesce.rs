@@ -129,7 +129,7 @@ impl Coalescer {
         let who = self.who(peer, fact.kind(), &cause);
         let told = (Taken::Told { logged: true }, None);
         let Some(mut set) = self.sets.get(who as usize % SETS).and_then(|set| set.try_lock()) else { return told };
-        let Some(slot) = find(&mut *set, who, now_s) else { return told };
+        let Some(slot) = find(&mut set, who, now_s) else { return told };
         let mut over = None;
         if slot.who != who || slot.is_over(now_s) {
             over = slot.more.take();

@@ -235,7 +235,7 @@ fn promise_7_a_flood_weighs_with_its_count() {
         let subject = e["fields"]["subject"].as_str().unwrap_or_default();
         e["event"] == "DenialAdded" && subject == r#"client "test"/"flood"/"flood""#
     });
-    flood.expect_closed();
+    assert_eq!(flood.expect_goodbye(), Some(ADMINISTRATIVE_ACTION));
     let told =
         broker.tape().events().iter().filter(|e| e["event"] == "PublishDenied" && e["client_id"] == "flood").count();
     assert!(told < 300, "{told} were told: those that were counted did not weigh");

@@ -9,15 +9,17 @@ use crate::{Blame, Der};
 type Text = Cow<'static, str>;
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $number:literal $name:ident $class:ident $blame:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+    ($($(#[doc = $doc:literal])* $number:literal $name:ident $class:ident $blame:ident {
+        $($(#[doc = $field_doc:literal])* $field:ident: $type:ty),* $(,)?
+    })*) => {
         /// Kind of an event, and the fields that come with it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         pub enum EventKind {
             $(
-                $(#[$doc])*
+                $(#[doc = $doc])*
                 #[doc = ""]
-                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[$field_doc])*)*
+                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[doc = $field_doc])*)*
                 $name = $number,
             )*
         }
@@ -25,7 +27,7 @@ macro_rules! events {
         /// What happened.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Fact {
-            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type,)* },)*
+            $($(#[doc = $doc])* $name { $($(#[doc = $field_doc])* $field: $type,)* },)*
         }
 
         impl EventKind {
@@ -45,6 +47,20 @@ macro_rules! events {
             /// The kind of that name.
             pub fn from_name(name: &str) -> Option<EventKind> {
                 EventKind::ALL.iter().find(|kind| kind.name() == name).copied()
+            }
+
+            /// What it means, as it is written in the table: for reference pages.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(EventKind::$name => concat!($($doc, "\n"),*),)* }
+            }
+
+            /// Its fields, in the order of the table: name, type as the table writes it, and meaning.
+            pub const fn fields(self) -> &'static [(&'static str, &'static str, &'static str)] {
+                match self {
+                    $(EventKind::$name => &[
+                        $((stringify!($field), stringify!($type), concat!($($field_doc, "\n"),*))),*
+                    ],)*
+                }
             }
 
             /// Its class.
