@@ -25,7 +25,7 @@ type Medians = BTreeMap<String, f64>;
 /// Runs all of it; what it needs is built.
 pub(super) fn run(steps: &mut Steps, release: &Path, directory: &Path) {
     let bench = |package: &str, name: &str, filters: &[&str]| {
-        let mut bench = at_root("bench", &["--package", package, "--bench", name, "--", "--min-time", "1"]);
+        let mut bench = at_root("bench", &["--package", package, "--bench", name, "--", "--sample-size", "1024", "--sample-count", "500"]);
         bench.args(filters);
         bench
     };
@@ -147,6 +147,8 @@ impl Place<'_> {
         let _ = fs::remove_dir_all(self.directory);
         fs::create_dir_all(self.directory).expect("a directory");
         let library = |name: &str| self.release.join(format!("lib{name}.so"));
+        // The one that hangs can authenticate as well, and must be in the chain; all are admitted before it is asked.
+        let chain = if collector == Collector::Hangs { &["admit", "events"][..] } else { &["admit"] };
         let collector = match collector {
             Collector::None => String::new(),
             Collector::KeepsUp => format!(
@@ -161,7 +163,7 @@ impl Place<'_> {
         let text = format!(
             r##"workers = 1
 [auth]
-chain = ["admit"]
+chain = {chain:?}
 [listeners.plain]
 kind = "mqtt"
 bind = "127.0.0.1:0"
