@@ -232,7 +232,9 @@
 //! ```
 //!
 //! [`crate::EventKind`] lists the kinds and their fields. One type may have both roles: `export_plugin!(Both: auth, events)`.
-//! `EventsLost` comes whether it was asked for or not.
+//! `EventsLost` comes whether it was asked for or not. Of what one address, or one admitted client, causes more than a hundred times
+//! a second of a kind you get a hundred, and then one `EventsCoalesced` with how many more there were, also where you asked for that
+//! kind alone: who counts must add its `count`.
 //!
 //! # Try it and test it
 //!

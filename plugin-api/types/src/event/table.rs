@@ -176,6 +176,11 @@ events! {
         messages_published: u64,
     }
 
+    /// A client came, and another connection that it had was closed for it.
+    204 ClientTakenOver Lifecycle Peer {
+        /// Whether it goes on with the session that the other one had.
+        resumed: bool,
+    }
     /// An operator or a plugin ended a client's connection.
     205 ClientKicked Security Policy {
         /// Who: `operator`, or `plugin NAME`.
@@ -206,6 +211,11 @@ events! {
         plugin: Text,
         /// Whose doing it was.
         blame: Text,
+    }
+    /// The time for which a client had been admitted is over, and it was disconnected.
+    208 GrantExpired Security Policy {
+        /// When it was over, in milliseconds since 1970.
+        valid_until_ms: u64,
     }
     /// A client authenticated again; its grants are new.
     209 ClientReauthenticated Lifecycle Peer {
