@@ -103,7 +103,7 @@ pub fn outcome_from(record: OutcomeRecord) -> Result<AuthOutcome, UnknownCode> {
 }
 
 /// For the host.
-#[inline]
+#[inline(always)]
 pub fn verdict_to(verdict: Verdict) -> VerdictRecord {
     match verdict {
         Verdict::Allow { ttl, qos_max } => {
@@ -123,14 +123,14 @@ pub fn verdict_to(verdict: Verdict) -> VerdictRecord {
 
 /// Drops text. Where there is none, as in most verdicts, the library that made it is not called for that: this and what is dropped of a
 /// verdict would be half of the cost of a question.
-#[inline]
+#[inline(always)]
 pub fn let_go(text: RString) {
     if text.capacity() == 0 {
         std::mem::forget(text);
     }
 }
 
-#[inline]
+#[inline(always)]
 fn let_go_all(attributes: RVec<Attribute>) {
     if attributes.capacity() == 0 {
         std::mem::forget(attributes);
@@ -138,7 +138,7 @@ fn let_go_all(attributes: RVec<Attribute>) {
 }
 
 /// Puts the answer in the place of the bare verdict that the host has made for it.
-#[inline]
+#[inline(always)]
 pub fn replace_bare(verdict: &mut VerdictRecord, answer: VerdictRecord) {
     let bare = std::mem::replace(verdict, answer);
     let_go(bare.reason);
@@ -149,7 +149,7 @@ pub fn replace_bare(verdict: &mut VerdictRecord, answer: VerdictRecord) {
 ///
 /// # Errors
 /// A code without a meaning, or Allow with an extension: it may restrict what it allows.
-#[inline]
+#[inline(always)]
 pub fn verdict_from(record: VerdictRecord) -> Result<Verdict, UnknownCode> {
     if let (VerdictCode::ALLOW, Some(e)) = (record.code, record.attributes.first()) {
         return Err(UnknownCode { what: "extension of an allowance", number: e.key });
