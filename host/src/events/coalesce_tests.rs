@@ -1,3 +1,5 @@
+//! What is told and what is counted, and that nothing is lost between the two.
+
 use super::*;
 use crate::denials::testing::peer;
 
