@@ -25,7 +25,10 @@ type Medians = BTreeMap<String, f64>;
 /// Runs all of it; what it needs is built.
 pub(super) fn run(steps: &mut Steps, release: &Path, directory: &Path) {
     let bench = |package: &str, name: &str, filters: &[&str]| {
-        let mut bench = at_root("bench", &["--package", package, "--bench", name, "--", "--sample-size", "1024", "--sample-count", "500"]);
+        let mut bench = at_root(
+            "bench",
+            &["--package", package, "--bench", name, "--", "--sample-size", "1024", "--sample-count", "500"],
+        );
         bench.args(filters);
         bench
     };
