@@ -203,6 +203,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     }
     desk.stop();
     let code = close(&node, code);
+    events.look(u64::MAX);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }

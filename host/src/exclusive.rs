@@ -79,7 +79,7 @@ impl Held {
         if let Some(before) = before {
             let old = &before.peer;
             if (&old.user, &old.client_id) != (&peer.user, &peer.client_id) {
-                let fact = Fact::ClientTakenOver {
+                let fact = Fact::IdentityTakenOver {
                     exclusive: place.name().into(),
                     by_connection: peer.connection,
                     by_client_id: peer.client_id.to_string().into(),

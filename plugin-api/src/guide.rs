@@ -193,7 +193,7 @@
 //!
 //! An identity with an [`crate::Identity::exclusive`] other than `No` is of one connection: of its tenant and user, or of its tenant and
 //! client certificate. The newest one stays, since what is older may be what is left of it; the older one is closed like a client
-//! whose session is taken over (0x8E), its will is published, its session stays. The event ClientTakenOver says which connection
+//! whose session is taken over (0x8E), its will is published, its session stays. The event IdentityTakenOver says which connection
 //! came instead: where two take turns, somebody has a copy of a key or password.
 //!
 //! # Asked again
@@ -240,7 +240,9 @@
 //! ```
 //!
 //! [`crate::EventKind`] lists the kinds and their fields. One type may have both roles: `export_plugin!(Both: auth, events)`.
-//! `EventsLost` comes whether it was asked for or not.
+//! `EventsLost` comes whether it was asked for or not. Of what one address, or one admitted client, causes more than a hundred times
+//! a second of a kind you get a hundred, and then one `EventsCoalesced` with how many more there were, also where you asked for that
+//! kind alone: who counts must add its `count`.
 //!
 //! # Try it and test it
 //!

@@ -13,6 +13,7 @@ mod door;
 mod exchange;
 mod exclusive;
 mod faults;
+mod flood;
 mod http;
 mod inspect;
 mod interface;

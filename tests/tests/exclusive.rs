@@ -29,7 +29,7 @@ fn fleet(pki: &Pki, more: &str) -> Broker {
 }
 
 fn taken_over(broker: &mut Broker, client_id: &str) -> usize {
-    let is = |e: &&Value| e["event"] == "ClientTakenOver" && e["client_id"] == client_id;
+    let is = |e: &&Value| e["event"] == "IdentityTakenOver" && e["client_id"] == client_id;
     broker.tape().events().iter().filter(is).count()
 }
 
@@ -51,7 +51,7 @@ fn one_connection_of_a_certificate() {
         let (mut client, _) = broker.joined(kind, &tls, &connect);
         if let Some((old_name, mut old)) = last.take() {
             assert_eq!(old.expect_goodbye().unwrap_or(TAKEN_OVER), TAKEN_OVER);
-            let event = broker.tape().wait_for_client("ClientTakenOver", &old_name);
+            let event = broker.tape().wait_for_client("IdentityTakenOver", &old_name);
             let fields = &event["fields"];
             assert_eq!((&fields["exclusive"], &fields["by_client_id"]), (&json!("certificate"), &json!(name)));
             let connected = broker.tape().wait_for_client("ClientConnected", &name);
@@ -149,7 +149,7 @@ fn one_connection_of_a_user() {
     old.ping();
     let (mut new, code) = connect(&broker, "ada", "c");
     assert_eq!((code, old.expect_goodbye()), (0, Some(TAKEN_OVER)));
-    assert_eq!(broker.tape().wait_for_client("ClientTakenOver", "a")["fields"]["exclusive"], "user");
+    assert_eq!(broker.tape().wait_for_client("IdentityTakenOver", "a")["fields"]["exclusive"], "user");
     // And one that is not exclusive any more gives it up.
     let reconfigured = |broker: &mut Broker, from: &str, to: &str| {
         let count =

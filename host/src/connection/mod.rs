@@ -449,6 +449,9 @@ impl Connection {
             return true;
         }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
+            if self.ending.is_none() {
+                node.events.emit(Some(&c.peer), Fact::GrantExpired { valid_until_ms: c.valid_until_ms });
+            }
             CloseReason::IdentityExpired
         } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > u64::from(c.stalled_ms_max)
         {

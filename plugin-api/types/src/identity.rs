@@ -28,7 +28,7 @@ pub enum Expiry {
 
 /// Whether one identity may have several live connections. Where it may not, the newest stays: a device that lost its network comes
 /// back at once, and is not kept out by what is left of its old connection. The older one is disconnected as taken over (0x8E), its
-/// session stays, and the event ClientTakenOver says by whom.
+/// session stays, and the event IdentityTakenOver says by whom.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Exclusive {
     /// It may.

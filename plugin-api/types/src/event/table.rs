@@ -9,15 +9,17 @@ use crate::{Blame, Der};
 type Text = Cow<'static, str>;
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $number:literal $name:ident $class:ident $blame:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+    ($($(#[doc = $doc:literal])* $number:literal $name:ident $class:ident $blame:ident {
+        $($(#[doc = $field_doc:literal])* $field:ident: $type:ty),* $(,)?
+    })*) => {
         /// Kind of an event, and the fields that come with it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         pub enum EventKind {
             $(
-                $(#[$doc])*
+                $(#[doc = $doc])*
                 #[doc = ""]
-                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[$field_doc])*)*
+                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[doc = $field_doc])*)*
                 $name = $number,
             )*
         }
@@ -25,7 +27,7 @@ macro_rules! events {
         /// What happened.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Fact {
-            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type,)* },)*
+            $($(#[doc = $doc])* $name { $($(#[doc = $field_doc])* $field: $type,)* },)*
         }
 
         impl EventKind {
@@ -40,6 +42,25 @@ macro_rules! events {
             /// Its name.
             pub const fn name(self) -> &'static str {
                 match self { $(EventKind::$name => stringify!($name),)* }
+            }
+
+            /// The kind of that name.
+            pub fn from_name(name: &str) -> Option<EventKind> {
+                EventKind::ALL.iter().find(|kind| kind.name() == name).copied()
+            }
+
+            /// What it means, as it is written in the table: for reference pages.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(EventKind::$name => concat!($($doc, "\n"),*),)* }
+            }
+
+            /// Its fields, in the order of the table: name, type as the table writes it, and meaning.
+            pub const fn fields(self) -> &'static [(&'static str, &'static str, &'static str)] {
+                match self {
+                    $(EventKind::$name => &[
+                        $((stringify!($field), stringify!($type), concat!($($field_doc, "\n"),*))),*
+                    ],)*
+                }
             }
 
             /// Its class.
@@ -155,6 +176,11 @@ events! {
         messages_published: u64,
     }
 
+    /// A client came, and another connection that it had was closed for it.
+    204 ClientTakenOver Lifecycle Peer {
+        /// Whether it goes on with the session that the other one had.
+        resumed: bool,
+    }
     /// An operator or a plugin ended a client's connection.
     205 ClientKicked Security Policy {
         /// Who: `operator`, or `plugin NAME`.
@@ -186,6 +212,11 @@ events! {
         /// Whose doing it was.
         blame: Text,
     }
+    /// The time for which a client had been admitted is over, and it was disconnected.
+    208 GrantExpired Security Policy {
+        /// When it was over, in milliseconds since 1970.
+        valid_until_ms: u64,
+    }
     /// A client authenticated again; its grants are new.
     209 ClientReauthenticated Lifecycle Peer {
         /// Authentication Method.
@@ -216,7 +247,7 @@ events! {
     }
     /// Another connection took the place of a client's, of whose user or certificate one may be live: its identity is exclusive. Where
     /// two devices take turns at this, one has a copy of the other's key. The connection of the same client is no such event.
-    214 ClientTakenOver Security Peer {
+    214 IdentityTakenOver Security Peer {
         /// Of what one connection may be live: `user`, `certificate`.
         exclusive: Text,
         /// Number of the connection that is there instead.
@@ -419,6 +450,23 @@ events! {
         actual: u64,
         /// What was done.
         action: Text,
+    }
+    /// Of one kind there were more events than are told one by one in a second: so many more, from one address, listener and
+    /// cause, and, where they were admitted, of one client. What they do not have in common is left out of the envelope.
+    /// Whoever wants events of that kind gets these, too.
+    802 EventsCoalesced Security Limit {
+        /// Their kind.
+        kind: Text,
+        /// How many, besides those that were told. Each counts as an event of its kind.
+        count: u64,
+        /// Where they came from, with its prefix: an IPv4 address, or the /64 of an IPv6 address.
+        address: Text,
+        /// What their `code` was; 0 where they have none.
+        code: u64,
+        /// What their `reason` was (`ConnectionRefused`), or their `which` (`LimitExceeded`); else empty.
+        cause: Text,
+        /// Whose doing they were.
+        blame: Text,
     }
 
     /// A plugin was loaded and started.
