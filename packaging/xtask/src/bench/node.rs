@@ -55,6 +55,14 @@ impl Node {
         Node { child, address: address.expect("an address"), took, config }
     }
 
+    /// CPU time that it has taken, in ticks of 10 ms.
+    pub(super) fn cpu_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // Behind the name, which may have blanks in it, come state and ten numbers, then user and system time.
+        let behind = stat.rsplit_once(')').map_or("", |(_, behind)| behind);
+        behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    }
+
     /// Memory in use (resident set).
     pub(super) fn memory_mib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
