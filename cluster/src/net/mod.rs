@@ -31,6 +31,9 @@ mod settings;
 mod shared;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;

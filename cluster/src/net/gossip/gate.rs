@@ -141,11 +141,6 @@ impl Gate {
     pub(super) fn remove(&self, key: KeyId) {
         self.keys.write().retain(|(id, _)| *id != key);
     }
-
-    /// What is accepted.
-    pub(super) fn keys(&self) -> Vec<KeyId> {
-        self.keys.read().iter().map(|(id, _)| *id).collect()
-    }
 }
 
 fn opener(key: &Key) -> Option<(KeyId, LessSafeKey)> {

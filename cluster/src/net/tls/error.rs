@@ -24,7 +24,7 @@ impl TlsFileError {
 
 /// Why a peer's certificates are refused.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// None was sent.
     #[error("the peer sent no certificate")]
     Missing,
