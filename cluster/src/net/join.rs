@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::gossip::gate::GossipRefusal;
 use super::handler::{Joined, RefusedSide, RefusedWhy};
 use super::link::{self, DialError, Raw};
 use super::rpc::service::{JoinAsk, JoinReply};
@@ -153,8 +154,8 @@ async fn ask_at(shared: &Arc<Shared>, address: SocketAddr) -> Result<Attempt, Di
     let others = members.into_iter().filter(|(node, _)| *node != shared.settings.node);
     let addresses: Vec<SocketAddr> = others.map(|(_, gossip)| gossip).collect();
     if shared.membership.join(addresses).await == 0 {
-        let node = by.node;
-        return Ok(Attempt::Unreachable(format!("{node} admitted us, but no gossip address that it named answers")));
+        let why = RefusedWhy::Gossip(GossipRefusal::Unanswered);
+        return Err(DialError::Refused(RefusedSide::ByThem, who, why));
     }
     Ok(Attempt::Admitted(by.node))
 }

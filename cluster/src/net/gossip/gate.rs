@@ -41,6 +41,9 @@ pub enum GossipRefusal {
     /// Its length is not what it announces, or more than is taken.
     #[error("gossip of a wrong length")]
     Length,
+    /// A member admitted us over RPC, and its gossip does not answer ours.
+    #[error("admitted over RPC, but gossip does not answer: is the secret the same, are UDP and TCP of its gossip open?")]
+    Unanswered,
     /// More connections are being read than are at a time.
     #[error("too many gossip connections at a time")]
     Busy,

@@ -2,3 +2,8 @@
 
 mod joining;
 mod kit;
+mod links;
+mod refusals;
+mod relay;
+mod rogue;
+mod strangers;
