@@ -18,7 +18,7 @@ use super::peers::Peer;
 use super::rpc::batch::{Batch, Outcomes};
 use super::rpc::codec::{ClientCodec, FrameLimit};
 use super::rpc::service::{HelloReply, NodeClient, Purpose};
-use super::rpc::{WRITE_BYTES_FULL, WINDOW};
+use super::rpc::{WINDOW, WRITE_BYTES_FULL};
 use super::shared::{Open, Shared};
 use super::tls::TlsPeer;
 use crate::core::{Admitted, Refusal, SpiffeId};
@@ -64,9 +64,9 @@ impl Dispatch {
     /// Why it ended. Waits until it has.
     async fn why(&mut self) -> Option<String> {
         match (&mut self.0).await {
-            Ok(Err(ChannelError::Read(e) | ChannelError::Write(e) | ChannelError::Flush(e) | ChannelError::Ready(e))) => {
-                Some(e.to_string())
-            }
+            Ok(Err(
+                ChannelError::Read(e) | ChannelError::Write(e) | ChannelError::Flush(e) | ChannelError::Ready(e),
+            )) => Some(e.to_string()),
             _ => None,
         }
     }

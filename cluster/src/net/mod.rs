@@ -302,9 +302,8 @@ impl Drop for Net {
 
 fn check_identity(settings: &Settings, tls: &Tls) -> Result<(), StartError> {
     let found = tls.identity();
-    let is_ours = found.environment == settings.environment
-        && found.cluster == settings.cluster
-        && found.node == settings.node;
+    let is_ours =
+        found.environment == settings.environment && found.cluster == settings.cluster && found.node == settings.node;
     if is_ours {
         return Ok(());
     }
@@ -317,11 +316,7 @@ fn check_identity(settings: &Settings, tls: &Tls) -> Result<(), StartError> {
     Err(StartError::Identity { file, found: found.to_string(), wanted: wanted.to_string() })
 }
 
-fn advertised(
-    what: &'static str,
-    advertise: Option<SocketAddr>,
-    local: SocketAddr,
-) -> Result<SocketAddr, StartError> {
+fn advertised(what: &'static str, advertise: Option<SocketAddr>, local: SocketAddr) -> Result<SocketAddr, StartError> {
     let address = advertise.unwrap_or(local);
     // Port 0 of an advertised address: the one that was chosen.
     let port = if address.port() == 0 { local.port() } else { address.port() };

@@ -70,12 +70,7 @@ impl Peer {
             cancel,
             control: ControlQueue::default(),
             lanes: (0..lanes).map(|_| ArcSwapOption::empty()).collect(),
-            state: Mutex::new(State {
-                status: Status::Untold,
-                up_since: Instant::now(),
-                member: None,
-                incoming: None,
-            }),
+            state: Mutex::new(State { status: Status::Untold, up_since: Instant::now(), member: None, incoming: None }),
             handler,
         }
     }

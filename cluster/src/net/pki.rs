@@ -14,7 +14,6 @@ use rcgen::{
 use super::TlsFiles;
 use crate::core::{Name, SpiffeId};
 
-
 /// Days that an authority is valid.
 pub const CA_DAYS: u32 = 3650;
 /// Days that a node's certificate can be valid.
@@ -79,9 +78,8 @@ pub fn make_node(ca: &Path, out: &Path, identity: &SpiffeId, days: u32) -> Resul
         return Err(PkiError::Days(days));
     }
     let (ca_file, ca_key) = (ca.join("ca.pem"), ca.join("ca.key"));
-    let read = |file: &Path| {
-        std::fs::read_to_string(file).map_err(|error| PkiError::File { file: file.to_owned(), error })
-    };
+    let read =
+        |file: &Path| std::fs::read_to_string(file).map_err(|error| PkiError::File { file: file.to_owned(), error });
     let wrong = |file: &Path, e: rcgen::Error| PkiError::Authority {
         file: file.to_owned(),
         problem: format!("is not an authority's ({e}); make one with `gatemq pki ca`"),

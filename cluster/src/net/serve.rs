@@ -17,13 +17,13 @@ use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
 use super::handler::{RefusedSide, RefusedWhy};
+use super::link;
 use super::peers::Peer;
 use super::rpc::batch::{Batch, Outcomes};
 use super::rpc::codec::{FrameLimit, ServerCodec};
 use super::rpc::service::{HelloReply, JOIN_MEMBERS_MAX, JoinAsk, JoinReply, Node, NodeRequest, NodeResponse, Purpose};
 use super::rpc::{WINDOW, WRITE_BYTES_FULL};
 use super::shared::{Open, Shared};
-use super::link;
 use crate::core::{Admitted, Boot, Hello, NodeName, Refusal, SpiffeId};
 
 /// Connections whose peer has not said who it is. When full, further ones are closed.
@@ -89,9 +89,8 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, strange
     let (codec, limit) = ServerCodec::new();
     let mut framed = Framed::with_capacity(stream, codec, WRITE_BYTES_FULL);
     framed.set_backpressure_boundary(WRITE_BYTES_FULL);
-    let mut config = Config::default();
     // Answers find a place here while requests are not read.
-    config.pending_response_buffer = WINDOW;
+    let config = Config { pending_response_buffer: WINDOW };
     let connection = Arc::new(Connection {
         shared: shared.clone(),
         id,

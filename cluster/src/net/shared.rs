@@ -129,11 +129,7 @@ impl Shared {
             self.successors.lock().insert(admitted.node.clone(), admitted.boot);
             return Ok(admitted);
         }
-        Err(Refusal::NodeNameTaken {
-            node: theirs.node.clone(),
-            alive: peer.boot,
-            asking: theirs.boot,
-        })
+        Err(Refusal::NodeNameTaken { node: theirs.node.clone(), alive: peer.boot, asking: theirs.boot })
     }
 
     /// Whether this process of a node answers.

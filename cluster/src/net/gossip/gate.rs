@@ -42,7 +42,9 @@ pub enum GossipRefusal {
     #[error("gossip of a wrong length")]
     Length,
     /// A member admitted us over RPC, and its gossip does not answer ours.
-    #[error("admitted over RPC, but gossip does not answer: is the secret the same, are UDP and TCP of its gossip open?")]
+    #[error(
+        "admitted over RPC, but gossip does not answer: is the secret the same, are UDP and TCP of its gossip open?"
+    )]
     Unanswered,
     /// More connections are being read than are at a time.
     #[error("too many gossip connections at a time")]

@@ -29,7 +29,9 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// Too short or too long.
-    #[error("a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes, not {0}; make one with `openssl rand -hex 32`")]
+    #[error(
+        "a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes, not {0}; make one with `openssl rand -hex 32`"
+    )]
     Length(usize),
     /// None, or more than are held.
     #[error("1 to {SECRETS_MAX} secrets are needed, one a line, not {0}")]

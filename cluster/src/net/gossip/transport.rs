@@ -10,8 +10,8 @@ use memberlist::agnostic_lite::tokio::TokioRuntime;
 use memberlist::proto::{Payload, ProtoReader, ProtoWriter};
 use memberlist::transport::resolver::socket_addr::SocketAddrResolver;
 use memberlist::transport::{
-    Connection, NodeId, Packet, PacketProducer, PacketSubscriber, StreamProducer, StreamSubscriber, Transport, TransportError,
-    packet_stream, promised_stream,
+    Connection, NodeId, Packet, PacketProducer, PacketSubscriber, StreamProducer, StreamSubscriber, Transport,
+    TransportError, packet_stream, promised_stream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -261,8 +261,9 @@ async fn accept(tcp: TcpListener, gate: Arc<Gate>, streams: StreamProducer<Socke
             match tokio::time::timeout(FRAME_DEADLINE, stream.reader.fill(&gate)).await {
                 Ok(Ok(_)) => drop(streams.send(from, stream).await),
                 Ok(Err(GossipIoError::Refused(why))) => gate.refuse(from, why),
-                // Broken off or too slow: nothing was said.
-                Ok(Err(_)) | Err(_) => {}
+                Err(_) => gate.refuse(from, GossipRefusal::Length),
+                // Broken off: nothing was said.
+                Ok(Err(_)) => {}
             }
         });
     }

@@ -12,9 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use crate::core::{Boot, Lost, Member, Name, NodeName, SpiffeId};
-use crate::net::{
-    Batch, Clock, Handler, Joined, Net, Outcomes, Refused, RefusedSide, Secret, Settings, TlsFiles, pki,
-};
+use crate::net::{Batch, Clock, Handler, Joined, Net, Outcomes, Refused, RefusedSide, Secret, Settings, TlsFiles, pki};
 
 /// What a node's host was told.
 #[derive(Debug, Clone, PartialEq)]

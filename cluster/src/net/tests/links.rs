@@ -72,7 +72,9 @@ async fn a_partition_heals() {
     n2.host.up("n1").await;
     r1.iter().chain(&r2).for_each(Relay::cut);
     let lost = |peer: &'static str| move |said: &Said| (*said == Said::Lost(name(peer), Lost::Dead)).then_some(());
-    n1.host.wait_for(Duration::from_secs(5), "suspicion", |said| matches!(said, Said::Suspected(_)).then_some(())).await;
+    n1.host
+        .wait_for(Duration::from_secs(5), "suspicion", |said| matches!(said, Said::Suspected(_)).then_some(()))
+        .await;
     n1.host.wait_for(LONG, "loss of n2", lost("n2")).await;
     n2.host.wait_for(LONG, "loss of n1", lost("n1")).await;
     assert!(!n1.net.send_control(&name("n2"), Bytes::from_static(b"x")));

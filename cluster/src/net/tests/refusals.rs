@@ -92,7 +92,8 @@ async fn a_second_node_of_the_same_name() {
     let boot = member.host.up("n2").await.boot;
     let second = kit.node("n2", &[member.seed()]).await;
     let Joined::Refused { reasons } = second.host.joined().await else { panic!("{:?}", second.host.all()) };
-    let taken = |why: &RefusedWhy| matches!(why, RefusedWhy::Hello(Refusal::NodeNameTaken { alive, .. }) if *alive == boot);
+    let taken =
+        |why: &RefusedWhy| matches!(why, RefusedWhy::Hello(Refusal::NodeNameTaken { alive, .. }) if *alive == boot);
     assert!(taken(&reasons[0].1), "{reasons:?}");
     member.host.refused(RefusedSide::ByUs, "a node named \"n2\" is alive").await;
     assert_eq!((member.members(), second.members()), (vec!["n2".into()], vec![]));
@@ -148,7 +149,8 @@ async fn a_node_of_another_authority() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_environments_never_merge() {
     let kit = Kit::new("prod", "east");
-    let (a1, b1) = (kit.node("a1", &[]).await, Node::start(kit.settings_of(&name("test"), &kit.cluster, "b1", &[])).await);
+    let (a1, b1) =
+        (kit.node("a1", &[]).await, Node::start(kit.settings_of(&name("test"), &kit.cluster, "b1", &[])).await);
     let seeds = [a1.seed(), b1.seed()];
     let mut settings = kit.settings("a2", &seeds);
     settings.rejoin_interval = Duration::from_millis(200);

@@ -42,7 +42,8 @@ async fn certificates_of_no_node() {
     let other = kit.odd_files("n2", |params| {
         params.subject_alt_names = vec![rcgen::SanType::URI("https://prod/n2".try_into().unwrap())];
     });
-    let foreign = Kit::new("prod", "east").odd_files("n2", |_| ());
+    let other_kit = Kit::new("prod", "east");
+    let foreign = other_kit.odd_files("n2", |_| ());
     let cases = [
         (None, "no certificate"),
         (Some(&expired), "expired"),
@@ -107,7 +108,8 @@ async fn a_node_with_a_wrong_certificate_does_not_start() {
     let error = start(expired).await.err().unwrap().to_string();
     assert!(error.contains("n2.pem") && error.contains("expired"), "{error}");
     let mut foreign = kit.files("prod", "east", "n2");
-    foreign.ca_file = Kit::new("prod", "east").dir.keep().join("ca.pem");
+    let other = Kit::new("prod", "east");
+    foreign.ca_file = other.dir.path().join("ca.pem");
     let error = start(foreign).await.err().unwrap().to_string();
     assert!(error.contains("no peer would accept it"), "{error}");
     let mut leaf = kit.files("prod", "east", "n2");
@@ -170,8 +172,10 @@ async fn a_seed_that_never_answers() {
     alone.host.refused(RefusedSide::ByUs, "no TLS handshake in time").await;
     alone.host.refused(RefusedSide::ByUs, "did not answer a Hello in time").await;
     let [first, second] = seeds;
+    let start = std::time::Instant::now();
     let joiner = Node::start(kit.settings("n3", &[first, second, member.seed()])).await;
     assert!(matches!(joiner.host.joined().await, Joined::Admitted { .. }));
+    assert!(start.elapsed() < Duration::from_secs(2), "the silent seeds were waited for");
     drop(deaf);
 }
 
@@ -194,7 +198,7 @@ async fn a_peer_that_says_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn gossip_that_is_none() {
     let kit = Kit::new("prod", "east");
-    let plain = b"\x0c\x04prod\x02\x00\x00\x00".to_vec();
+    let plain = b"\x0c\x04prod\x02\x00\x00\x00 and some more".to_vec();
     let sealed = |length: u32, bytes: usize| {
         let mut frame = b"\x0c\x04prod\x0f\x01".to_vec();
         frame.extend(length.to_be_bytes());
