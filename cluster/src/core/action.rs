@@ -129,8 +129,8 @@ pub enum Action {
         /// Whose.
         key: SessionKey,
     },
-    /// The session lives elsewhere, for good. Forward what came for it after its state to that node, addressed to it (the
-    /// receiver drops what it has already), then forget it without publishing its will.
+    /// The session lives elsewhere, for good. Forward what came for it after its state, and what still comes, to that node,
+    /// addressed to this session (the receiver drops what it got already, by its publication). Its will is not published.
     Moved {
         /// Whose.
         key: SessionKey,
@@ -138,6 +138,14 @@ pub enum Action {
         to: NodeName,
         /// Its epoch there.
         epoch: Epoch,
+    },
+    /// Every member routes to the new place: forget the session and its subscriptions. Only hints can still come for it: keep
+    /// its filters as long as hints are kept, and forward hints that match them as for [`Action::Moved`].
+    MoveOver {
+        /// Whose.
+        key: SessionKey,
+        /// Where it lives.
+        to: NodeName,
     },
     /// Take a session from its state, on stable storage, tell its subscriptions, and say
     /// [`Input::Installed`](super::Input::Installed). [`Action::Granted`] follows.
@@ -178,17 +186,13 @@ pub enum Action {
         /// Whether another node wrote it. (What we wrote is in force already.)
         foreign: bool,
     },
-    /// Forget an entry and its mark: a tombstone or an end is over.
+    /// Forget an entry and its mark, and put it out of force: a tombstone or its time is over, or it was removed elsewhere while
+    /// we were away for longer than tombstones are kept.
     Forget {
         /// Which set.
         set: Set,
         /// Key.
         key: Box<[u8]>,
-    },
-    /// Drop our copy of a set: we were away for longer than tombstones are kept. What others have comes anew.
-    Clear {
-        /// Which set.
-        set: Set,
     },
     /// Read entries and say [`Input::Loaded`](super::Input::Loaded).
     Load {
@@ -199,10 +203,12 @@ pub enum Action {
         /// Keys.
         keys: Vec<Box<[u8]>>,
     },
-    /// Keep in the store that we are in contact with a member now.
+    /// Keep these times in the store, for [`Input::ContactRestored`](super::Input::ContactRestored).
     Contact {
-        /// Milliseconds since 1970.
-        now_ms: u64,
+        /// When we were last in contact with a member, in milliseconds since 1970.
+        contact_ms: u64,
+        /// When we ran: now.
+        ran_ms: u64,
     },
 
     // ---- quotas

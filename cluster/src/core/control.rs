@@ -7,8 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Epoch, HybridTime};
+use super::member::Boot;
 use super::name::NodeName;
-use super::words::{ClaimRefusal, Entry, FilterKey, Interest, Mark, Owned, SessionKey, Set, WillKept};
+use super::words::{ClaimRefusal, Entry, FilterKey, Interest, Mark, Owned, SessionKey, Set, Standing, WillKept};
 
 /// A message between cores. Variants are appended, never changed or removed: postcard writes their number.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -91,8 +92,21 @@ pub enum Control {
         /// Whose session.
         key: SessionKey,
     },
+    /// Its owner was told to hand it over to you: an offer comes.
+    HandingOver {
+        /// Whose claim.
+        request: u64,
+        /// Whose session.
+        key: SessionKey,
+        /// Its epoch with you.
+        epoch: Epoch,
+        /// Its owner.
+        from: NodeName,
+    },
     /// It is yours.
     Granted {
+        /// The members among which the claim was made.
+        view: u64,
         /// Whose claim.
         request: u64,
         /// Whose session.
@@ -177,10 +191,19 @@ pub enum Control {
         /// Who has it.
         by: NodeName,
     },
+    /// A will that is due, for the keeper that its session has now.
+    WillDue {
+        /// Whose, and what.
+        will: WillKept,
+        /// In how many milliseconds.
+        wait_ms: u64,
+    },
     /// Whether I hold hints for you.
     Hints {
         /// Whether there are some.
         waiting: bool,
+        /// The lowest of my processes of which forwards may still come to you.
+        oldest: Boot,
     },
     /// Entries of a set. The newer stamp wins.
     Put {
@@ -195,27 +218,41 @@ pub enum Control {
         set: Set,
         /// Digest of all of it.
         digest: u64,
-        /// Whether the sender was away for longer than tombstones are kept.
-        away: bool,
+        /// How the sender has been.
+        standing: Standing,
     },
-    /// Digests of the 256 parts of a set, since yours is another one.
+    /// Mine is another one: tell me the digests of its 256 parts.
+    SetBucketsWanted {
+        /// Which set.
+        set: Set,
+    },
+    /// They are these.
     SetBuckets {
         /// Which set.
         set: Set,
         /// 256 of them.
         digests: Vec<u64>,
     },
-    /// The sender's entries of one part: send what I lack, ask for what you lack.
+    /// Tell me the marks of these parts.
+    SetMarksWanted {
+        /// Which set.
+        set: Set,
+        /// A bit for each part, the lowest of the first byte first.
+        parts: [u8; 32],
+        /// From behind this key on; `None`: from the beginning.
+        after: Option<Box<[u8]>>,
+    },
+    /// All marks of these parts from behind `after` up to the last of `marks`, or to the end.
     SetMarks {
         /// Which set.
         set: Set,
-        /// Which part.
-        bucket: u8,
-        /// All keys behind this one up to the last of `marks`; `None`: from the beginning.
+        /// As it was asked for.
+        parts: [u8; 32],
+        /// As it was asked for.
         after: Option<Box<[u8]>>,
         /// Whether nothing comes behind them.
         last: bool,
-        /// In order.
+        /// In the order of parts, then keys.
         marks: Vec<(Box<[u8]>, Mark)>,
     },
     /// Send me these entries.

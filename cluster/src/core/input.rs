@@ -156,8 +156,6 @@ pub enum Input {
     HandedOver {
         /// Whose.
         key: SessionKey,
-        /// As in the action.
-        epoch: Epoch,
         /// The state; `None`: there is no such session.
         state: Option<Vec<u8>>,
     },
@@ -203,10 +201,12 @@ pub enum Input {
         /// Keys and marks.
         marks: Vec<(Box<[u8]>, Mark)>,
     },
-    /// When this node was last in contact with a member, from the store: see [`Action::Contact`](super::Action::Contact).
+    /// What [`Action::Contact`](super::Action::Contact) kept in the store, told at the start before the node joins.
     ContactRestored {
-        /// Milliseconds since 1970.
-        last_ms: u64,
+        /// When this node was last in contact with a member, in milliseconds since 1970.
+        contact_ms: u64,
+        /// When it last ran.
+        ran_ms: u64,
     },
     /// The entries that [`Action::Load`](super::Action::Load) asked for, as they are now.
     Loaded {

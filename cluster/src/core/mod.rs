@@ -4,11 +4,15 @@ mod action;
 pub mod admission;
 mod clock;
 mod control;
+mod forwards;
 mod input;
+mod interest;
 mod member;
 mod members;
 pub mod name;
 pub mod quota;
+mod sessions;
+mod sets;
 mod settings;
 pub mod share;
 mod words;
@@ -22,22 +26,49 @@ pub use member::{Boot, Member};
 pub use name::{Name, NodeName, SpiffeId};
 pub use settings::{PART_BYTES, Settings};
 pub use words::{
-    ClaimRefusal, Entry, FilterKey, Forward, Interest, InterestChange, Mark, Owned, SessionKey, Set, Will, WillKept,
+    ClaimRefusal, Entry, FilterKey, Forward, Interest, InterestChange, Mark, Owned, SessionKey, Set, Standing, Will,
+    WillKept,
 };
 
+#[cfg(test)]
+pub(crate) use settings::Fault;
+
+use forwards::{Forwards, Records};
+use interest::Interests;
 use members::Members;
 use quota::Quotas;
+use sessions::Sessions;
+use sets::Sets;
 
 /// The core of one node: one process of it, from its start to its end.
 pub struct Core {
     members: Members,
+    interests: Interests,
+    forwards: Forwards,
+    records: Records,
+    sessions: Sessions,
+    sets: Sets,
     quotas: Quotas,
+    /// Whether the first attempt to join is over.
+    members_known: bool,
+    /// What was said last of being ready.
+    ready: Option<Result<(), NotReady>>,
 }
 
 impl Core {
     /// A node that knows nobody yet.
     pub fn new(settings: Settings, boot: Boot) -> Self {
-        Core { members: Members::new(settings, boot), quotas: Quotas::default() }
+        Core {
+            members: Members::new(settings, boot),
+            interests: Interests::new(),
+            forwards: Forwards::default(),
+            records: Records::default(),
+            sessions: Sessions::default(),
+            sets: Sets::new(),
+            quotas: Quotas::default(),
+            members_known: false,
+            ready: None,
+        }
     }
 
     /// Takes in what happened and says what is to be done. `now_ms` is the time of day in milliseconds since 1970; one that goes
@@ -45,17 +76,232 @@ impl Core {
     pub fn handle(&mut self, now_ms: u64, input: Input, out: &mut Vec<Action>) {
         self.members.now_ms = self.members.now_ms.max(now_ms);
         match input {
-            Input::Sessions(counts) => self.quotas.count(counts),
-            Input::Received { from, control: Control::Sessions { all, counts }, .. } => {
-                self.quotas.received(&from, all, counts);
+            Input::PeerUp(member) => self.up(member, out),
+            Input::PeerSuspected { node, boot } => self.suspected(&node, boot, out),
+            Input::PeerLost { node, boot, how } => self.lost(&node, boot, how, out),
+            Input::LinkReset { node } => self.reset(&node, out),
+            Input::Received { from, boot, control } => self.received(&from, boot, control, out),
+            Input::MembersKnown => {
+                self.members_known = true;
+                self.sessions.view_changed(&mut self.members, out);
             }
-            _ => {}
+            other => self.told(other, out),
         }
+        self.tick(out);
+    }
+
+    /// What the host tells.
+    fn told(&mut self, input: Input, out: &mut Vec<Action>) {
+        let Core { members, interests, forwards, records, sessions, sets, quotas, .. } = self;
+        match input {
+            Input::Interest(changes) => interests.change(changes, members),
+            Input::Forward { to, wanted } => forwards.forward(&to, wanted, members, out),
+            Input::Answered { from, forwards: answered } => forwards.answered(&from, answered, members, out),
+            Input::HintsCommitted { to, forwards: hints, stored } => {
+                forwards.committed(&to, hints, stored, members, out);
+            }
+            Input::HintRestored { to, forward, bytes, since_ms } => forwards.restored(to, forward, bytes, since_ms),
+            Input::Arrived { from, forward, low } => records.arrived(from, forward, low, members, out),
+            Input::Settled { from, forward, stored } => records.settled(from, forward, stored, out),
+            Input::RecordRestored { from, boot, low, committed } => records.restored(from, boot, low, committed),
+            Input::Claim { request, key } => sessions.claim(request, key, members, out),
+            Input::ClaimAbandoned { request } => sessions.abandoned(request, members, out),
+            Input::SessionRestored(owned) => sessions.restored(owned, members),
+            Input::HandedOver { key, state } => sessions.handed_over(key, state, members, out),
+            Input::Installed { key, epoch, taken } => sessions.installed(key, epoch, taken, interests, members, out),
+            Input::SessionGone { key } => sessions.gone(&key, members, out),
+            Input::Will { key, will } => sessions.will(key, will, members, out),
+            Input::Put { set, key, value, until_ms } => sets.put(set, key, value, until_ms, members, out),
+            Input::SetRestored { set, marks } => sets.restored(set, marks, members),
+            Input::ContactRestored { contact_ms, ran_ms } => sets.contact_restored(contact_ms, ran_ms, members),
+            Input::Loaded { to, set, entries } => sets.loaded(to, set, entries, out),
+            Input::Sessions(counts) => quotas.count(counts),
+            Input::PeerUp(_)
+            | Input::PeerSuspected { .. }
+            | Input::PeerLost { .. }
+            | Input::LinkReset { .. }
+            | Input::Received { .. }
+            | Input::MembersKnown
+            | Input::Tick => {}
+        }
+    }
+
+    fn up(&mut self, member: Member, out: &mut Vec<Action>) {
+        let Settings { environment, cluster, node: own, .. } = &self.members.settings;
+        // Admission has said so already; nothing is kept of who is not ours, whoever offers it.
+        if member.environment != *environment || member.cluster != *cluster || member.node == *own {
+            let Member { node, environment, cluster, .. } = member;
+            return out.push(Action::Event(Event::MemberRefused { node, environment, cluster }));
+        }
+        let (node, boot) = (member.node.clone(), member.boot);
+        let known = self.members.get(&node).map(|peer| (peer.member.boot, peer.live));
+        match known {
+            Some((known, _)) if known > boot => return,
+            Some((known, live)) if known == boot => {
+                self.members.set_live(&node, true);
+                if !live {
+                    self.forwards.up(&node, &self.members, out);
+                }
+                return;
+            }
+            Some((known, _)) => self.lost(&node, known, Lost::Dead, out),
+            None => {}
+        }
+        self.members.insert(member);
+        self.interests.up(&node, boot, out);
+        self.sets.reset(&node);
+        self.sessions.view_changed(&mut self.members, out);
+        self.greet(&node, out);
+        self.forwards.up(&node, &self.members, out);
+    }
+
+    fn suspected(&mut self, node: &NodeName, boot: Boot, out: &mut Vec<Action>) {
+        if self.members.get(node).is_some_and(|peer| peer.member.boot == boot) {
+            self.members.set_live(node, false);
+            self.forwards.away(node, &self.members, out);
+        }
+    }
+
+    fn lost(&mut self, node: &NodeName, boot: Boot, how: Lost, out: &mut Vec<Action>) {
+        let left = how == Lost::Left;
+        if self.members.get(node).is_none_or(|peer| peer.member.boot != boot) {
+            return;
+        }
+        self.members.remove(node);
+        self.interests.lost(node, left, out);
+        match left {
+            true => self.forwards.left(node, out),
+            false => self.forwards.away(node, &self.members, out),
+        }
+        if left {
+            self.records.left(node, out);
+        }
+        self.sets.reset(node);
+        self.quotas.lost(node);
+        self.sessions.lost(node, left, &self.members, out);
+        self.sessions.view_changed(&mut self.members, out);
+    }
+
+    fn reset(&mut self, node: &NodeName, out: &mut Vec<Action>) {
+        if self.members.get(node).is_none() {
+            return;
+        }
+        self.interests.reset(node);
+        self.sets.reset(node);
+        self.sessions.reset(node);
+        self.greet(node, out);
+        self.forwards.reset(node, &self.members, out);
+    }
+
+    /// Asks a member for everything that it knows, and tells it what it wants to know.
+    fn greet(&mut self, node: &NodeName, out: &mut Vec<Action>) {
+        out.push(Action::Send { to: node.clone(), control: Control::Sync });
+        self.tell(node, out);
+    }
+
+    fn tell(&mut self, node: &NodeName, out: &mut Vec<Action>) {
+        self.interests.tell(node, &self.members, out);
+        self.sets.tell(node, &self.members, out);
+        self.quotas.tell(node, out);
+        self.forwards.tell(node, &self.members, out);
+        self.sessions.tell(node, &mut self.members, out);
+    }
+
+    fn received(&mut self, from: &NodeName, boot: Boot, control: Control, out: &mut Vec<Action>) {
+        // Nothing is taken from who is no member, or from a process that is over.
+        if self.members.get(from).is_none_or(|peer| peer.member.boot != boot) {
+            return;
+        }
+        match control {
+            Control::Sync => self.tell(from, out),
+            Control::InterestDelta { .. }
+            | Control::InterestDigest { .. }
+            | Control::InterestWanted { .. }
+            | Control::InterestPart { .. }
+            | Control::InterestApplied { .. } => self.interests.received(from, control, &self.members, out),
+            Control::Hints { oldest, .. } => self.records.told(from, oldest, out),
+            Control::Put { .. }
+            | Control::SetDigest { .. }
+            | Control::SetBucketsWanted { .. }
+            | Control::SetBuckets { .. }
+            | Control::SetMarksWanted { .. }
+            | Control::SetMarks { .. }
+            | Control::SetWanted { .. } => self.sets.received(from, control, &mut self.members, out),
+            Control::Sessions { all, counts } => self.quotas.received(from, all, counts),
+            Control::Register { .. }
+            | Control::RegisterNext { .. }
+            | Control::Owns(_)
+            | Control::Gone(_)
+            | Control::Will(_)
+            | Control::WillDue { .. }
+            | Control::Claim { .. }
+            | Control::HandingOver { .. }
+            | Control::Granted { .. }
+            | Control::Refused { .. }
+            | Control::HandOver { .. }
+            | Control::NotHere { .. }
+            | Control::Offer { .. }
+            | Control::StateWanted { .. }
+            | Control::State { .. }
+            | Control::Taken { .. }
+            | Control::Declined { .. }
+            | Control::Superseded { .. } => self.sessions.received(from, control, &mut self.members, out),
+        }
+    }
+
+    fn tick(&mut self, out: &mut Vec<Action>) {
+        self.interests.tick(&self.members, out);
+        self.forwards.tick(&self.members, out);
+        self.sessions.tick(&self.interests, &mut self.members, out);
+        self.sets.tick(&self.members, out);
         self.quotas.tick(&self.members, out);
+        self.say_ready(out);
+    }
+
+    /// A node that was ready once stays so: what it lacks of others that come is theirs to tell.
+    fn say_ready(&mut self, out: &mut Vec<Action>) {
+        if self.ready == Some(Ok(())) {
+            return;
+        }
+        let ready = match self.members_known {
+            false => Err(NotReady::Joining),
+            true => match (self.sets.lacking(&self.members), self.interests.lacking(&self.members)) {
+                (Some(lacking), _) => Err(lacking),
+                (None, Some(of)) => Err(NotReady::Routes { of }),
+                (None, None) => Ok(()),
+            },
+        };
+        if self.ready.as_ref() != Some(&ready) {
+            self.ready = Some(ready.clone());
+            out.push(Action::Ready(ready));
+        }
     }
 
     /// When [`Input::Tick`] is due at the latest, in milliseconds since 1970; `u64::MAX`: not before something else happens.
     pub fn due_ms(&self) -> u64 {
-        self.quotas.due_ms(&self.members)
+        let members = &self.members;
+        let due = [
+            self.interests.due_ms(members),
+            self.forwards.due_ms(members),
+            self.sessions.due_ms(members),
+            self.sets.due_ms(),
+            self.quotas.due_ms(members),
+        ];
+        due.into_iter().min().unwrap_or(u64::MAX)
+    }
+
+    /// The members that answer or are suspected, without ourselves, and whether they answer.
+    pub fn members(&self) -> impl Iterator<Item = (&Member, bool)> {
+        self.members.peers().map(|(_, peer)| (&peer.member, peer.live))
+    }
+
+    /// Hints that wait here: for whom, how many, their bytes, and since when the oldest waits, in milliseconds since 1970.
+    pub fn hints(&self) -> impl Iterator<Item = (&NodeName, u64, u64, u64)> {
+        self.forwards.hints()
+    }
+
+    /// The epoch under which a session is ours.
+    pub fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
+        self.sessions.epoch(key)
     }
 }

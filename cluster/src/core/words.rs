@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{Epoch, Stamp};
 use super::member::Boot;
-use super::name::NodeName;
 
 /// Whose session: another user with the same client identifier has another one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,6 +134,18 @@ pub enum Set {
 impl Set {
     /// All of them.
     pub const ALL: [Set; 3] = [Set::Denials, Set::Retained, Set::Nodes];
+}
+
+/// How long a node was away, for those that it meets: who was away for longer than tombstones are kept may have what was
+/// removed meanwhile. Milliseconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// Tombstones from before this are forgotten.
+    pub horizon_ms: u64,
+    /// When it was last in contact with another member.
+    pub contact_ms: u64,
+    /// When it last ran, before a long rest; now, if it had none.
+    pub ran_ms: u64,
 }
 
 /// An entry of a set without its value.

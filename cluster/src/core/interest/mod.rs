@@ -1,0 +1,145 @@
+//! Interest: which filters each node wants. Every node is the only writer of its own set, so sets never conflict.
+
+mod own;
+mod theirs;
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::action::{Action, Event};
+use super::control::Control;
+use super::member::Boot;
+use super::members::Members;
+use super::name::NodeName;
+use super::words::{FilterKey, Interest, InterestChange};
+use own::Own;
+use theirs::Theirs;
+
+/// The interest of all nodes.
+pub(crate) struct Interests {
+    own: Own,
+    theirs: BTreeMap<NodeName, Theirs>,
+    next_digest_ms: u64,
+}
+
+/// What an entry adds to the digest of its set, whatever the order.
+fn digest_of(key: &FilterKey, interest: Interest) -> u64 {
+    let mut bytes = Vec::with_capacity(key.bytes());
+    bytes.extend_from_slice(key.tenant.as_bytes());
+    // No byte of UTF-8.
+    bytes.push(0xff);
+    bytes.extend_from_slice(key.filter.as_bytes());
+    bytes.push(0xff);
+    bytes.push(u8::from(interest.durable));
+    bytes.extend_from_slice(&interest.members.to_le_bytes());
+    xxh3_64(&bytes)
+}
+
+impl Interests {
+    pub(crate) fn new() -> Self {
+        Interests { own: Own::default(), theirs: BTreeMap::new(), next_digest_ms: 0 }
+    }
+
+    /// Subscriptions of ours came or went.
+    pub(crate) fn change(&mut self, changes: Vec<InterestChange>, members: &Members) {
+        self.own.change(changes, members.now_ms.saturating_add(members.settings.delta_ms));
+    }
+
+    /// A member is there, perhaps again, perhaps as another process.
+    pub(crate) fn up(&mut self, node: &NodeName, boot: Boot, out: &mut Vec<Action>) {
+        let theirs = self.theirs.entry(node.clone()).or_insert_with(|| Theirs::new(boot));
+        theirs.up(node, boot, out);
+    }
+
+    /// What was under way to or from it may be lost.
+    pub(crate) fn reset(&mut self, node: &NodeName) {
+        self.own.forget_applied(node);
+        if let Some(theirs) = self.theirs.get_mut(node) {
+            theirs.doubt();
+        }
+    }
+
+    /// Of a dead node only the durable part is kept; of one that left, nothing.
+    pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
+        self.own.forget_applied(node);
+        if let Some(theirs) = self.theirs.get_mut(node) {
+            theirs.away(node, !left, out);
+        }
+        if left {
+            self.theirs.remove(node);
+        }
+    }
+
+    /// Tells a member what our set is now.
+    pub(crate) fn tell(&mut self, to: &NodeName, members: &Members, out: &mut Vec<Action>) {
+        self.own.flush(members, out);
+        out.push(Action::Send { to: to.clone(), control: self.own.digest() });
+    }
+
+    /// A message about somebody's set.
+    pub(crate) fn received(&mut self, from: &NodeName, control: Control, members: &Members, out: &mut Vec<Action>) {
+        let send = |control| Action::Send { to: from.clone(), control };
+        match control {
+            Control::InterestWanted { after } => {
+                self.own.flush(members, out);
+                out.push(send(self.own.part(after)));
+            }
+            Control::InterestApplied { seq } => self.own.applied(from, seq),
+            other => {
+                let Some(theirs) = self.theirs.get_mut(from) else { return };
+                let was_synced = theirs.is_synced();
+                let answer = theirs.received(from, other, members.now_ms, out);
+                out.extend(answer.map(send));
+                if theirs.is_synced() && !was_synced {
+                    let filters = theirs.len();
+                    out.push(Action::Event(Event::RoutesSynced { node: from.clone(), filters }));
+                }
+            }
+        }
+    }
+
+    /// The number of our set with everything that was told so far, once it travels.
+    pub(crate) fn flush(&mut self, members: &Members, out: &mut Vec<Action>) -> u64 {
+        self.own.flush(members, out)
+    }
+
+    /// Whether every member routes by our set of this number.
+    pub(crate) fn is_applied(&self, seq: u64, members: &Members) -> bool {
+        members.peers().all(|(node, _)| self.own.applied_by(node) >= seq)
+    }
+
+    /// A live member whose routes are not here whole.
+    pub(crate) fn lacking(&self, members: &Members) -> Option<NodeName> {
+        let is_synced = |node: &NodeName| self.theirs.get(node).is_some_and(Theirs::is_synced);
+        members.peers().find(|(node, peer)| peer.live && !is_synced(node)).map(|(node, _)| node.clone())
+    }
+
+    pub(crate) fn tick(&mut self, members: &Members, out: &mut Vec<Action>) {
+        if members.now_ms >= self.own.due_ms() {
+            self.own.flush(members, out);
+        }
+        if members.now_ms >= self.next_digest_ms {
+            self.next_digest_ms = members.now_ms + members.settings.digest_ms;
+            self.own.flush(members, out);
+            members.tell_all(&self.own.digest(), out);
+        }
+        for (node, _) in members.peers().filter(|(_, peer)| peer.live) {
+            let Some(theirs) = self.theirs.get_mut(node) else { continue };
+            let again = theirs.ask_again(members.now_ms, members.settings.ask_again_ms);
+            out.extend(again.map(|control| Action::Send { to: node.clone(), control }));
+        }
+    }
+
+    pub(crate) fn due_ms(&self, members: &Members) -> u64 {
+        let asked = members.peers().filter_map(|(node, _)| self.theirs.get(node)?.asked_ms());
+        let again = asked.map(|asked| asked + members.settings.ask_again_ms).min().unwrap_or(u64::MAX);
+        self.own.due_ms().min(self.next_digest_ms).min(again)
+    }
+
+    /// What another node wants, for the simulation.
+    #[cfg(test)]
+    pub(crate) fn of(&self, node: &NodeName) -> Vec<(FilterKey, Interest)> {
+        self.theirs.get(node).map(Theirs::entries).unwrap_or_default()
+    }
+}

@@ -1,0 +1,376 @@
+//! Claims: clients that have connected here and wait for their session.
+
+use std::collections::BTreeMap;
+
+use super::Said;
+use super::owner::Owner;
+use crate::core::action::{Action, Event, Previous};
+use crate::core::clock::Epoch;
+use crate::core::control::Control;
+use crate::core::interest::Interests;
+use crate::core::members::Members;
+use crate::core::name::NodeName;
+use crate::core::words::{ClaimRefusal, Owned, SessionKey};
+
+/// How long a keeper that refused for the moment is left alone.
+const RETRY_MS: u64 = 100;
+
+/// A client that waits.
+struct Claim {
+    /// The host's number; `None`: the client went, while its session was being installed.
+    request: Option<u64>,
+    until_ms: u64,
+    /// When the keeper is asked again.
+    ask_ms: u64,
+    /// Why it would be refused if its time were over now.
+    why: ClaimRefusal,
+    step: Step,
+}
+
+enum Step {
+    /// The keeper was asked.
+    Asked,
+    /// The owner was told to hand over, says the keeper.
+    Promised { from: NodeName, epoch: Epoch },
+    /// The state is on its way.
+    Fetching { from: NodeName, epoch: Epoch, len: u64, state: Vec<u8> },
+    /// The host installs it.
+    Installing { from: NodeName, epoch: Epoch },
+}
+
+/// A session that we own, whose old owner waits until everybody routes to us.
+struct Untold {
+    to: NodeName,
+    epoch: Epoch,
+    /// Number of our interest with its subscriptions.
+    seq: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Claims {
+    claims: BTreeMap<SessionKey, Claim>,
+    untold: BTreeMap<SessionKey, Untold>,
+}
+
+impl Claims {
+    /// A client wants its session. A second one for the same key takes the place of the first, which is refused.
+    pub(super) fn claim(
+        &mut self,
+        request: u64,
+        key: SessionKey,
+        members: &Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        let until_ms = members.now_ms + members.settings.claim_ms_max;
+        if let Some(claim) = self.claims.get_mut(&key) {
+            if let Some(request) = claim.request.replace(request) {
+                out.push(Action::ClaimRefused { request, why: ClaimRefusal::Contested });
+            }
+            claim.until_ms = until_ms;
+            return;
+        }
+        if self.claims.len() >= members.settings.claims_max {
+            return out.push(Action::ClaimRefused { request, why: ClaimRefusal::Full });
+        }
+        let (why, step) = (ClaimRefusal::NotSettled, Step::Asked);
+        let mut claim = Claim { request: Some(request), until_ms, ask_ms: 0, why, step };
+        claim.ask(&key, members, said);
+        self.claims.insert(key, claim);
+    }
+
+    /// The client went. A session that is being installed is taken all the same.
+    pub(super) fn abandoned(&mut self, request: u64, members: &Members, said: &mut Said) {
+        let found = self.claims.iter_mut().find(|(_, claim)| claim.request == Some(request));
+        let Some((key, claim)) = found else { return };
+        let key = key.clone();
+        match &claim.step {
+            Step::Installing { .. } => claim.request = None,
+            _ => {
+                if let Some(claim) = self.claims.remove(&key) {
+                    claim.decline(key, members, said);
+                }
+            }
+        }
+    }
+
+    /// The members are others: their keepers may be, too.
+    pub(super) fn ask_all(&mut self, members: &Members, said: &mut Said) {
+        for (key, claim) in &mut self.claims {
+            if !matches!(claim.step, Step::Installing { .. }) {
+                claim.ask(key, members, said);
+            }
+        }
+    }
+
+    /// Nothing comes from a node that was lost.
+    pub(super) fn lost(&mut self, node: &NodeName) {
+        for claim in self.claims.values_mut() {
+            match &claim.step {
+                Step::Promised { from, .. } | Step::Fetching { from, .. } if from == node => claim.step = Step::Asked,
+                _ => {}
+            }
+        }
+        self.untold.retain(|_, untold| untold.to != *node);
+    }
+
+    pub(super) fn received(
+        &mut self,
+        from: &NodeName,
+        control: Control,
+        owner: &mut Owner,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        match control {
+            Control::Granted { view, request, key, epoch } => {
+                self.granted(from, (view, request), key, epoch, owner, members, said, out);
+            }
+            Control::Refused { request, key, why } => {
+                let Some(claim) = self.of(&key, request) else { return };
+                if let Step::Asked = claim.step {
+                    claim.why = why;
+                    claim.ask_ms = members.now_ms + RETRY_MS;
+                }
+            }
+            Control::HandingOver { request, key, epoch, from } => {
+                members.clock.see(epoch.time, members.now_ms);
+                let wait_ms = members.settings.ask_again_ms;
+                let Some(claim) = self.of(&key, request) else { return };
+                claim.why = ClaimRefusal::HandOverUnfinished;
+                claim.ask_ms = members.now_ms + wait_ms;
+                if let Step::Asked | Step::Promised { .. } = claim.step {
+                    claim.step = Step::Promised { from, epoch };
+                }
+            }
+            Control::Offer { key, epoch, len } => self.offered(from, key, epoch, len, owner, members, said, out),
+            Control::State { key, epoch, offset, bytes } => {
+                self.state(from, key, epoch, offset, bytes, members, said, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn of(&mut self, key: &SessionKey, request: u64) -> Option<&mut Claim> {
+        self.claims.get_mut(key).filter(|claim| claim.asked() == request)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn granted(
+        &mut self,
+        keeper: &NodeName,
+        (view, request): (u64, u64),
+        key: SessionKey,
+        epoch: Epoch,
+        owner: &mut Owner,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        members.clock.see(epoch.time, members.now_ms);
+        let wanted = view == members.view()
+            && self
+                .claims
+                .get(&key)
+                .is_some_and(|claim| claim.asked() == request && !matches!(claim.step, Step::Installing { .. }));
+        if !wanted {
+            // A keeper of other members, or a client that did not wait. If we own it, then under another epoch.
+            if owner.epoch(&key).is_none_or(|ours| *ours > epoch) {
+                said.push((keeper.clone(), Control::Gone(Owned { key, epoch })));
+            }
+            return;
+        }
+        let Some(claim) = self.claims.remove(&key) else { return };
+        owner.granted(key, epoch.clone(), out);
+        if let Some(request) = claim.request {
+            out.push(Action::Granted { request, epoch, previous: Previous::Nobody });
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn offered(
+        &mut self,
+        from: &NodeName,
+        key: SessionKey,
+        epoch: Epoch,
+        len: u64,
+        owner: &Owner,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        members.clock.see(epoch.time, members.now_ms);
+        if owner.has_taken(&key, from, &epoch) {
+            // Else it is told once everybody routes to us.
+            if !self.untold.contains_key(&key) {
+                said.push((from.clone(), Control::Taken { key, epoch }));
+            }
+            return;
+        }
+        let declined = |key: &SessionKey| (from.clone(), Control::Declined { key: key.clone(), epoch: epoch.clone() });
+        let Some(claim) = self.claims.get_mut(&key) else {
+            said.push(declined(&key));
+            return;
+        };
+        if len > members.settings.state_bytes_max {
+            said.push(declined(&key));
+            said.push((members.keeper(&key, None).clone(), declined(&key).1));
+            if let Some(Claim { request: Some(request), .. }) = self.claims.remove(&key) {
+                out.push(Action::ClaimRefused { request, why: ClaimRefusal::HandOverUnfinished });
+            }
+            return;
+        }
+        let offset = match &claim.step {
+            Step::Installing { .. } => return,
+            Step::Fetching { from: node, epoch: under, state, .. } if node == from && *under == epoch => {
+                state.len() as u64
+            }
+            // A later demand than the one that is followed goes first.
+            Step::Fetching { epoch: under, .. } if *under > epoch => {
+                said.push(declined(&key));
+                return;
+            }
+            _ => {
+                let (from, epoch) = (from.clone(), epoch.clone());
+                claim.step = Step::Fetching { from, epoch, len, state: Vec::new() };
+                0
+            }
+        };
+        claim.why = ClaimRefusal::HandOverUnfinished;
+        said.push((from.clone(), Control::StateWanted { key, epoch, offset }));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn state(
+        &mut self,
+        from: &NodeName,
+        key: SessionKey,
+        epoch: Epoch,
+        offset: u64,
+        bytes: Vec<u8>,
+        members: &Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(claim) = self.claims.get_mut(&key) else { return };
+        let Step::Fetching { from: node, epoch: under, len, state } = &mut claim.step else { return };
+        if node != from || *under != epoch || offset != state.len() as u64 {
+            return;
+        }
+        state.extend_from_slice(&bytes);
+        let here = state.len() as u64;
+        if here > *len || (bytes.is_empty() && here < *len) {
+            out.push(Action::Event(Event::PeerMisbehaved { node: from.clone(), what: "a state of another length" }));
+            claim.step = Step::Asked;
+            return;
+        }
+        if here < *len {
+            said.push((from.clone(), Control::StateWanted { key, epoch, offset: here }));
+            return;
+        }
+        let state = std::mem::take(state);
+        claim.ask_ms = members.now_ms;
+        claim.step = Step::Installing { from: from.clone(), epoch: epoch.clone() };
+        out.push(Action::Install { key, epoch, from: from.clone(), state });
+    }
+
+    /// The host has installed a session, or could not.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn installed(
+        &mut self,
+        key: SessionKey,
+        epoch: Epoch,
+        taken: bool,
+        seq: u64,
+        owner: &mut Owner,
+        members: &Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(claim) = self.claims.remove(&key) else { return };
+        let from = match &claim.step {
+            Step::Installing { from, epoch: under } if *under == epoch => from.clone(),
+            _ => return drop(self.claims.insert(key, claim)),
+        };
+        if !taken {
+            claim.decline(key, members, said);
+            if let Some(request) = claim.request {
+                out.push(Action::ClaimRefused { request, why: ClaimRefusal::HandOverUnfinished });
+            }
+            return;
+        }
+        owner.took(key.clone(), epoch.clone(), from.clone(), members.now_ms);
+        let owned = Owned { key: key.clone(), epoch: epoch.clone() };
+        said.push((members.keeper(&key, None).clone(), Control::Owns(owned)));
+        if members.get(&from).is_some() {
+            self.untold.insert(key, Untold { to: from.clone(), epoch: epoch.clone(), seq });
+        }
+        if let Some(request) = claim.request {
+            out.push(Action::Granted { request, epoch, previous: Previous::Taken { from } });
+        }
+    }
+
+    /// Tells old owners whose sessions everybody finds here by now.
+    pub(super) fn tell_taken(&mut self, interests: &Interests, members: &Members, said: &mut Said) {
+        let done = |untold: &Untold| interests.is_applied(untold.seq, members);
+        let keys: Vec<_> = self.untold.iter().filter(|(_, u)| done(u)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            if let Some(Untold { to, epoch, .. }) = self.untold.remove(&key) {
+                said.push((to, Control::Taken { key, epoch }));
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
+        let installing = |claim: &Claim| matches!(claim.step, Step::Installing { .. });
+        let mut over = Vec::new();
+        for (key, claim) in self.claims.iter_mut().filter(|(_, claim)| !installing(claim)) {
+            if members.now_ms >= claim.until_ms {
+                over.push(key.clone());
+            } else if members.now_ms >= claim.ask_ms {
+                claim.ask(key, members, said);
+            }
+        }
+        for key in over {
+            let Some(claim) = self.claims.remove(&key) else { continue };
+            if let Some(request) = claim.request {
+                out.push(Action::ClaimRefused { request, why: claim.why });
+            }
+            claim.decline(key, members, said);
+        }
+    }
+
+    pub(super) fn due_ms(&self, _members: &Members) -> u64 {
+        let waiting = self.claims.values().filter(|claim| !matches!(claim.step, Step::Installing { .. }));
+        waiting.map(|claim| claim.until_ms.min(claim.ask_ms)).min().unwrap_or(u64::MAX)
+    }
+}
+
+impl Claim {
+    /// The number under which the keeper was asked.
+    fn asked(&self) -> u64 {
+        self.request.unwrap_or(u64::MAX)
+    }
+
+    fn ask(&mut self, key: &SessionKey, members: &Members, said: &mut Said) {
+        self.ask_ms = members.now_ms + members.settings.ask_again_ms;
+        let (view, request, key) = (members.view(), self.asked(), key.clone());
+        said.push((members.keeper(&key, None).clone(), Control::Claim { view, request, key }));
+    }
+
+    /// Tells owner and keeper that nobody waits any more.
+    fn decline(&self, key: SessionKey, members: &Members, said: &mut Said) {
+        let (from, epoch) = match &self.step {
+            Step::Asked => return,
+            Step::Promised { from, epoch } => (from, epoch),
+            Step::Fetching { from, epoch, .. } | Step::Installing { from, epoch } => (from, epoch),
+        };
+        let declined = || Control::Declined { key: key.clone(), epoch: epoch.clone() };
+        said.push((from.clone(), declined()));
+        if members.keeper(&key, None) != from {
+            said.push((members.keeper(&key, None).clone(), declined()));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The books of the sessions whose keeper we are: who owns which, and since which epoch.
+
+use std::collections::BTreeMap;
+
+use super::Said;
+use crate::core::action::{Action, Event};
+use crate::core::clock::{AHEAD_MS_MAX, Epoch, HybridTime};
+use crate::core::control::Control;
+use crate::core::member::Boot;
+use crate::core::members::Members;
+use crate::core::name::NodeName;
+use crate::core::settings::Fault;
+use crate::core::words::{ClaimRefusal, Owned, SessionKey, Will, WillKept};
+
+/// A session in the books.
+#[derive(Default)]
+struct Kept {
+    /// Mostly one. More: all but the one with the highest epoch were told to end theirs.
+    owners: BTreeMap<NodeName, Epoch>,
+    moving: Option<Moving>,
+}
+
+/// A session that its owner was told to hand over.
+struct Moving {
+    to: NodeName,
+    request: u64,
+    epoch: Epoch,
+    until_ms: u64,
+}
+
+/// A member's registration.
+struct Registered {
+    view: u64,
+    round: u64,
+    next_part: u32,
+    complete: bool,
+}
+
+/// A will whose client's node died.
+struct Due {
+    at_ms: u64,
+    epoch: Epoch,
+    /// Process of the node: if that comes back, its client was there all the time.
+    boot: Option<Boot>,
+    will: Will,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Keeper {
+    kept: BTreeMap<SessionKey, Kept>,
+    registered: BTreeMap<NodeName, Registered>,
+    wills: BTreeMap<(NodeName, SessionKey), (Epoch, Option<Boot>, Will)>,
+    due: BTreeMap<SessionKey, Due>,
+}
+
+impl Keeper {
+    /// What was promised under the old members is asked for again under the new ones.
+    pub(super) fn view_changed(&mut self, members: &Members, said: &mut Said) {
+        self.kept.retain(|_, kept| {
+            kept.moving = None;
+            !kept.owners.is_empty()
+        });
+        let moved = |key: &SessionKey| members.keeper(key, None) != members.own();
+        let keys: Vec<_> = self.due.keys().filter(|key| moved(key)).cloned().collect();
+        for key in keys {
+            let Some(Due { at_ms, epoch, will, .. }) = self.due.remove(&key) else { continue };
+            let wait_ms = at_ms.saturating_sub(members.now_ms);
+            let keeper = members.keeper(&key, None).clone();
+            said.push((keeper, Control::WillDue { will: WillKept { key, epoch, will: Some(will) }, wait_ms }));
+        }
+    }
+
+    /// A member is gone, and with it its sessions; their wills are due.
+    pub(super) fn lost(&mut self, node: &NodeName, left: bool, members: &Members) {
+        self.registered.remove(node);
+        self.forget_owner(node);
+        let keys: Vec<_> = self.wills.keys().filter(|(owner, _)| owner == node).cloned().collect();
+        for key in keys {
+            let Some((epoch, boot, will)) = self.wills.remove(&key) else { continue };
+            if !left {
+                let at_ms = members.now_ms.saturating_add(will.delay_ms);
+                self.due.insert(key.1, Due { at_ms, epoch, boot, will });
+            }
+        }
+    }
+
+    /// What it says next may have a gap before it.
+    pub(super) fn reset(&mut self, node: &NodeName) {
+        self.registered.remove(node);
+    }
+
+    fn forget_owner(&mut self, node: &NodeName) {
+        self.kept.retain(|_, kept| {
+            kept.owners.remove(node);
+            !kept.owners.is_empty() || kept.moving.is_some()
+        });
+    }
+
+    /// Whether every member has registered, as the member that it is now.
+    fn is_settled(&self, members: &Members) -> bool {
+        let view = members.view();
+        let has = |node: &NodeName| self.registered.get(node).is_some_and(|r| r.complete && r.view == view);
+        has(members.own()) && members.peers().all(|(node, _)| has(node))
+    }
+
+    pub(super) fn received(
+        &mut self,
+        from: &NodeName,
+        control: Control,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        match control {
+            Control::Register { view, round, part, last, clock, sessions, wills } => {
+                if !self.part(from, (view, round, part), last) {
+                    return;
+                }
+                see(from, clock, members, out);
+                for owned in sessions {
+                    self.owns(from, owned, members, said, out);
+                }
+                wills.into_iter().for_each(|kept| self.keep_will(from, kept, members));
+                if !last {
+                    said.push((from.clone(), Control::RegisterNext { view, round, part }));
+                }
+            }
+            Control::Owns(owned) => self.owns(from, owned, members, said, out),
+            Control::Gone(owned) => self.gone(from, &owned),
+            Control::Will(kept) => self.keep_will(from, kept, members),
+            Control::WillDue { will: WillKept { key, epoch, will: Some(will) }, wait_ms } => {
+                let at_ms = members.now_ms.saturating_add(wait_ms);
+                self.due.entry(key).or_insert(Due { at_ms, epoch, boot: None, will });
+            }
+            Control::Claim { view, request, key } => self.claim(from, view, request, key, members, said),
+            Control::NotHere { key, epoch } => self.not_here(from, key, &epoch, members, said),
+            _ => {}
+        }
+    }
+
+    /// Whether a part of a registration is the next one; 0 takes back what was there.
+    fn part(&mut self, from: &NodeName, (view, round, part): (u64, u64, u32), last: bool) -> bool {
+        if part == 0 {
+            self.forget_owner(from);
+            self.wills.retain(|(owner, _), _| owner != from);
+            let registered = Registered { view, round, next_part: 1, complete: last };
+            self.registered.insert(from.clone(), registered);
+            return true;
+        }
+        let Some(registered) = self.registered.get_mut(from) else { return false };
+        let next = (registered.view, registered.round, registered.next_part) == (view, round, part);
+        if next {
+            registered.next_part += 1;
+            registered.complete = last;
+        }
+        next
+    }
+
+    fn owns(&mut self, from: &NodeName, owned: Owned, members: &mut Members, said: &mut Said, out: &mut Vec<Action>) {
+        let Owned { key, epoch } = owned;
+        see(from, epoch.time, members, out);
+        let boot = members.get(from).map(|peer| peer.member.boot);
+        let is_back = |due: &Due| due.epoch < epoch || (due.epoch == epoch && due.boot == boot);
+        if self.due.get(&key).is_some_and(is_back) {
+            self.due.remove(&key);
+        }
+        let kept = self.kept.entry(key.clone()).or_default();
+        kept.owners.insert(from.clone(), epoch);
+        // It was taken, or its owner kept it: what was demanded is over. Who still wants it asks again.
+        kept.moving = None;
+        if kept.owners.len() < 2 {
+            return;
+        }
+        // After a partition, or at the end of a hand-over: the highest epoch wins.
+        let reversed = members.settings.has(Fault::ReversedEpoch);
+        let by_epoch = |a: &(&NodeName, &Epoch), b: &(&NodeName, &Epoch)| a.1.cmp(b.1);
+        let winner = match reversed {
+            false => kept.owners.iter().max_by(by_epoch),
+            true => kept.owners.iter().min_by(by_epoch),
+        };
+        let Some((by, epoch)) = winner.map(|(node, epoch)| (node.clone(), epoch.clone())) else { return };
+        for loser in kept.owners.keys().filter(|node| **node != by) {
+            let (key, epoch, by) = (key.clone(), epoch.clone(), by.clone());
+            said.push((loser.clone(), Control::Superseded { key, epoch, by }));
+        }
+    }
+
+    fn gone(&mut self, from: &NodeName, owned: &Owned) {
+        let Some(kept) = self.kept.get_mut(&owned.key) else { return };
+        if kept.owners.get(from).is_some_and(|epoch| *epoch <= owned.epoch) {
+            kept.owners.remove(from);
+        }
+        if kept.owners.is_empty() && kept.moving.is_none() {
+            self.kept.remove(&owned.key);
+        }
+    }
+
+    fn keep_will(&mut self, from: &NodeName, kept: WillKept, members: &Members) {
+        let WillKept { key, epoch, will } = kept;
+        let boot = members.get(from).map(|peer| peer.member.boot);
+        match will {
+            Some(will) => drop(self.wills.insert((from.clone(), key), (epoch, boot, will))),
+            None => drop(self.wills.remove(&(from.clone(), key))),
+        }
+    }
+
+    fn claim(
+        &mut self,
+        from: &NodeName,
+        view: u64,
+        request: u64,
+        key: SessionKey,
+        members: &mut Members,
+        said: &mut Said,
+    ) {
+        let refused = |key: SessionKey, why| (from.clone(), Control::Refused { request, key, why });
+        let unregistered = members.settings.has(Fault::UnregisteredKeeper);
+        let settled = self.is_settled(members) || unregistered;
+        if view != members.view() || !settled || members.keeper(&key, None) != members.own() {
+            said.push(refused(key, ClaimRefusal::NotSettled));
+            return;
+        }
+        let kept = self.kept.entry(key.clone()).or_default();
+        if let Some(moving) = kept.moving.as_mut().filter(|moving| members.now_ms < moving.until_ms) {
+            if moving.to != *from {
+                said.push(refused(key, ClaimRefusal::Contested));
+                return;
+            }
+            moving.request = request;
+        }
+        self.grant(from, request, key, members, said);
+    }
+
+    /// Gives a session to who asked, or asks its owner to.
+    fn grant(&mut self, to: &NodeName, request: u64, key: SessionKey, members: &mut Members, said: &mut Said) {
+        let kept = self.kept.entry(key.clone()).or_default();
+        let owner = kept.owners.iter().max_by(|a, b| a.1.cmp(b.1)).map(|(node, epoch)| (node.clone(), epoch.clone()));
+        // Above every epoch that was seen, however far ahead its clock was.
+        let above = owner.as_ref().map_or(HybridTime(0), |(_, epoch)| HybridTime(epoch.time.0 + 1));
+        let time = members.clock.next(members.now_ms).max(above);
+        let epoch = Epoch { time, node: members.own().clone() };
+        if let Some((owner, _)) = owner.filter(|(owner, _)| owner != to) {
+            let until_ms = members.now_ms + 2 * members.settings.claim_ms_max;
+            // Asked again: the same demand again.
+            let epoch = kept.moving.take().filter(|moving| moving.to == *to).map_or(epoch, |moving| moving.epoch);
+            kept.moving = Some(Moving { to: to.clone(), request, epoch: epoch.clone(), until_ms });
+            let handing = Control::HandingOver { request, key: key.clone(), epoch: epoch.clone(), from: owner.clone() };
+            said.push((to.clone(), handing));
+            said.push((owner, Control::HandOver { key, to: to.clone(), epoch }));
+            return;
+        }
+        kept.moving = None;
+        kept.owners.insert(to.clone(), epoch.clone());
+        // Its client is back.
+        self.due.remove(&key);
+        said.push((to.clone(), Control::Granted { view: members.view(), request, key, epoch }));
+    }
+
+    /// The owner has no such session: it goes without.
+    fn not_here(&mut self, from: &NodeName, key: SessionKey, epoch: &Epoch, members: &mut Members, said: &mut Said) {
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        if !kept.moving.as_ref().is_some_and(|moving| moving.epoch == *epoch) {
+            return;
+        }
+        kept.owners.remove(from);
+        let Some(Moving { to, request, .. }) = kept.moving.take() else { return };
+        self.grant(&to, request, key, members, said);
+    }
+
+    /// A claimant does not want a session any more that it was to get.
+    pub(super) fn declined(&mut self, key: &SessionKey, epoch: &Epoch) {
+        let Some(kept) = self.kept.get_mut(key) else { return };
+        kept.moving.take_if(|moving| moving.epoch == *epoch);
+        if kept.owners.is_empty() && kept.moving.is_none() {
+            self.kept.remove(key);
+        }
+    }
+
+    pub(super) fn tick(&mut self, members: &Members, out: &mut Vec<Action>) {
+        let over: Vec<_> =
+            self.due.iter().filter(|(_, due)| members.now_ms >= due.at_ms).map(|(key, _)| key.clone()).collect();
+        for key in over {
+            if let Some(due) = self.due.remove(&key) {
+                out.push(Action::PublishWill { key, will: due.will });
+            }
+        }
+    }
+
+    pub(super) fn due_ms(&self) -> u64 {
+        self.due.values().map(|due| due.at_ms).min().unwrap_or(u64::MAX)
+    }
+}
+
+/// Takes note of a time; one that is too far ahead is told.
+fn see(from: &NodeName, time: HybridTime, members: &mut Members, out: &mut Vec<Action>) {
+    if !members.clock.see(time, members.now_ms) {
+        let ahead_ms = time.ms().saturating_sub(members.now_ms).max(AHEAD_MS_MAX);
+        out.push(Action::Event(Event::ClockAhead { node: from.clone(), ahead_ms }));
+    }
+}

@@ -1,0 +1,181 @@
+//! Sessions: one live one for each key in the whole cluster.
+//!
+//! Three parts play together, all in every node: who claims a session (`claims`), who keeps the books of a key (`keeper`) and
+//! who owns a session (`owner`). The way of a takeover:
+//!
+//! 1. The claimant asks the keeper. It grants only if its members are those of the claimant and all of them have registered.
+//! 2. Nobody owns the session, or the claimant does: granted, under a new epoch. Else the owner is told to hand over.
+//! 3. The owner closes its client, gathers the state and offers it. The claimant fetches it, commits it, and owns the session
+//!    from then on, which it tells the keeper. If it does not want it any more, the session stays where it was.
+//! 4. When every member routes to the new owner, it tells the old one, which forwards what came meanwhile and forgets it.
+//!
+//! Until step 4 the old owner keeps the session, so that whoever of the three dies, somebody has it; two that have it are told
+//! apart by their epochs.
+
+mod claims;
+mod keeper;
+mod owner;
+
+use super::action::Action;
+use super::clock::Epoch;
+use super::control::Control;
+use super::interest::Interests;
+use super::members::Members;
+use super::name::NodeName;
+use super::words::{Owned, SessionKey, Will};
+use claims::Claims;
+use keeper::Keeper;
+use owner::Owner;
+
+/// What was said to which node, which may be our own.
+pub(crate) type Said = Vec<(NodeName, Control)>;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    claims: Claims,
+    keeper: Keeper,
+    owner: Owner,
+    said: Said,
+}
+
+impl Sessions {
+    /// The members are others, or the same in other processes.
+    pub(crate) fn view_changed(&mut self, members: &mut Members, out: &mut Vec<Action>) {
+        self.keeper.view_changed(members, &mut self.said);
+        self.owner.register_all(members, &mut self.said);
+        self.claims.ask_all(members, &mut self.said);
+        self.deliver(members, out);
+    }
+
+    /// A member was lost: called when the members are without it, before [`Self::view_changed`].
+    pub(crate) fn lost(&mut self, node: &NodeName, left: bool, members: &Members, out: &mut Vec<Action>) {
+        self.keeper.lost(node, left, members);
+        self.owner.lost(node, out);
+        self.claims.lost(node);
+    }
+
+    /// What was under way from it may be lost.
+    pub(crate) fn reset(&mut self, node: &NodeName) {
+        self.keeper.reset(node);
+    }
+
+    /// A member lost what was under way to it.
+    pub(crate) fn tell(&mut self, to: &NodeName, members: &mut Members, out: &mut Vec<Action>) {
+        self.owner.register(to, members, &mut self.said);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn claim(&mut self, request: u64, key: SessionKey, members: &mut Members, out: &mut Vec<Action>) {
+        self.claims.claim(request, key, members, &mut self.said, out);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn abandoned(&mut self, request: u64, members: &mut Members, out: &mut Vec<Action>) {
+        self.claims.abandoned(request, members, &mut self.said);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn restored(&mut self, owned: Owned, members: &mut Members) {
+        self.owner.restored(owned, members);
+    }
+
+    pub(crate) fn handed_over(
+        &mut self,
+        key: SessionKey,
+        state: Option<Vec<u8>>,
+        members: &mut Members,
+        out: &mut Vec<Action>,
+    ) {
+        self.owner.handed_over(key, state, members, &mut self.said);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn installed(
+        &mut self,
+        key: SessionKey,
+        epoch: Epoch,
+        taken: bool,
+        interests: &mut Interests,
+        members: &mut Members,
+        out: &mut Vec<Action>,
+    ) {
+        // What was told of it travels now, so that its old owner is free soon.
+        let seq = interests.flush(members, out);
+        self.claims.installed(key, epoch, taken, seq, &mut self.owner, members, &mut self.said, out);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn gone(&mut self, key: &SessionKey, members: &mut Members, out: &mut Vec<Action>) {
+        self.owner.gone(key, members, &mut self.said);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn will(&mut self, key: SessionKey, will: Option<Will>, members: &mut Members, out: &mut Vec<Action>) {
+        self.owner.will(key, will, members, &mut self.said);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn received(&mut self, from: &NodeName, control: Control, members: &mut Members, out: &mut Vec<Action>) {
+        self.take(from, control, members, out);
+        self.deliver(members, out);
+    }
+
+    fn take(&mut self, from: &NodeName, control: Control, members: &mut Members, out: &mut Vec<Action>) {
+        let said = &mut self.said;
+        match control {
+            Control::Register { .. }
+            | Control::Owns(_)
+            | Control::Gone(_)
+            | Control::Will(_)
+            | Control::WillDue { .. }
+            | Control::Claim { .. }
+            | Control::NotHere { .. } => self.keeper.received(from, control, members, said, out),
+            Control::RegisterNext { .. }
+            | Control::HandOver { .. }
+            | Control::StateWanted { .. }
+            | Control::Taken { .. }
+            | Control::Superseded { .. } => self.owner.received(from, control, members, said, out),
+            Control::Declined { key, epoch } => {
+                self.keeper.declined(&key, &epoch);
+                self.owner.declined(from, key, &epoch, members, said, out);
+            }
+            Control::Granted { .. }
+            | Control::Refused { .. }
+            | Control::HandingOver { .. }
+            | Control::Offer { .. }
+            | Control::State { .. } => self.claims.received(from, control, &mut self.owner, members, said, out),
+            _ => {}
+        }
+    }
+
+    /// Carries what was said: what is for ourselves at once.
+    fn deliver(&mut self, members: &mut Members, out: &mut Vec<Action>) {
+        while !self.said.is_empty() {
+            for (to, control) in std::mem::take(&mut self.said) {
+                if to == *members.own() {
+                    self.take(&to, control, members, out);
+                } else {
+                    out.push(Action::Send { to, control });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn tick(&mut self, interests: &Interests, members: &mut Members, out: &mut Vec<Action>) {
+        self.claims.tell_taken(interests, members, &mut self.said);
+        self.claims.tick(members, &mut self.said, out);
+        self.owner.tick(members, &mut self.said, out);
+        self.keeper.tick(members, out);
+        self.deliver(members, out);
+    }
+
+    pub(crate) fn due_ms(&self, members: &Members) -> u64 {
+        self.claims.due_ms(members).min(self.owner.due_ms(members)).min(self.keeper.due_ms())
+    }
+
+    /// The epoch under which a session is ours.
+    pub(crate) fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
+        self.owner.epoch(key)
+    }
+}

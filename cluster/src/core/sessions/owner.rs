@@ -1,0 +1,419 @@
+//! The sessions that are ours: registered with their keepers, handed over when a keeper says so.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::Said;
+use crate::core::action::Action;
+use crate::core::clock::Epoch;
+use crate::core::control::Control;
+use crate::core::members::Members;
+use crate::core::name::NodeName;
+use crate::core::settings::{Fault, PART_BYTES};
+use crate::core::words::{Owned, SessionKey, Will, WillKept};
+
+/// A session of ours.
+struct Session {
+    epoch: Epoch,
+}
+
+/// A session that was taken from another node, also when it is over since.
+struct Taken {
+    from: NodeName,
+    epoch: Epoch,
+    forget_ms: u64,
+}
+
+/// How long it is remembered that a session was taken, in case that its old owner asks: it asks every few seconds.
+const TAKEN_KEEP_MS: u64 = 60_000;
+
+/// A session on its way to another node.
+struct Move {
+    to: NodeName,
+    epoch: Epoch,
+    step: Step,
+}
+
+enum Step {
+    /// The host gathers its state.
+    Gathering,
+    /// The other node fetches it.
+    Offered { state: Vec<u8>, said_ms: u64 },
+    /// It lives there; what still comes for it goes there.
+    Lingering { until_ms: u64 },
+}
+
+/// How far the registration with one keeper is.
+struct Round {
+    view: u64,
+    round: u64,
+    part: u32,
+    /// `None`: everything was sent.
+    next: Option<Place>,
+}
+
+/// Where the next part of a registration begins.
+#[derive(Clone)]
+enum Place {
+    Sessions(Option<SessionKey>),
+    Wills(Option<SessionKey>),
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Owner {
+    sessions: BTreeMap<SessionKey, Session>,
+    wills: BTreeMap<SessionKey, Will>,
+    moves: BTreeMap<SessionKey, Move>,
+    taken: BTreeMap<SessionKey, Taken>,
+    rounds: BTreeMap<NodeName, Round>,
+    last_round: u64,
+}
+
+impl Owner {
+    pub(super) fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
+        self.sessions.get(key).map(|session| &session.epoch)
+    }
+
+    pub(super) fn restored(&mut self, owned: Owned, members: &mut Members) {
+        members.clock.see(owned.epoch.time, members.now_ms);
+        self.sessions.insert(owned.key, Session { epoch: owned.epoch });
+    }
+
+    /// A keeper gave us a session that nobody else has.
+    pub(super) fn granted(&mut self, key: SessionKey, epoch: Epoch, out: &mut Vec<Action>) {
+        // Nobody took it in time, and its client is here again.
+        if let Some(Move { to, step, .. }) = self.moves.remove(&key) {
+            let key = key.clone();
+            out.push(match step {
+                Step::Lingering { .. } => Action::MoveOver { key, to },
+                _ => Action::HandOverCancelled { key },
+            });
+        }
+        self.sessions.insert(key, Session { epoch });
+    }
+
+    /// We took a session from another node.
+    pub(super) fn took(&mut self, key: SessionKey, epoch: Epoch, from: NodeName, now_ms: u64) {
+        // It came back while we were lingering: what comes for it here is its own again.
+        self.moves.remove(&key);
+        let taken = Taken { from, epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
+        self.taken.insert(key.clone(), taken);
+        self.sessions.insert(key, Session { epoch });
+    }
+
+    /// Whether a session was taken from this node under this epoch.
+    pub(super) fn has_taken(&self, key: &SessionKey, from: &NodeName, epoch: &Epoch) -> bool {
+        self.taken.get(key).is_some_and(|taken| taken.from == *from && taken.epoch == *epoch)
+    }
+
+    pub(super) fn will(&mut self, key: SessionKey, will: Option<Will>, members: &Members, said: &mut Said) {
+        let Some(session) = self.sessions.get(&key) else { return };
+        let before = match &will {
+            Some(will) => self.wills.insert(key.clone(), will.clone()),
+            None => self.wills.remove(&key),
+        };
+        if before != will {
+            let kept = WillKept { key, epoch: session.epoch.clone(), will };
+            say_will(kept, members, said);
+        }
+    }
+
+    /// A session is over, or ours no more.
+    pub(super) fn gone(&mut self, key: &SessionKey, members: &Members, said: &mut Said) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        let owned = Owned { key: key.clone(), epoch: session.epoch };
+        if self.wills.remove(key).is_some() {
+            say_will(WillKept { key: key.clone(), epoch: owned.epoch.clone(), will: None }, members, said);
+        }
+        if let Some(Move { epoch, .. }) = self.moves.remove(key) {
+            said.push((members.keeper(key, None).clone(), Control::NotHere { key: key.clone(), epoch }));
+        }
+        said.push((members.keeper(key, None).clone(), Control::Gone(owned)));
+    }
+
+    // ---- registration
+
+    pub(super) fn register_all(&mut self, members: &Members, said: &mut Said) {
+        self.rounds.clear();
+        let nodes: Vec<NodeName> = members.peers().map(|(node, _)| node.clone()).collect();
+        for node in nodes.iter().chain([members.own()]) {
+            self.register(node, members, said);
+        }
+    }
+
+    /// Begins to register with a keeper.
+    pub(super) fn register(&mut self, to: &NodeName, members: &Members, said: &mut Said) {
+        self.last_round += 1;
+        let (view, round) = (members.view(), self.last_round);
+        let next = Some(Place::Sessions(None));
+        self.rounds.insert(to.clone(), Round { view, round, part: 0, next });
+        self.say_part(to, members, said);
+    }
+
+    fn say_part(&mut self, to: &NodeName, members: &Members, said: &mut Said) {
+        let Some(Round { view, round, part, next: Some(place) }) = self.rounds.get(to) else { return };
+        let (view, round, part) = (*view, *round, *part);
+        let (sessions, wills, next) = self.part(to, place.clone(), members);
+        let last = next.is_none();
+        if let Some(state) = self.rounds.get_mut(to) {
+            state.next = next;
+        }
+        let clock = members.clock.last();
+        said.push((to.clone(), Control::Register { view, round, part, last, clock, sessions, wills }));
+    }
+
+    /// As much of what a keeper keeps as fits a message, and where the rest begins.
+    fn part(&self, to: &NodeName, place: Place, members: &Members) -> (Vec<Owned>, Vec<WillKept>, Option<Place>) {
+        let behind =
+            |key: &Option<SessionKey>| (key.clone().map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (mut sessions, mut wills, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let mut wills_from = None;
+        if let Place::Wills(key) = &place {
+            wills_from = key.clone();
+        }
+        if let Place::Sessions(key) = &place {
+            for (key, session) in self.sessions.range(behind(key)) {
+                if members.keeper(key, None) != to {
+                    continue;
+                }
+                sessions.push(Owned { key: key.clone(), epoch: session.epoch.clone() });
+                bytes += key.bytes() + 32;
+                if bytes >= PART_BYTES {
+                    return (sessions, wills, Some(Place::Sessions(Some(key.clone()))));
+                }
+            }
+        }
+        for (key, will) in self.wills.range(behind(&wills_from)) {
+            let Some(session) = self.sessions.get(key) else { continue };
+            if members.keeper(key, Some(members.own())) != to || to == members.own() {
+                continue;
+            }
+            wills.push(WillKept { key: key.clone(), epoch: session.epoch.clone(), will: Some(will.clone()) });
+            bytes += key.bytes() + 32 + will.bytes.len();
+            if bytes >= PART_BYTES {
+                return (sessions, wills, Some(Place::Wills(Some(key.clone()))));
+            }
+        }
+        (sessions, wills, None)
+    }
+
+    // ---- hand-over
+
+    pub(super) fn received(
+        &mut self,
+        from: &NodeName,
+        control: Control,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        match control {
+            Control::RegisterNext { view, round, part } => {
+                let Some(state) = self.rounds.get_mut(from) else { return };
+                if (state.view, state.round, state.part) == (view, round, part) {
+                    state.part += 1;
+                    self.say_part(from, members, said);
+                }
+            }
+            Control::HandOver { key, to, epoch } => self.hand_over(from, key, to, epoch, members, said, out),
+            Control::StateWanted { key, epoch, offset } => self.state_wanted(from, key, epoch, offset, members, said),
+            Control::Taken { key, epoch } => self.taken(from, key, &epoch, members, said, out),
+            Control::Superseded { key, epoch, by } => self.superseded(from, key, epoch, by, members, said, out),
+            _ => {}
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn hand_over(
+        &mut self,
+        keeper: &NodeName,
+        key: SessionKey,
+        to: NodeName,
+        epoch: Epoch,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        members.clock.see(epoch.time, members.now_ms);
+        let Some(session) = self.sessions.get(&key) else {
+            said.push((keeper.clone(), Control::NotHere { key, epoch }));
+            return;
+        };
+        // The keeper does not know our last epoch: it was said to another one.
+        if session.epoch > epoch {
+            let owned = Owned { key, epoch: session.epoch.clone() };
+            said.push((keeper.clone(), Control::Owns(owned)));
+            return;
+        }
+        let Some(moving) = self.moves.get_mut(&key) else {
+            let step = Step::Gathering;
+            self.moves.insert(key.clone(), Move { to: to.clone(), epoch: epoch.clone(), step });
+            return out.push(Action::HandOver { key, to, epoch });
+        };
+        // Asked again, perhaps by another keeper or for another node.
+        (moving.to, moving.epoch) = (to.clone(), epoch.clone());
+        if let Step::Offered { state, said_ms } = &mut moving.step {
+            *said_ms = members.now_ms;
+            said.push((to, Control::Offer { key, epoch, len: state.len() as u64 }));
+        }
+    }
+
+    pub(super) fn handed_over(
+        &mut self,
+        key: SessionKey,
+        state: Option<Vec<u8>>,
+        members: &mut Members,
+        said: &mut Said,
+    ) {
+        // Its taker is gone meanwhile: the host was told.
+        let Some(moving) = self.moves.get_mut(&key) else { return };
+        let Step::Gathering = moving.step else { return };
+        let Some(state) = state else { return self.gone(&key, members, said) };
+        let (to, epoch, len) = (moving.to.clone(), moving.epoch.clone(), state.len() as u64);
+        moving.step = Step::Offered { state, said_ms: members.now_ms };
+        said.push((to, Control::Offer { key, epoch, len }));
+    }
+
+    fn state_wanted(
+        &mut self,
+        from: &NodeName,
+        key: SessionKey,
+        epoch: Epoch,
+        offset: u64,
+        members: &Members,
+        said: &mut Said,
+    ) {
+        let Some(moving) = self.moves.get_mut(&key) else { return };
+        let Step::Offered { state, said_ms } = &mut moving.step else { return };
+        let Ok(start) = usize::try_from(offset) else { return };
+        if moving.to != *from || moving.epoch != epoch || start > state.len() {
+            return;
+        }
+        *said_ms = members.now_ms;
+        let bytes = state[start..state.len().min(start + PART_BYTES)].to_vec();
+        said.push((from.clone(), Control::State { key, epoch, offset, bytes }));
+    }
+
+    fn taken(
+        &mut self,
+        from: &NodeName,
+        key: SessionKey,
+        epoch: &Epoch,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(mut moving) = self.moves.remove(&key) else { return };
+        if let Step::Offered { .. } = moving.step
+            && moving.to == *from
+            && *epoch <= moving.epoch
+        {
+            moving.step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
+            self.gone(&key, members, said);
+            out.push(Action::Moved { key: key.clone(), to: from.clone(), epoch: epoch.clone() });
+        }
+        self.moves.insert(key, moving);
+    }
+
+    pub(super) fn declined(
+        &mut self,
+        from: &NodeName,
+        key: SessionKey,
+        epoch: &Epoch,
+        members: &Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        let is_it = |moving: &Move| {
+            moving.to == *from && moving.epoch == *epoch && !matches!(moving.step, Step::Lingering { .. })
+        };
+        if !self.moves.get(&key).is_some_and(is_it) {
+            return;
+        }
+        self.moves.remove(&key);
+        out.push(Action::HandOverCancelled { key: key.clone() });
+        // If it has a later one without having taken ours, we hear of it now.
+        if let Some(session) = self.sessions.get(&key) {
+            let owned = Owned { key: key.clone(), epoch: session.epoch.clone() };
+            said.push((members.keeper(&key, None).clone(), Control::Owns(owned)));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn superseded(
+        &mut self,
+        keeper: &NodeName,
+        key: SessionKey,
+        epoch: Epoch,
+        by: NodeName,
+        members: &mut Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        members.clock.see(epoch.time, members.now_ms);
+        let Some(session) = self.sessions.get(&key) else { return };
+        if session.epoch > epoch && !members.settings.has(Fault::ReversedEpoch) {
+            let owned = Owned { key, epoch: session.epoch.clone() };
+            said.push((keeper.clone(), Control::Owns(owned)));
+            return;
+        }
+        // That is who fetched it: it tells us when we may forget it.
+        if self.moves.get(&key).is_some_and(|moving| moving.to == by) {
+            return;
+        }
+        self.moves.remove(&key);
+        self.gone(&key, members, said);
+        out.push(Action::Superseded { key, by, epoch });
+    }
+
+    /// A node that was to take sessions is gone: those that it has not taken stay.
+    pub(super) fn lost(&mut self, node: &NodeName, out: &mut Vec<Action>) {
+        self.rounds.remove(node);
+        let untaken = |moving: &Move| moving.to == *node && !matches!(moving.step, Step::Lingering { .. });
+        let keys: Vec<_> = self.moves.iter().filter(|(_, m)| untaken(m)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.moves.remove(&key);
+            out.push(Action::HandOverCancelled { key });
+        }
+    }
+
+    pub(super) fn tick(&mut self, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
+        let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
+        self.taken.retain(|_, taken| now_ms < taken.forget_ms);
+        let mut over = Vec::new();
+        for (key, moving) in &mut self.moves {
+            match &mut moving.step {
+                Step::Lingering { until_ms } if now_ms >= *until_ms => over.push(key.clone()),
+                Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
+                    *said_ms = now_ms;
+                    let (key, epoch, len) = (key.clone(), moving.epoch.clone(), state.len() as u64);
+                    said.push((moving.to.clone(), Control::Offer { key, epoch, len }));
+                }
+                _ => {}
+            }
+        }
+        for key in over {
+            if let Some(moving) = self.moves.remove(&key) {
+                out.push(Action::MoveOver { key, to: moving.to });
+            }
+        }
+    }
+
+    pub(super) fn due_ms(&self, members: &Members) -> u64 {
+        let due = self.moves.values().filter_map(|moving| match &moving.step {
+            Step::Lingering { until_ms } => Some(*until_ms),
+            Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
+            Step::Gathering => None,
+        });
+        due.min().unwrap_or(u64::MAX)
+    }
+}
+
+/// Says a will to the member that would be the session's keeper without us.
+fn say_will(kept: WillKept, members: &Members, said: &mut Said) {
+    let keeper = members.keeper(&kept.key, Some(members.own()));
+    if keeper != members.own() {
+        said.push((keeper.clone(), Control::Will(kept)));
+    }
+}
