@@ -126,6 +126,7 @@ impl RefusedWhy {
                 GossipRefusal::Plaintext => "gossip_plaintext",
                 GossipRefusal::Key => "gossip_key",
                 GossipRefusal::Length => "gossip_length",
+                GossipRefusal::Unanswered => "gossip_unanswered",
                 GossipRefusal::Busy => "gossip_busy",
             },
             RefusedWhy::Rpc(_) => "rpc",

@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use parking_lot::Mutex;
 
+use super::gossip::gate::GossipRefusal;
 use super::handler::{Joined, RefusedSide, RefusedWhy};
 use super::link::{self, DialError, Raw};
 use super::rpc::service::{JoinAsk, JoinReply};
@@ -57,12 +60,15 @@ impl Sought {
     }
 }
 
-/// The first attempt: asks the seeds until one admits us, then waits for the members to answer.
+/// The first attempt: asks all seeds until one admits us, then waits for the members to answer.
 pub(super) async fn first(shared: &Arc<Shared>) {
     let (mut refused, mut unreachable) = (Vec::new(), Vec::new());
     let mut admitted = None;
-    for seed in &shared.settings.seeds {
-        match try_seed(shared, seed).await {
+    // All at once: a seed that never answers delays nobody.
+    let seeds = shared.settings.seeds.iter().map(|seed| async move { (seed, try_seed(shared, seed).await) });
+    let mut asked: FuturesUnordered<_> = seeds.collect();
+    while let Some((seed, attempt)) = asked.next().await {
+        match attempt {
             Attempt::Admitted(by) => {
                 admitted = Some(by);
                 break;
@@ -72,6 +78,7 @@ pub(super) async fn first(shared: &Arc<Shared>) {
             Attempt::Unreachable(why) => unreachable.push((seed.clone(), why)),
         }
     }
+    drop(asked);
     let joined = match admitted {
         Some(by) => {
             shared.reconcile().await;
@@ -88,16 +95,15 @@ pub(super) async fn first(shared: &Arc<Shared>) {
 pub(super) async fn again(shared: &Arc<Shared>, sought: &Sought) {
     let members = shared.peers.members();
     let is_member = |address: &SocketAddr| members.iter().any(|member| member.rpc == *address);
-    for seed in &shared.settings.seeds {
+    let seeds = shared.settings.seeds.iter().map(|seed| async {
         let addresses = resolve(seed).await.unwrap_or_default();
-        if addresses.iter().any(is_member) {
-            continue;
+        if !addresses.iter().any(is_member) {
+            drop(try_addresses(shared, addresses).await);
         }
-        drop(try_addresses(shared, addresses).await);
-    }
-    for address in sought.addresses().into_iter().filter(|address| !is_member(address)) {
-        drop(ask(shared, address).await);
-    }
+    });
+    let sought = sought.addresses().into_iter().filter(|address| !is_member(address));
+    let lost = sought.map(|address| async move { drop(ask(shared, address).await) });
+    tokio::join!(join_all(seeds), join_all(lost));
 }
 
 async fn try_seed(shared: &Arc<Shared>, seed: &str) -> Attempt {
@@ -153,8 +159,8 @@ async fn ask_at(shared: &Arc<Shared>, address: SocketAddr) -> Result<Attempt, Di
     let others = members.into_iter().filter(|(node, _)| *node != shared.settings.node);
     let addresses: Vec<SocketAddr> = others.map(|(_, gossip)| gossip).collect();
     if shared.membership.join(addresses).await == 0 {
-        let node = by.node;
-        return Ok(Attempt::Unreachable(format!("{node} admitted us, but no gossip address that it named answers")));
+        let why = RefusedWhy::Gossip(GossipRefusal::Unanswered);
+        return Err(DialError::Refused(RefusedSide::ByThem, who, why));
     }
     Ok(Attempt::Admitted(by.node))
 }

@@ -31,6 +31,9 @@ mod settings;
 mod shared;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,7 +64,7 @@ use gossip::transport::Sockets;
 use gossip::{Gossip, GossipOptions, Membership};
 use link::Job;
 use report::Reporter;
-use shared::Shared;
+use shared::{Addresses, Shared};
 use tls::Tls;
 
 /// Peers have as long to hear our goodbye.
@@ -150,6 +153,8 @@ impl Net {
         let rpc = advertised("RPC", settings.rpc_advertise, local)?;
         let sockets = Sockets::bind(settings.gossip_bind).await;
         let sockets = sockets.map_err(bind_error("gossip", settings.gossip_bind))?;
+        #[cfg(test)]
+        let bound = (local, sockets.local());
         let gossip = advertised("gossip", settings.gossip_advertise, sockets.local())?;
         let reporter = Arc::new(Reporter::new(handler.clone()));
         let on_refused = {
@@ -167,8 +172,14 @@ impl Net {
             keys,
             on_refused,
         };
+        let addresses = Addresses {
+            rpc,
+            gossip,
+            #[cfg(test)]
+            bound,
+        };
         let membership: Arc<dyn Membership> = Arc::new(Gossip::start(options).await?);
-        let shared = Arc::new(Shared::new(settings, (rpc, gossip), tls, handler, reporter, membership));
+        let shared = Arc::new(Shared::new(settings, addresses, tls, handler, reporter, membership));
         tokio::spawn(serve::accept(shared.clone(), listener));
         tokio::spawn(run::run(shared.clone()));
         Ok(Net { shared })

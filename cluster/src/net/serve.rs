@@ -89,9 +89,8 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, strange
     let (codec, limit) = ServerCodec::new();
     let mut framed = Framed::with_capacity(stream, codec, WRITE_BYTES_FULL);
     framed.set_backpressure_boundary(WRITE_BYTES_FULL);
-    let mut config = Config::default();
     // Answers find a place here while requests are not read.
-    config.pending_response_buffer = WINDOW;
+    let config = Config { pending_response_buffer: WINDOW };
     let connection = Arc::new(Connection {
         shared: shared.clone(),
         id,

@@ -25,6 +25,17 @@ use crate::core::{Admitted, Boot, Hello, Member, NodeName, Refusal, SpiffeId};
 /// A process that is asked whether it is still there answers in this time, or is not.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Where we are.
+pub(super) struct Addresses {
+    /// Where our RPC is reached.
+    pub(super) rpc: SocketAddr,
+    /// Where our gossip is reached.
+    pub(super) gossip: SocketAddr,
+    /// Where both are bound.
+    #[cfg(test)]
+    pub(super) bound: (SocketAddr, SocketAddr),
+}
+
 /// See the module.
 pub(super) struct Shared {
     pub(super) settings: Settings,
@@ -32,6 +43,9 @@ pub(super) struct Shared {
     pub(super) rpc: SocketAddr,
     /// Where our gossip is reached.
     pub(super) gossip: SocketAddr,
+    /// Where both are bound, for tests whose relays stand between.
+    #[cfg(test)]
+    pub(super) bound: (SocketAddr, SocketAddr),
     pub(super) tls: Tls,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) reporter: Arc<Reporter>,
@@ -55,7 +69,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         settings: Settings,
-        (rpc, gossip): (SocketAddr, SocketAddr),
+        addresses: Addresses,
         tls: Tls,
         handler: Arc<dyn Handler>,
         reporter: Arc<Reporter>,
@@ -63,8 +77,10 @@ impl Shared {
     ) -> Self {
         Shared {
             settings,
-            rpc,
-            gossip,
+            rpc: addresses.rpc,
+            gossip: addresses.gossip,
+            #[cfg(test)]
+            bound: addresses.bound,
             tls,
             handler,
             reporter,

@@ -41,6 +41,11 @@ pub enum GossipRefusal {
     /// Its length is not what it announces, or more than is taken.
     #[error("gossip of a wrong length")]
     Length,
+    /// A member admitted us over RPC, and its gossip does not answer ours.
+    #[error(
+        "admitted over RPC, but gossip does not answer: is the secret the same, are UDP and TCP of its gossip open?"
+    )]
+    Unanswered,
     /// More connections are being read than are at a time.
     #[error("too many gossip connections at a time")]
     Busy,
@@ -140,11 +145,6 @@ impl Gate {
     /// No longer accepts `key`.
     pub(super) fn remove(&self, key: KeyId) {
         self.keys.write().retain(|(id, _)| *id != key);
-    }
-
-    /// What is accepted.
-    pub(super) fn keys(&self) -> Vec<KeyId> {
-        self.keys.read().iter().map(|(id, _)| *id).collect()
     }
 }
 

@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 use crate::core::Name;
 
 /// Bytes of the shortest secret.
-pub const SECRET_BYTES_MIN: usize = 16;
+const SECRET_BYTES_MIN: usize = 16;
 /// Bytes of the longest secret.
-pub const SECRET_BYTES_MAX: usize = 1024;
+const SECRET_BYTES_MAX: usize = 1024;
 /// Secrets that a node holds at most: one in use, others while they are rotated.
 pub const SECRETS_MAX: usize = 8;
 

@@ -261,8 +261,9 @@ async fn accept(tcp: TcpListener, gate: Arc<Gate>, streams: StreamProducer<Socke
             match tokio::time::timeout(FRAME_DEADLINE, stream.reader.fill(&gate)).await {
                 Ok(Ok(_)) => drop(streams.send(from, stream).await),
                 Ok(Err(GossipIoError::Refused(why))) => gate.refuse(from, why),
-                // Broken off or too slow: nothing was said.
-                Ok(Err(_)) | Err(_) => {}
+                Err(_) => gate.refuse(from, GossipRefusal::Length),
+                // Broken off: nothing was said.
+                Ok(Err(_)) => {}
             }
         });
     }

@@ -137,7 +137,7 @@ pub struct Batch {
 /// Why bytes are no batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("message {at} of the batch is malformed")]
-pub struct BatchError {
+pub(crate) struct BatchError {
     at: usize,
 }
 

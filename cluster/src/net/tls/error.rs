@@ -24,7 +24,7 @@ impl TlsFileError {
 
 /// Why a peer's certificates are refused.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// None was sent.
     #[error("the peer sent no certificate")]
     Missing,
@@ -43,7 +43,10 @@ pub enum CertificateError {
 fn describe(error: &webpki::Error) -> String {
     let ago = |later: u64, earlier: u64| later.saturating_sub(earlier);
     match error {
-        webpki::Error::UnknownIssuer => "no certificate authority of this cluster signed the certificate".into(),
+        // The second: an authority of the same name with another key.
+        webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => {
+            "no certificate authority of this cluster signed the certificate".into()
+        }
         webpki::Error::CertExpired { time, not_after } => {
             format!("the certificate expired {} s ago", ago(time.as_secs(), not_after.as_secs()))
         }
@@ -70,7 +73,7 @@ impl CertificateError {
             CertificateError::Chain(error) => match error {
                 webpki::Error::CertExpired { .. } => E::Expired,
                 webpki::Error::CertNotValidYet { .. } => E::NotValidYet,
-                webpki::Error::UnknownIssuer => E::UnknownIssuer,
+                webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey => E::UnknownIssuer,
                 webpki::Error::CertRevoked => E::Revoked,
                 webpki::Error::RequiredEkuNotFoundContext(_) => E::InvalidPurpose,
                 _ => other(),
