@@ -37,7 +37,7 @@ impl Driver {
             Action::Contact { contact_ms, ran_ms } => self.contact(contact_ms, ran_ms),
             Action::Ready(ready) => _ = self.cluster.ready.send_replace(ready),
             Action::Event(event) => self.tell(event),
-            other => tracing::debug!(?other, "not done yet"),
+            other => self.act_on_sessions(other),
         }
     }
 

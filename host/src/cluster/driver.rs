@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatemq_cluster::core::{Action, Core, Forward, ForwardWanted, Input, NodeName};
+use gatemq_cluster::core::{Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, NodeName, SessionKey as Key};
 use gatemq_store::{Batch, Op};
 use tokio::sync::oneshot;
 
@@ -13,6 +13,7 @@ use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
+use super::sessions::Handing;
 use super::told::Told;
 use crate::admin::Desk;
 use crate::clock;
@@ -44,6 +45,10 @@ pub(crate) struct Driver {
     pub(super) overwritten: HashSet<Box<[u8]>>,
     pub(super) waiting: HashMap<u64, Waiting>,
     pub(super) arrived: HashMap<(NodeName, Forward), Arrived>,
+    /// Who waits for a session.
+    pub(super) claims: HashMap<u64, (Key, oneshot::Sender<Result<(), ClaimRefusal>>)>,
+    /// Sessions that are on their way to other nodes.
+    pub(super) handing: HashMap<Key, Handing>,
     /// What the actions of this round want stored, and who is told of each when it is.
     pub(super) ops: Vec<Op>,
     pub(super) stored: Vec<(NodeName, Forward)>,
@@ -63,6 +68,8 @@ impl Driver {
             overwritten: HashSet::new(),
             waiting: HashMap::new(),
             arrived: HashMap::new(),
+            claims: HashMap::new(),
+            handing: HashMap::new(),
             ops: Vec::new(),
             stored: Vec::new(),
             deliveries: HashMap::new(),
@@ -119,6 +126,14 @@ impl Driver {
                 self.arrived.entry(of).or_insert_with(new).answers.push(answer);
                 Input::Arrived { from, forward, low }
             }
+            Told::Claim { request, key, answer } => {
+                self.claims.insert(request, (key.clone(), answer));
+                Input::Claim { request, key }
+            }
+            Told::Settle(key) => match self.settle(&key) {
+                Some(gone) => gone,
+                None => return,
+            },
             Told::Ask(ask) => return ask(self),
         };
         self.core.handle(clock::now_ms(), input, actions);

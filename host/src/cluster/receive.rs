@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemq_broker::{Out, router};
+use gatemq_broker::session::Message;
+use gatemq_broker::{Out, SessionKey, Tenant, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
 
 use super::Cluster;
@@ -64,12 +65,32 @@ impl FromNode {
 impl Sent {
     /// What nobody here can have is done with: sending it again does not help.
     fn deliver(&self, worker: &Worker, out: &mut Out) {
-        let Header { tenant, plain, shares } = &self.header;
+        let Header { tenant, plain, shares, publication, late } = &self.header;
         let Ok(tenant) = worker.node.tenants.get_or_create(tenant) else { return };
-        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares };
+        if let Some((user, client_id, first, identifier)) = late {
+            return self.deliver_late(worker, &tenant, (user, client_id), (*first, *identifier), out);
+        }
+        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares, publication: *publication };
         let routed = router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out);
         if routed.is_err() {
             tracing::debug!("a message of another node cannot be published");
+        }
+    }
+
+    /// To a session that has come from the node that sends it.
+    fn deliver_late(
+        &self,
+        worker: &Worker,
+        tenant: &Arc<Tenant>,
+        (user, client_id): (&str, &str),
+        (first, identifier): (u8, u32),
+        out: &mut Out,
+    ) {
+        let session = SessionKey::new(tenant.clone(), user, client_id).ok();
+        let session = session.and_then(|key| worker.node.sessions.get(&key));
+        let message = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get());
+        if let (Some(session), Some(message)) = (session, message) {
+            session.take_late(first, identifier, Arc::new(message), &mut out.spare);
         }
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn start(
     desk: &Arc<Desk>,
     recovered: Recovered,
 ) -> Result<Running, NotStarted> {
-    let settings = settings(config, cluster).map_err(NotStarted::Cannot)?;
+    let settings = settings(config, cluster, node.boot_ms).map_err(NotStarted::Cannot)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("cluster")
@@ -70,7 +70,8 @@ pub(crate) async fn start(
         .build()
         .map_err(|e| NotStarted::Cannot(format!("the cluster's threads cannot be started: {e}")))?;
     let net = Arc::new(OnceLock::new());
-    let handle = Cluster::new(&cluster.environment, &cluster.name, Box::new(NetLink::new(net.clone())));
+    let handle =
+        Cluster::new(settings.node.clone(), (&cluster.environment, &cluster.name), Box::new(NetLink::new(net.clone())));
     let driver = driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?;
     node.set_cluster(handle.clone());
     let known = Arc::new(OnceLock::from(handle.clone()));
@@ -125,7 +126,7 @@ fn tell(joined: Option<&Joined>) {
     }
 }
 
-fn settings(config: &config::Config, cluster: &config::Cluster) -> Result<net::Settings, String> {
+fn settings(config: &config::Config, cluster: &config::Cluster, boot_ms: u64) -> Result<net::Settings, String> {
     let name = |key: &str, text: &str| Name::new(text).map_err(|e| format!("{key}: {e}"));
     let file = cluster.secret_file.display();
     let secrets =
@@ -135,7 +136,7 @@ fn settings(config: &config::Config, cluster: &config::Cluster) -> Result<net::S
         environment: name("cluster.environment", &cluster.environment)?,
         cluster: name("cluster.name", &cluster.name)?,
         node: NodeName::new(&config.node.name).map_err(|e| format!("node.name: {e}"))?,
-        boot: Boot(clock::now_ms()),
+        boot: Boot(boot_ms),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: net::Settings::PROTOCOL,
         rpc_bind: cluster.rpc_bind,
@@ -177,7 +178,7 @@ fn driver(
     let mut told = Vec::new();
     if let Some(store) = &node.store {
         let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
-        told.extend(sets::restored(handle, &**store).map_err(unreadable)?);
+        told.extend(sets::restored(node, handle, &**store).map_err(unreadable)?);
         for of in &restored {
             let mut hint = |to: &NodeName, forward, bytes, since_ms| {
                 told.push(Input::HintRestored { to: to.clone(), forward, bytes, since_ms });

@@ -192,6 +192,17 @@ fn group(
     Ok(())
 }
 
+/// One session as the store has it, which came from another node. Blocks.
+///
+/// # Errors
+/// The store cannot be read, or nobody could have such a session here.
+pub(crate) fn restored_session(node: &Node, store: &dyn Store, session: SessionId) -> Result<Restored, String> {
+    let stored = wait(|answer| store.session(session, answer)).map_err(|e| e.to_string())?;
+    let stored = stored.ok_or("the store does not have it")?;
+    let queue = queue(store, &stored).map_err(|e| e.to_string())?;
+    restored(node, stored, queue, crate::clock::now_ms())
+}
+
 /// A session for the broker.
 ///
 /// # Errors

@@ -35,6 +35,7 @@ impl Worker {
             && let Some(cluster) = self.node.cluster()
         {
             cluster.interests(hot.out.spare.changes.take_interests());
+            cluster.ended(hot.out.spare.changes.take_ended());
         }
     }
 
