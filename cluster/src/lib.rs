@@ -3,3 +3,7 @@
 //! [`core`] is pure: what a node decides, from messages and time. The network stands beside it and carries its messages.
 
 pub mod core;
+
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
