@@ -148,7 +148,8 @@ pub enum Action {
         to: NodeName,
     },
     /// Take a session from its state, on stable storage, tell its subscriptions, and say
-    /// [`Input::Installed`](super::Input::Installed). [`Action::Granted`] follows.
+    /// [`Input::Installed`](super::Input::Installed). [`Action::Granted`] follows. A copy of it may still be here that was
+    /// handed over before: what came for that since its state was given belongs to the session, as far as it is new to it.
     Install {
         /// Whose.
         key: SessionKey,

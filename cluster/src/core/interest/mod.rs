@@ -136,10 +136,4 @@ impl Interests {
         let again = asked.map(|asked| asked + members.settings.ask_again_ms).min().unwrap_or(u64::MAX);
         self.own.due_ms().min(self.next_digest_ms).min(again)
     }
-
-    /// What another node wants, for the simulation.
-    #[cfg(test)]
-    pub(crate) fn of(&self, node: &NodeName) -> Vec<(FilterKey, Interest)> {
-        self.theirs.get(node).map(Theirs::entries).unwrap_or_default()
-    }
 }

@@ -51,11 +51,6 @@ impl Theirs {
         self.filters.len() as u64
     }
 
-    #[cfg(test)]
-    pub(super) fn entries(&self) -> Vec<(FilterKey, Interest)> {
-        self.filters.iter().map(|(key, interest)| (key.clone(), *interest)).collect()
-    }
-
     pub(super) fn doubt(&mut self) {
         self.state = State::Doubtful;
     }

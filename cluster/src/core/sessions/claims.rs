@@ -183,6 +183,7 @@ impl Claims {
             return;
         }
         let Some(claim) = self.claims.remove(&key) else { return };
+        said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch: epoch.clone() })));
         owner.granted(key, epoch.clone(), out);
         if let Some(request) = claim.request {
             out.push(Action::Granted { request, epoch, previous: Previous::Nobody });

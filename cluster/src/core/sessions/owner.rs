@@ -251,8 +251,14 @@ impl Owner {
             self.moves.insert(key.clone(), Move { to: to.clone(), epoch: epoch.clone(), step });
             return out.push(Action::HandOver { key, to, epoch });
         };
-        // Asked again, perhaps by another keeper or for another node.
-        (moving.to, moving.epoch) = (to.clone(), epoch.clone());
+        // It was offered to another one, which may have taken it already: that one answers first.
+        if moving.to != to {
+            let owned = Owned { key, epoch: session.epoch.clone() };
+            said.push((keeper.clone(), Control::Owns(owned)));
+            return;
+        }
+        // Asked again, perhaps by another keeper.
+        moving.epoch = epoch.clone();
         if let Step::Offered { state, said_ms } = &mut moving.step {
             *said_ms = members.now_ms;
             said.push((to, Control::Offer { key, epoch, len: state.len() as u64 }));
@@ -358,11 +364,11 @@ impl Owner {
             said.push((keeper.clone(), Control::Owns(owned)));
             return;
         }
-        // That is who fetched it: it tells us when we may forget it.
-        if self.moves.get(&key).is_some_and(|moving| moving.to == by) {
+        // It was offered: who took it, perhaps to give it on, says so, and then what came meanwhile goes there. If nobody took
+        // it, we say that it is ours, and hear of this again.
+        if self.moves.contains_key(&key) {
             return;
         }
-        self.moves.remove(&key);
         self.gone(&key, members, said);
         out.push(Action::Superseded { key, by, epoch });
     }
