@@ -13,8 +13,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use gatemq_cluster::core::{Boot, Lost, Member, Name, NodeName, SpiffeId};
 use gatemq_cluster::net::{
-    Batch, BatchBuilder, Clock, Handler, Joined, MessageHead, Net, Outcomes, REJOIN_INTERVAL, Refused, Secret, Settings,
-    TlsFiles, pki,
+    Batch, BatchBuilder, Clock, Handler, Joined, MessageHead, Net, Outcomes, REJOIN_INTERVAL, Refused, Secret,
+    Settings, TlsFiles, pki,
 };
 use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use rustls_pki_types::pem::PemObject;
