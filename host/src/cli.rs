@@ -113,8 +113,47 @@ pub(crate) enum Command {
         /// User.
         name: String,
     },
+    /// Make a certificate authority for a cluster, and certificates for its nodes.
+    ///
+    /// Exit codes: 65 what was given cannot be used, 74 a file cannot be read or written. No file is overwritten.
+    Pki {
+        /// What to make.
+        #[command(subcommand)]
+        command: PkiCommand,
+    },
     /// Print the version.
     Version,
+}
+
+/// What to make.
+#[derive(Subcommand)]
+pub(crate) enum PkiCommand {
+    /// Make a certificate authority: ca.pem, which every node needs, and ca.key, which signs nodes. Keep that one safe.
+    Ca {
+        /// Environment whose nodes it signs: a to z, 0 to 9, dot, dash, underscore.
+        #[arg(long, value_name = "NAME")]
+        environment: String,
+        /// Their cluster.
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+        /// Directory to write into; it is made if it is not there.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Make the certificate of a node: NAME.pem and NAME.key.
+    Node {
+        /// The node's name, as in its `node.name`.
+        name: String,
+        /// Directory of the authority.
+        #[arg(long, value_name = "DIR")]
+        ca: PathBuf,
+        /// Directory to write into; it is made if it is not there.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Days that it is valid.
+        #[arg(long, default_value_t = 365, value_name = "N")]
+        days: u32,
+    },
 }
 
 /// What to do with the configuration.

@@ -17,6 +17,7 @@ mod listen;
 mod log;
 mod node;
 mod passwd;
+mod pki_command;
 mod plugins;
 mod ready;
 mod reload;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
+        Command::Pki { command } => pki_command::run(&command),
         Command::Store { command } => {
             let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
                 StoreCommand::Check { sources, json } => (sources, json, store_command::check),
