@@ -109,12 +109,6 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
-    /// Make an authority for a cluster, and certificates of its nodes. Files that are there are never overwritten.
-    Pki {
-        /// What to make.
-        #[command(subcommand)]
-        command: PkiCommand,
-    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -124,6 +118,14 @@ pub(crate) enum Command {
         users_file: Option<PathBuf>,
         /// User.
         name: String,
+    },
+    /// Make a certificate authority for a cluster, and certificates for its nodes.
+    ///
+    /// Exit codes: 65 what was given cannot be used, 74 a file cannot be read or written. No file is overwritten.
+    Pki {
+        /// What to make.
+        #[command(subcommand)]
+        command: PkiCommand,
     },
     /// Print the version.
     Version,
@@ -140,44 +142,33 @@ pub(crate) enum ClusterCommand {
     },
 }
 
-/// Which cluster.
-#[derive(Args)]
-pub(crate) struct ClusterArgs {
-    /// What it is for, as cluster.environment says.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) environment: String,
-    /// Its name, as cluster.name says.
-    #[arg(long, value_name = "NAME", default_value = "gatemq")]
-    pub(crate) cluster: String,
-}
-
 /// What to make.
 #[derive(Subcommand)]
 pub(crate) enum PkiCommand {
-    /// An authority: ca.pem for every node, and ca.key, which signs them.
+    /// Make a certificate authority: ca.pem, which every node needs, and ca.key, which signs nodes. Keep that one safe.
     Ca {
-        /// Of which cluster.
-        #[command(flatten)]
-        of: ClusterArgs,
-        /// Directory for its files, made where there is none.
+        /// Environment whose nodes it signs: a to z, 0 to 9, dot, dash, underscore.
+        #[arg(long, value_name = "NAME")]
+        environment: String,
+        /// Their cluster.
+        #[arg(long, value_name = "NAME", default_value = "gatemq")]
+        cluster: String,
+        /// Directory to write into; it is made if it is not there.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// The certificate of a node: NAME.pem and NAME.key.
+    /// Make the certificate of a node: NAME.pem and NAME.key.
     Node {
-        /// Name of the node, as node.name says.
+        /// The node's name, as in its `node.name`.
         name: String,
-        /// Of which cluster.
-        #[command(flatten)]
-        of: ClusterArgs,
-        /// Directory with the authority's files.
+        /// Directory of the authority.
         #[arg(long, value_name = "DIR")]
         ca: PathBuf,
-        /// Directory for the node's files, made where there is none.
+        /// Directory to write into; it is made if it is not there.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Days for which it is valid.
-        #[arg(long, value_name = "N", default_value_t = 365)]
+        /// Days that it is valid.
+        #[arg(long, default_value_t = 365, value_name = "N")]
         days: u32,
     },
 }

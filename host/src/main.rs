@@ -19,7 +19,7 @@ mod listen;
 mod log;
 mod node;
 mod passwd;
-mod pki;
+mod pki_command;
 mod plugins;
 mod ready;
 mod reload;
@@ -97,12 +97,12 @@ fn main() -> ExitCode {
         Command::Cluster { command: ClusterCommand::Status { ask } } => {
             with_socket(ask, |ask| command::cluster::status(&ask))
         }
-        Command::Pki { command } => pki::run(command),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS
         }
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
+        Command::Pki { command } => pki_command::run(&command),
         Command::Store { command } => {
             let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
                 StoreCommand::Check { sources, json } => (sources, json, store_command::check),

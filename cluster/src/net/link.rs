@@ -150,26 +150,27 @@ pub(super) fn deadline(long: Duration) -> context::Context {
 /// Makes the link of `purpose` to `peer` again and again until the peer is gone.
 pub(super) async fn supervise(shared: Arc<Shared>, peer: Arc<Peer>, purpose: Purpose) {
     let mut pause = BACKOFF.0;
-    let cancel = peer.cancel.clone();
-    let again = async {
-        loop {
-            match dial(&shared, peer.rpc, purpose).await {
-                Ok(link) if link.admitted.node == peer.node && link.admitted.boot == peer.boot => {
-                    pause = BACKOFF.0;
-                    run(&shared, &peer, purpose, link).await;
-                }
-                // Gossip will say so too.
-                Ok(_) => {}
-                Err(DialError::Unreachable(_)) => {}
-                Err(DialError::Refused(side, who, why)) => shared.refused(side, peer.rpc, who, why),
+    loop {
+        let dialed = tokio::select! {
+            () = peer.cancel.cancelled() => return,
+            dialed = dial(&shared, peer.rpc, purpose) => dialed,
+        };
+        match dialed {
+            Ok(link) if link.admitted.node == peer.node && link.admitted.boot == peer.boot => {
+                pause = BACKOFF.0;
+                // Ends by itself when the peer is gone, and takes back what it set up.
+                run(&shared, &peer, purpose, link).await;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BACKOFF.1);
+            // Another process than gossip knows: it will hear of it.
+            Ok(_) => {}
+            Err(DialError::Unreachable(_)) => {}
+            Err(DialError::Refused(side, who, why)) => shared.refused(side, peer.rpc, who, why),
         }
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = again => {}
+        tokio::select! {
+            () = peer.cancel.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(BACKOFF.1);
     }
 }
 

@@ -10,8 +10,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use super::TlsFiles;
+use super::tls::identity::only_uri;
 use crate::core::{Name, SpiffeId};
 
 /// Days that an authority is valid.
@@ -57,6 +60,8 @@ pub fn make_ca(directory: &Path, environment: &Name, cluster: &Name) -> Result<(
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("GateMQ cluster {cluster} of {environment}"));
+    // Whose nodes it signs, for those who make the nodes.
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(cluster_uri(environment, cluster))?)];
     // It signs nodes and no further authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -66,6 +71,26 @@ pub fn make_ca(directory: &Path, environment: &Name, cluster: &Name) -> Result<(
     std::fs::create_dir_all(directory).map_err(|error| PkiError::File { file: directory.to_owned(), error })?;
     write(&directory.join("ca.key"), &key.serialize_pem(), 0o600)?;
     write(&directory.join("ca.pem"), &certificate.pem(), 0o644)
+}
+
+fn cluster_uri(environment: &Name, cluster: &Name) -> String {
+    format!("spiffe://{environment}/gatemq/{cluster}")
+}
+
+/// The environment and the cluster whose nodes the authority in `ca` signs, as [`make_ca`] wrote them.
+///
+/// # Errors
+/// There is no authority, or another one made it.
+pub fn names_of(ca: &Path) -> Result<(Name, Name), PkiError> {
+    let file = ca.join("ca.pem");
+    let wrong = |problem: String| PkiError::Authority { file: file.clone(), problem };
+    let certificate = CertificateDer::from_pem_file(&file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
+    let uri = only_uri(&certificate).map_err(|e| wrong(e.to_string()))?;
+    let names = || {
+        let (environment, cluster) = uri.strip_prefix("spiffe://")?.split_once("/gatemq/")?;
+        Some((Name::new(environment).ok()?, Name::new(cluster).ok()?))
+    };
+    names().ok_or_else(|| wrong("was not made by `gatemq pki ca`: it does not say whose nodes it signs".into()))
 }
 
 /// Makes the certificate of `identity`: `NODE.pem` and `NODE.key` (mode 0600) in `out`, signed by the authority in
@@ -125,4 +150,35 @@ fn write(file: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let _ = mode;
     let written = options.open(file).and_then(|mut open| open.write_all(text.as_bytes()));
     written.map_err(|error| PkiError::File { file: file.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys are for their owner only, nothing is overwritten, and days have bounds.
+    #[cfg(unix)]
+    #[test]
+    fn keys_are_private_and_files_are_kept() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let name = |text| Name::new(text).unwrap();
+        make_ca(dir.path(), &name("prod"), &name("east")).unwrap();
+        assert_eq!(names_of(dir.path()).unwrap(), (name("prod"), name("east")));
+        let identity = SpiffeId { environment: name("prod"), cluster: name("east"), node: name("n1") };
+        let out = dir.path().join("n1");
+        let files = make_node(dir.path(), &out, &identity, 30).unwrap();
+        let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&files.private_key_file), 0o600);
+        assert_eq!(mode(&dir.path().join("ca.key")), 0o600);
+        assert!(matches!(make_ca(dir.path(), &name("prod"), &name("east")), Err(PkiError::File { .. })));
+        assert!(matches!(make_node(dir.path(), &out, &identity, 30), Err(PkiError::File { .. })));
+        for days in [0, NODE_DAYS_MAX + 1] {
+            assert!(matches!(make_node(dir.path(), &out, &identity, days), Err(PkiError::Days(_))));
+        }
+        std::fs::write(dir.path().join("ca.pem"), "nothing").unwrap();
+        let error = make_node(dir.path(), &dir.path().join("n2"), &identity, 30).unwrap_err().to_string();
+        assert!(error.contains("ca.pem") && error.contains("gatemq pki ca"), "{error}");
+    }
 }
