@@ -193,7 +193,8 @@ fn pki_makes_files_and_keeps_those_that_are_there() {
 
     let dir = tempfile::tempdir().unwrap();
     let pki = |arguments: &[&str]| {
-        let output = Command::new(Artifacts::get().broker()).arg("pki").args(arguments).current_dir(&dir).output().unwrap();
+        let output =
+            Command::new(Artifacts::get().broker()).arg("pki").args(arguments).current_dir(&dir).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let ca = ["ca", "--environment", "prod", "--cluster", "east", "--out", "ca"];

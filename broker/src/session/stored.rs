@@ -27,7 +27,7 @@ pub(super) struct Stored {
     /// The worker whose changes of it may not be stored yet.
     pub(super) worker: Option<u32>,
     /// Number of the last message that it got at QoS 1 or 2.
-    last_seq: u64,
+    pub(super) last_seq: u64,
     /// The highest of them that was sent.
     pub(super) sent_seq: u64,
     /// Those that the store does not have yet, with where it may have them instead, and QoS 2 messages of whose end it does

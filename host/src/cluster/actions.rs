@@ -4,7 +4,7 @@ use gatemq_cluster::core::{Action, Forward, Input, NodeName};
 
 use super::driver::{Driver, Waiting};
 use super::queue::{Item, What};
-use super::receive::Sent;
+use super::receive::{Sent, way_of};
 use super::told::Told;
 use crate::clock;
 
@@ -90,7 +90,7 @@ impl Driver {
         let worker = self.cluster.worker_of(of.0.as_str(), self.node.workers());
         let cluster = &self.cluster;
         let delivery = self.deliveries.entry(worker).or_insert_with(|| super::receive::FromNode::for_driver(cluster));
-        delivery.push(Sent { header, packet }, Some(of));
+        delivery.push(Sent { from: way_of(&of.0), header, packet }, Some(of));
     }
 
     /// It is committed here: its node may know.

@@ -4,9 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemq_broker::session::Message;
+use gatemq_broker::session::{Late, Message, Way};
 use gatemq_broker::{Out, SessionKey, Tenant, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cluster;
 use super::content::Header;
@@ -15,6 +17,8 @@ use crate::worker::Worker;
 
 /// A message that another node has sent.
 pub(super) struct Sent {
+    /// From which node.
+    pub(super) from: Way,
     pub(super) header: Header,
     /// Its PUBLISH of MQTT 5.
     pub(super) packet: Bytes,
@@ -62,6 +66,11 @@ impl FromNode {
     }
 }
 
+/// A node's number among the ways by which a session's messages come.
+pub(super) fn way_of(node: &NodeName) -> Way {
+    xxh3_64(node.as_str().as_bytes()) as u32 | 1 << 31
+}
+
 impl Sent {
     /// What nobody here can have is done with: sending it again does not help.
     fn deliver(&self, worker: &Worker, out: &mut Out) {
@@ -90,7 +99,8 @@ impl Sent {
         let session = session.and_then(|key| worker.node.sessions.get(&key));
         let message = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get());
         if let (Some(session), Some(message)) = (session, message) {
-            session.take_late(first, identifier, Arc::new(message), &mut out.spare);
+            let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
+            session.take_late(self.from, late, &mut out.spare);
         }
     }
 }

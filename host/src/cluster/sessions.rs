@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatemq_broker::session::Way;
 use gatemq_broker::{Session, SessionKey};
 use gatemq_cluster::core::{Action, Epoch, Input, NodeName, SessionKey as Key};
 use gatemq_store::{Batch, KeptValue, Op, Owner, SessionId, StoreError};
@@ -20,6 +21,8 @@ use crate::node::Node;
 
 /// How long after a move something may still come from where the session was.
 const LATE_FOR: Duration = Duration::from_secs(60);
+/// What came here for a session while it was elsewhere. Other nodes have numbers with the upper bit.
+const HERE: Way = 1;
 /// Operations of a batch of the store.
 const OPS_MAX: usize = 1024;
 
@@ -140,10 +143,12 @@ impl Driver {
         });
     }
 
-    fn install(&self, key: Key, epoch: Epoch, from: NodeName, state: Vec<u8>) {
+    fn install(&mut self, key: Key, epoch: Epoch, from: NodeName, state: Vec<u8>) {
+        // It comes back before everybody knew that it had gone: what came here meanwhile is in none of its states.
+        let before = self.handing.remove(&key);
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
-            let taken = installed(&node, &key, &state).await;
+            let taken = installed(&node, &key, &state, before).await;
             if let Err(why) = &taken {
                 tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
             }
@@ -174,13 +179,16 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Option<State> {
     if !stays || session.number() == 0 {
         return None;
     }
+    // What it gets from now on is not in its state. Workers bring their changes to the store in any order, so first all that came
+    // before has to be there.
+    let cut = session.moves_out();
     for worker in 0..node.workers() {
         let (tell, told) = oneshot::channel();
         node.send(worker, |mail| mail.barriers.push(tell));
         told.await.ok()?;
     }
     let (node, number) = (node.clone(), SessionId(session.number()));
-    let read = tokio::task::spawn_blocking(move || State::read(&**node.store.as_ref()?, number).transpose());
+    let read = tokio::task::spawn_blocking(move || State::read(&**node.store.as_ref()?, number, cut).transpose());
     match read.await.ok()?? {
         Ok(state) => Some(state),
         Err(e) => {
@@ -191,7 +199,7 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Option<State> {
 }
 
 /// Puts a session into the store and among the others, as one whose client is away.
-async fn installed(node: &Arc<Node>, key: &Key, state: &[u8]) -> Result<Arc<Session>, String> {
+async fn installed(node: &Arc<Node>, key: &Key, state: &[u8], before: Option<Handing>) -> Result<Arc<Session>, String> {
     let state: State = postcard::from_bytes(state).map_err(|_| "its state cannot be read")?;
     let tenant = node.tenants.get_or_create(&key.tenant).map_err(|e| e.to_string())?;
     let of = Arc::new(SessionKey::new(tenant, &key.user, &key.client_id).map_err(|e| e.to_string())?);
@@ -204,12 +212,16 @@ async fn installed(node: &Arc<Node>, key: &Key, state: &[u8]) -> Result<Arc<Sess
     let restore = move |worker: &crate::worker::Worker| {
         let hot = &mut *worker.hot.borrow_mut();
         let sessions = &worker.node.sessions;
+        let late = before.map_or_else(Vec::new, |handing| handing.session.late(handing.last_seq));
         if let Some(before) = sessions.get(&limits) {
             sessions.forget(&before, &mut hot.out.spare);
         }
         let session = sessions.restore(restored, &mut hot.out.spare.changes);
         if let Ok(session) = &session {
-            session.moves_in();
+            session.moves_in(&state.came);
+            for late in late {
+                session.take_late(HERE, late, &mut hot.out.spare);
+            }
         }
         worker.deliver_armed(hot);
         session

@@ -1,5 +1,6 @@
 //! A session's state on its way from one node to another: what the store has of it, as the store of the other is to have it.
 
+use gatemq_broker::session::Came;
 use gatemq_store::{
     Append, Content, Delivery, Entry, Message, Op, Owner, PageLimit, Record, Seq, SessionId, Store, StoreError,
     StoredSession, Subscription, wait,
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) last_seq: u64,
     subscriptions: Vec<(String, u8, u32)>,
     received: Vec<u16>,
+    /// What came lately.
+    pub(super) came: Vec<Came>,
     entries: Vec<Of>,
 }
 
@@ -42,28 +45,33 @@ enum Of {
 }
 
 impl State {
-    /// Reads it. Blocks.
+    /// Reads it, with entries up to `last_seq`, all of which the store has. Blocks.
     ///
     /// # Errors
     /// The store cannot be read, or has no such session.
-    pub(super) fn read(store: &dyn Store, session: SessionId) -> Result<Option<State>, StoreError> {
+    pub(super) fn read(
+        store: &dyn Store,
+        session: SessionId,
+        (last_seq, came): (u64, Vec<Came>),
+    ) -> Result<Option<State>, StoreError> {
         let Some(stored) = wait(|answer| store.session(session, answer))? else { return Ok(None) };
-        let StoredSession { record, last, subscriptions, incoming, .. } = stored;
+        let StoredSession { record, subscriptions, incoming, .. } = stored;
         let (mut entries, mut from, mut more) = (Vec::new(), Seq(0), true);
         while more {
             let page = wait(|answer| store.page(session, from, PAGE, answer))?;
             more = page.more;
             from = page.entries.last().map_or(from, |last| Seq(last.seq.0 + 1));
-            entries.extend(page.entries.into_iter().map(of));
+            entries.extend(page.entries.into_iter().filter(|entry| entry.seq.0 <= last_seq).map(of));
         }
         Ok(Some(State {
             level: record.level,
             expiry_s: record.expiry_s,
             away_since_ms: record.away_since_ms,
             kept: record.state.into(),
-            last_seq: last.0,
+            last_seq,
             subscriptions: subscriptions.into_iter().map(|s| (s.filter.into(), s.options, s.identifier)).collect(),
             received: incoming,
+            came,
             entries,
         }))
     }
