@@ -21,7 +21,7 @@ use crate::listen::{self, Accepting, Listener};
 use crate::node::Node;
 use crate::plugins::{self, PluginSet, Problem};
 use crate::reload::Reload;
-use crate::{log, ready, worker};
+use crate::{log, ready, service, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -174,6 +174,8 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             // It ends with the runtime, and its file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
             let reloading = tokio::spawn(reload.at_each(hup));
+            let watched = tokio::spawn(service::watched(node.clone()));
+            service::ready();
             let code = tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
@@ -182,6 +184,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
                 }
             };
             reloading.abort();
+            watched.abort();
             code
         }
         Err(e) => unavailable(e),
@@ -259,6 +262,7 @@ fn recovered(
 
 /// The node stops.
 fn stopping(events: &Events, reason: &'static str, code: ExitCode) -> ExitCode {
+    service::stopping();
     events.emit(None, Fact::NodeStopping { reason: reason.into() });
     code
 }

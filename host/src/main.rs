@@ -15,12 +15,14 @@ mod events;
 mod inspect;
 mod listen;
 mod log;
+mod manual;
 mod node;
 mod passwd;
 mod plugins;
 mod ready;
 mod reload;
 mod revocations;
+mod service;
 mod store_command;
 mod sys;
 mod worker;
@@ -95,6 +97,13 @@ fn main() -> ExitCode {
             config::print_keys();
             ExitCode::SUCCESS
         }
+        Command::Manual { directory } => match manual::write(&directory) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("{}: {e}", directory.display());
+                ExitCode::FAILURE
+            }
+        },
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
         Command::Store { command } => {
             let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {

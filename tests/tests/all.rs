@@ -30,6 +30,7 @@ mod refused;
 mod reload;
 mod retained;
 mod road;
+mod service;
 mod sessions;
 mod slow;
 mod store_command;

@@ -5,7 +5,9 @@ mod bench;
 mod demo;
 mod dev;
 mod fuzz;
+mod install;
 mod interop;
+mod package;
 mod steps;
 mod test;
 
@@ -45,6 +47,12 @@ enum Command {
     },
     /// Install other people's clients and run them against the broker
     Interop,
+    /// Build the deb and rpm packages
+    Package {
+        /// Counts packages of one version
+        #[arg(long, default_value_t = 1)]
+        revision: u32,
+    },
     /// Measure
     Bench {
         /// What
@@ -63,6 +71,7 @@ fn main() -> ExitCode {
         Command::Test { long, interop } => test::run(long, interop),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
+        Command::Package { revision } => package::run(revision),
         Command::Bench { what, more } => bench::run(what, &more),
     }
 }
