@@ -6,6 +6,7 @@ mod demo;
 mod dev;
 mod fuzz;
 mod install;
+mod installed;
 mod interop;
 mod package;
 mod steps;
@@ -38,6 +39,9 @@ enum Command {
         /// Also other people's clients
         #[arg(long)]
         interop: bool,
+        /// Also the packages, in clean roots; as root
+        #[arg(long)]
+        packages: bool,
     },
     /// Run every fuzz target
     Fuzz {
@@ -53,6 +57,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         revision: u32,
     },
+    /// Build the packages, install them into clean roots, and use them there
+    Installed,
     /// Measure
     Bench {
         /// What
@@ -68,10 +74,11 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Dev { demo: false } => dev::run(),
         Command::Dev { demo: true } => demo::run(),
-        Command::Test { long, interop } => test::run(long, interop),
+        Command::Test { long, interop, packages } => test::run(long, interop, packages),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
         Command::Package { revision } => package::run(revision),
+        Command::Installed => installed::run(),
         Command::Bench { what, more } => bench::run(what, &more),
     }
 }
