@@ -20,6 +20,9 @@ const PLUGIN: (&str, &str) = ("/usr/lib/gatemq/plugins/libmy_gate.so", "/etc/gat
 const PLUGIN_CONFIGURATION: &str = "[auth]\nchain = [\"my-gate\", \"people\"]\n[plugins.my-gate.config]\ntenant = \"home\"\n\
                                     denied_users = [\"mallory\"]\ngrants = [{ allow = [\"all\"], filter = \"home/#\" }]\n";
 
+/// A file that the operator has put there.
+const OWN: &str = "/etc/gatemq/conf.d/own.toml";
+
 /// Everything, one after another.
 pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<(), String> {
     let root = Root::new("deb", base)?;
@@ -109,25 +112,26 @@ fn upgrade(root: &Root, second: &Packages) -> Result<(), String> {
     service.stop()
 }
 
+/// Removed, it leaves its configuration, what it has kept, and what is not its own.
 fn remove(root: &Root) -> Result<(), String> {
+    let own = root.path(OWN);
+    fs::write(&own, "# the operator's\n").map_err(|e| format!("{}: {e}", own.display()))?;
     root.run(&["dpkg", "--remove", "gatemq"])?;
     check(!root.path("/usr/bin/gatemq").exists(), || "the program is still there".into())?;
-    for kept in [CONFIGURATION, USERS, "/var/lib/gatemq"] {
+    for kept in [CONFIGURATION, USERS, OWN, "/var/lib/gatemq"] {
         check(root.path(kept).exists(), || format!("{kept} is gone"))?;
     }
     done("removed, configuration and data stay", Ok(()))
 }
 
-/// The operator's own file stays, with the directories above it. When it is gone as well, nothing is left.
+/// Purged, it leaves the operator's own file with the directories above it, and nothing else.
 fn purge(root: &Root, before: &BTreeSet<String>) -> Result<(), String> {
-    let own = root.path("/etc/gatemq/conf.d/own.toml");
-    fs::write(&own, "# the operator's\n").map_err(|e| format!("{}: {e}", own.display()))?;
     root.run(&["dpkg", "--purge", "gatemq", "gatemq-plugin-dev"])?;
-    let left = |root: &Root| -> Result<Vec<String>, String> { Ok(root.files()?.difference(before).cloned().collect()) };
-    let wanted = ["etc/gatemq", "etc/gatemq/conf.d", "etc/gatemq/conf.d/own.toml"];
-    let found = left(root)?;
-    check(found == wanted, || format!("left besides the operator's file: {found:?}"))?;
-    let gone: Vec<_> = before.difference(&root.files()?).cloned().collect();
+    let after = root.files()?;
+    let left: Vec<&str> = after.difference(before).map(String::as_str).collect();
+    let wanted = ["etc/gatemq", "etc/gatemq/conf.d", OWN.trim_start_matches('/')];
+    check(left == wanted, || format!("left besides the operator's file: {left:?}"))?;
+    let gone: Vec<_> = before.difference(&after).collect();
     check(gone.is_empty(), || format!("gone with it: {gone:?}"))?;
     let accounts = read(root, "/etc/passwd")?;
     done("purged, nothing is left but the user", check(accounts.contains("gatemq:"), || "the user is gone".into()))

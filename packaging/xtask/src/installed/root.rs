@@ -6,24 +6,28 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use gatemq_tests::artifacts::target_directory;
+use gatemq_tests::workspace;
 
 use crate::install::{apt, said, succeeds};
 
 /// What is in a root besides the essential packages: what ours depend on.
 const PACKAGES: &str = "systemd,libgcc-s1";
-/// What changes in a root by any package, and is not looked at when it is asked whether one has left something.
-const NOT_LOOKED_AT: [&str; 10] = [
+/// What changes in a root by any package, or by looking at it, and is not looked at when it is asked whether one has left
+/// something. Users stay.
+const NOT_LOOKED_AT: &[&str] = &[
     "var/lib/dpkg",
-    "var/lib/rpm",
     "var/log/dpkg.log",
     "var/cache",
+    "run/systemd",
     "dev",
     "proc",
     "tmp",
     "mnt",
-    // The user stays.
     "etc/passwd",
     "etc/group",
+    "etc/shadow",
+    "etc/gshadow",
+    "etc/.pwd.lock",
 ];
 
 /// The archive that roots are made of. It is kept: `rm -r target/roots` has the next run make it anew.
@@ -106,6 +110,20 @@ impl Root {
     /// A program in it, with the mounts of a system, which are gone with it. The process is the program's own: it can be sent
     /// signals.
     pub(super) fn command(&self, program: &[&str], binds: &[Bind<'_>]) -> Result<Command, String> {
+        let mut command = self.mounted("exec chroot \"$root\" \"$@\"", binds)?;
+        command.args(program);
+        Ok(command)
+    }
+
+    /// A program that stays outside, and may run others in it.
+    pub(super) fn around(&self, program: &[&str]) -> Result<Command, String> {
+        let mut command = self.mounted("exec \"$@\"", &[])?;
+        command.args(program);
+        Ok(command)
+    }
+
+    /// A shell that mounts what a system has, then does `what` with the arguments that follow.
+    fn mounted(&self, what: &str, binds: &[Bind<'_>]) -> Result<Command, String> {
         let mut script =
             String::from("root=$1; shift; mount -t proc proc \"$root/proc\" && mount --rbind /dev \"$root/dev\"");
         let mut command = Command::new("unshare");
@@ -117,8 +135,7 @@ impl Root {
             script += &format!(" && mount --bind \"$outside{n}\" \"$inside{n}\"");
             command.env(format!("outside{n}"), outside).env(format!("inside{n}"), to);
         }
-        script += " && exec chroot \"$root\" \"$@\"";
-        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(&self.directory).args(program);
+        command.args(["--mount", "sh", "-c", &format!("{script} && {what}"), "sh"]).arg(&self.directory);
         command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
         Ok(command)
     }
@@ -146,12 +163,11 @@ impl Root {
     /// Every file and directory of it, but for what any package changes.
     pub(super) fn files(&self) -> Result<BTreeSet<String>, String> {
         let said = said(Command::new("find").current_dir(&self.directory).args([".", "-xdev", "-printf", "%P\n"]))?;
-        let looked_at = |file: &&str| !NOT_LOOKED_AT.iter().any(|not| file.trim_end_matches('-').starts_with(not));
-        Ok(said.lines().filter(looked_at).filter(|file| !is_account(file)).map(str::to_owned).collect())
+        let is_left_out = |file: &str| {
+            // The workspace is mounted under its own name for the suite.
+            let leads_to_us = workspace().starts_with(Path::new("/").join(file));
+            leads_to_us || NOT_LOOKED_AT.iter().any(|not| file.starts_with(not))
+        };
+        Ok(said.lines().filter(|file| !is_left_out(file)).map(str::to_owned).collect())
     }
-}
-
-/// Whether it is one of the files that users are in.
-fn is_account(file: &str) -> bool {
-    ["etc/shadow", "etc/gshadow", "etc/.pwd.lock"].iter().any(|account| file.starts_with(account))
 }

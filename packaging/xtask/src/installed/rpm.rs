@@ -49,7 +49,7 @@ pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<
 
 /// rpm from outside; its scripts run inside.
 fn rpm(root: &Root, what: &str, packages: &[PathBuf]) -> Result<(), String> {
-    let mut rpm = Command::new("rpm");
-    rpm.arg("--root").arg(root.path("/")).args(["--nodeps", what]).args(packages);
-    said(&mut rpm).map(drop)
+    let directory = root.path("/").display().to_string();
+    let mut rpm = root.around(&["rpm", "--root", &directory, "--nodeps", what])?;
+    said(rpm.args(packages)).map(drop)
 }

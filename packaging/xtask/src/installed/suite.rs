@@ -8,6 +8,7 @@ use gatemq_tests::artifacts::{Artifacts, cargo};
 use gatemq_tests::workspace;
 use serde_json::Value;
 
+use super::check;
 use super::root::Root;
 use crate::install::said;
 
@@ -21,7 +22,7 @@ const TEST_PLUGINS: [&str; 2] = ["test-faults", "test-requests"];
 /// Where the root sees installed files under the names that the tests look for.
 const BINARIES: &str = "/mnt";
 
-/// Runs them; the test program's last line.
+/// Runs them, of each module some; the test program's last line.
 pub(super) fn run(root: &Root) -> Result<String, String> {
     let program = program()?;
     let binaries = tempfile::tempdir().map_err(|e| e.to_string())?;
@@ -41,8 +42,12 @@ pub(super) fn run(root: &Root) -> Result<String, String> {
         &[(binaries.path(), Path::new(BINARIES)), (&workspace(), &workspace())],
     )?;
     let told = said(tests.env("GATEMQ_BIN_DIR", BINARIES))?;
-    let result = told.lines().rfind(|line| line.starts_with("test result:"));
-    result.map(str::to_owned).ok_or_else(|| format!("no result: {told}"))
+    let result = told.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("no result");
+    let passed = told.lines().filter(|line| line.starts_with("test ") && line.ends_with(" ... ok")).count();
+    let silent = TESTS.iter().find(|module| !told.contains(&format!("test {module}")));
+    check(silent.is_none(), || format!("no test of {} ran: {result}", silent.unwrap_or(&"")))?;
+    check(passed > TESTS.len(), || format!("only {passed} tests: {result}"))?;
+    Ok(result.to_owned())
 }
 
 fn bundled(root: &Root) -> Result<Vec<PathBuf>, String> {
@@ -58,7 +63,8 @@ fn program() -> Result<PathBuf, String> {
     build.current_dir(workspace()).args(["--workspace", "--test", "all", "--no-run", "--message-format", "json"]);
     let told = said(&mut build)?;
     let messages = told.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let ours = messages.filter(|message| message["target"]["name"] == "all" && message["profile"]["test"] == true);
-    let program = ours.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    let source = workspace().join("tests/tests/all.rs").display().to_string();
+    let mut ours = messages.filter(|message| message["target"]["src_path"] == source.as_str());
+    let program = ours.find_map(|message| message["executable"].as_str().map(PathBuf::from));
     program.ok_or_else(|| "cargo names no test program".to_owned())
 }

@@ -33,6 +33,8 @@ const FILES: &[(&str, &str)] = &[
 const DIRECTORIES: &[&str] = &["etc/gatemq/conf.d", KEYS, "usr/lib/gatemq/plugins"];
 /// What is in here only the broker may read.
 const KEYS: &str = "etc/gatemq/tls";
+/// Hashes of passwords are written into it; the packages' scripts give it to the broker's group.
+const USERS: &str = "etc/gatemq/users.toml";
 /// Where the sources for authors of plugins are installed: a workspace of its own, so that they find each other.
 const SOURCES: &str = "usr/share/gatemq";
 /// Members of that workspace.
@@ -146,6 +148,7 @@ pub(super) fn seal(tree: &Path, epoch: u64) -> Result<(), String> {
         let is_program = about.permissions().mode() & 0o100 != 0;
         let mode = match (about.is_dir(), is_program) {
             (true, _) if path.ends_with(KEYS) => 0o750,
+            (false, _) if path.ends_with(USERS) => 0o640,
             (true, _) | (false, true) => 0o755,
             (false, false) => 0o644,
         };
