@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gatemq_tests::outside;
 
@@ -23,8 +23,8 @@ const PLUGIN_CONFIGURATION: &str = "[auth]\nchain = [\"my-gate\", \"people\"]\n[
 /// A file that the operator has put there.
 const OWN: &str = "/etc/gatemq/conf.d/own.toml";
 
-/// Everything, one after another.
-pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<(), String> {
+/// Everything, one after another. The library of the plugin that was built.
+pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<PathBuf, String> {
     let root = Root::new("deb", base)?;
     let before = root.files()?;
     done("the deb packages install", dpkg(&root, first))?;
@@ -41,16 +41,17 @@ pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<
     done("the unit reloads it", service.reload())?;
     done("it says that it is alive", service.told("WATCHDOG=1"))?;
     done("the unit stops it", service.stop())?;
-    drop_in(&root)?;
+    let plugin = drop_in(&root)?;
     let result = done("integration tests against the installed files", suite::run(&root))?;
     println!("    {result}");
     upgrade(&root, second)?;
     remove(&root)?;
-    purge(&root, &before)
+    purge(&root, &before)?;
+    Ok(plugin)
 }
 
 /// dpkg, which looks at dependencies: each must be in the root.
-fn dpkg(root: &Root, packages: &Packages) -> Result<(), String> {
+pub(super) fn dpkg(root: &Root, packages: &Packages) -> Result<(), String> {
     let files = root.take(&packages.debs)?;
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     // Of two configurations that differ it takes the installed one; an operator is asked.
@@ -75,17 +76,22 @@ fn is_in_place(root: &Root) -> Result<(), String> {
 }
 
 /// A project of the installed template is built against the installed sources; its library is dropped in and admits clients.
-fn drop_in(root: &Root) -> Result<(), String> {
+fn drop_in(root: &Root) -> Result<PathBuf, String> {
     let project = outside::template_of("my-gate", &root.path("/usr/share/gatemq"));
-    let (library, configuration) = (root.path(PLUGIN.0), root.path(PLUGIN.1));
-    fs::copy(&project.library, &library).map_err(|e| format!("{}: {e}", library.display()))?;
-    fs::write(&configuration, PLUGIN_CONFIGURATION).map_err(|e| format!("{}: {e}", configuration.display()))?;
+    put_plugin(root, &project.library)?;
     let service = Service::start(root)?;
     let answers = [answer(service.address, Some(("bob", "")))?, answer(service.address, Some(("mallory", "")))?];
     let plugins = root.run(&["gatemq", "plugin", "list"])?;
     let well = answers[0] == 0 && answers[1] != 0 && plugins.contains("my-gate");
     done("a plugin of the template is dropped in and decides", check(well, || format!("{answers:?}, {plugins}")))?;
-    service.stop()
+    service.stop().map(|()| project.library)
+}
+
+/// Puts a library of the operator, and its configuration, where they belong.
+pub(super) fn put_plugin(root: &Root, library: &Path) -> Result<(), String> {
+    let (to, configuration) = (root.path(PLUGIN.0), root.path(PLUGIN.1));
+    fs::copy(library, &to).map_err(|e| format!("{}: {e}", to.display()))?;
+    fs::write(&configuration, PLUGIN_CONFIGURATION).map_err(|e| format!("{}: {e}", configuration.display()))
 }
 
 /// An upgrade leaves the operator's changes, and what was kept.

@@ -4,15 +4,17 @@
 //! |---|---|
 //! | [`root`] | clean roots of this machine's distribution, and commands in them |
 //! | [`service`] | the installed unit: what it says is run, and is told to it as systemd would be told |
+//! | [`booted`] | the unit under systemd, in a container |
 //! | [`deb`], [`rpm`] | install, use, upgrade, remove, purge |
 //! | [`operator`] | what is done after the installation |
 //! | [`suite`] | integration tests against the installed files |
 //! | [`lint`] | lintian and rpmlint |
 //!
-//! There is no systemd in the roots that runs. Its parts that need none are used: `systemd-sysusers`, `systemd-tmpfiles`,
+//! No systemd runs in the roots, but in [`booted`]. Its parts that need none are used: `systemd-sysusers`, `systemd-tmpfiles`,
 //! `systemd-analyze`. The rpm is installed into a Debian root by Debian's rpm, without a look at what it requires, because
 //! there is no rpm of glibc; that list is looked at by itself.
 
+mod booted;
 mod deb;
 mod lint;
 mod operator;
@@ -35,9 +37,10 @@ use crate::package::{self, Built, Packages, Release, pack};
 /// Most that the installed files of `gatemq` may have, in bytes.
 const BYTES_MAX: u64 = 60_000_000;
 /// What the roots need.
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 5] = [
     (&["unshare", "--version"], "util-linux"),
     (&["mmdebstrap", "--version"], "mmdebstrap"),
+    (&["systemd-nspawn", "--version"], "systemd-container"),
     (&["lintian", "--version"], "lintian"),
     (&["rpmlint", "--version"], "rpmlint"),
 ];
@@ -73,7 +76,8 @@ fn prove() -> Result<(), String> {
     });
     let (base, (first, second)) = (base?, packages?);
     lint::all(&first)?;
-    deb::prove(&base, &first, &second)?;
+    let plugin = deb::prove(&base, &first, &second)?;
+    booted::prove(&base, &first, &plugin)?;
     rpm::prove(&base, &first, &second)
 }
 
@@ -84,7 +88,8 @@ fn packages() -> Result<(Packages, Packages), String> {
     let release = Release::new(1)?;
     let first = done("packages", pack(&built, &release, &directory.join("first"), |_| Ok(())))?;
     println!("    what they need of glibc: {}.{}", first.glibc.0, first.glibc.1);
-    let bytes: u64 = files_below(&first.tree).iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+    let bytes: u64 =
+        files_below(&first.tree).iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
     println!("    installed size: {bytes} bytes");
     check(bytes < BYTES_MAX, || format!("gatemq has {bytes} bytes installed, and may have {BYTES_MAX}"))?;
     let again = pack(&built, &release, &directory.join("again"), |_| Ok(()))?;

@@ -105,7 +105,8 @@ pub(super) fn lists_clients(root: &Root, service: &Service<'_>) -> Result<(), St
 
 /// `gatemq check`, and how long it takes.
 pub(super) fn checks(root: &Root) -> Result<(), String> {
-    let mut check = root.command(&["setpriv", "--reuid=gatemq", "--regid=gatemq", "--init-groups", "gatemq", "check"], &[])?;
+    let mut check =
+        root.command(&["setpriv", "--reuid=gatemq", "--regid=gatemq", "--init-groups", "gatemq", "check"], &[])?;
     let began = Instant::now();
     said(&mut check)?;
     println!("    gatemq check: {} ms", began.elapsed().as_millis());

@@ -66,7 +66,8 @@ fn sources() -> Result<(String, Vec<String>), String> {
     let format = "$(CREATED_BY) $(ORIGIN) $(RELEASE) deb $(REPO_URI) $(RELEASE) $(COMPONENT)";
     let targets = said(Command::new("apt-get").args(["indextargets", "--format", format]))?;
     let wanted = ["Debian", "Ubuntu"].map(|origin| format!("Packages {origin} {codename} "));
-    let sources = targets.lines().filter_map(|line| wanted.iter().find_map(|wanted| line.strip_prefix(wanted.as_str())));
+    let sources =
+        targets.lines().filter_map(|line| wanted.iter().find_map(|wanted| line.strip_prefix(wanted.as_str())));
     let sources: Vec<String> = BTreeSet::from_iter(sources.map(str::to_owned)).into_iter().collect();
     match sources.is_empty() {
         true => Err(format!("apt knows no packages of {codename}: apt-get update")),

@@ -14,7 +14,15 @@ use crate::package::Packages;
 const CONFIGURATION: &str = "/etc/gatemq/gatemq.toml";
 /// How requirements begin that every system of rpm packages meets which has a glibc that is late enough, and systemd.
 const REQUIRED: [&str; 9] = [
-    "libc.so.6(", "libm.so.6(", "libgcc_s.so.1(", "ld-linux-", "rtld(GNU_HASH)", "rpmlib(", "config(gatemq)", "/bin/sh", "systemd",
+    "libc.so.6(",
+    "libm.so.6(",
+    "libgcc_s.so.1(",
+    "ld-linux-",
+    "rtld(GNU_HASH)",
+    "rpmlib(",
+    "config(gatemq)",
+    "/bin/sh",
+    "systemd",
 ];
 
 /// Everything, one after another.

@@ -91,8 +91,7 @@ impl<'a> Service<'a> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let process = command.spawn().map_err(|e| format!("{command:?}: {e}"))?;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut service =
-            Service { root, unit, process, notify, shared, address: nowhere, started_in: Duration::ZERO };
+        let mut service = Service { root, unit, process, notify, shared, address: nowhere, started_in: Duration::ZERO };
         service.told("READY=1")?;
         service.started_in = began.elapsed();
         service.address = service.bound()?;
@@ -111,7 +110,8 @@ impl<'a> Service<'a> {
     pub(super) fn told(&self, wanted: &str) -> Result<(), String> {
         let (mut buffer, deadline) = ([0; 4096], Instant::now() + PATIENCE);
         while Instant::now() < deadline {
-            let read = self.notify.recv(&mut buffer).map_err(|e| format!("{wanted} is not told ({e}):\n{}", self.log()))?;
+            let read =
+                self.notify.recv(&mut buffer).map_err(|e| format!("{wanted} is not told ({e}):\n{}", self.log()))?;
             if String::from_utf8_lossy(&buffer[..read]).lines().any(|line| line == wanted) {
                 return Ok(());
             }

@@ -14,8 +14,17 @@ use crate::install::said;
 
 /// What is run: everything that an operator would miss first, and that builds nothing.
 const TESTS: [&str; 11] = [
-    "promise_1::", "promise_2::", "promise_8::", "road::", "sessions::", "retained::", "wills::", "websocket::", "listeners::",
-    "service::", "commands::",
+    "promise_1::",
+    "promise_2::",
+    "promise_8::",
+    "road::",
+    "sessions::",
+    "retained::",
+    "wills::",
+    "websocket::",
+    "listeners::",
+    "service::",
+    "commands::",
 ];
 /// Plugins for tests, which are in no package.
 const TEST_PLUGINS: [&str; 2] = ["test-faults", "test-requests"];

@@ -13,7 +13,8 @@ use crate::install::said;
 /// Beginning of every ELF file.
 const MAGIC: &[u8] = b"\x7fELF";
 /// Libraries of glibc and the compiler: what every installation has.
-const LIBRARIES: [&str; 5] = ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
+const LIBRARIES: [&str; 5] =
+    ["libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"];
 
 /// Every ELF file below `tree` needs no later glibc than [`GLIBC`], and no library that is not in every installation. The latest that
 /// one of them needs.

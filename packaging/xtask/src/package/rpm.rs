@@ -32,7 +32,11 @@ pub(super) fn build(stage: &Path, built: &Built, release: &Release, to: &Path) -
     rpmbuild.env("SOURCE_DATE_EPOCH", release.epoch.to_string()).args(["-bb", "--quiet", "--target", machine]);
     // Nothing of whoever builds it.
     let top = format!("_topdir {}", directory.display());
-    succeeds(rpmbuild.args(["--define", &top, "--define", "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"]).arg(&file))?;
+    succeeds(
+        rpmbuild
+            .args(["--define", &top, "--define", "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"])
+            .arg(&file),
+    )?;
     let packages = NAMES.iter().zip([machine, "noarch"]).map(|(name, machine)| {
         let file = format!("{name}-{}.{machine}.rpm", release.full());
         let (from, package) = (directory.join("RPMS").join(&file), to.join(&file));
