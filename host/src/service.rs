@@ -26,7 +26,7 @@ impl Reloading {
     /// It begins.
     pub(crate) fn begin() -> Reloading {
         // With the time, as units of type notify-reload want it.
-        let began = NotifyState::monotonic_usec_now().inspect_err(|e| untold(e));
+        let began = NotifyState::monotonic_usec_now().inspect_err(untold);
         tell(&[NotifyState::Reloading].into_iter().chain(began.ok()).collect::<Vec<_>>());
         Reloading(())
     }

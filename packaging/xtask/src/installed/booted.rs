@@ -47,7 +47,7 @@ pub(super) fn prove(base: &Path, packages: &Packages, plugin: &Path) -> Result<(
     let root = Root::new("booted", base)?;
     if let Err(why) = said(&mut container(&root, &["/bin/true"])) {
         println!("    this machine makes no containers, so the unit was not tried under systemd: {why}");
-        return Ok(());
+        return root.remove();
     }
     deb::dpkg(&root, packages)?;
     deb::put_plugin(&root, plugin)?;
@@ -62,7 +62,8 @@ pub(super) fn prove(base: &Path, packages: &Packages, plugin: &Path) -> Result<(
     done(
         "under systemd, locked up, it does all of that",
         check(missing.is_empty(), || format!("{missing:?} in:\n{seen}")),
-    )
+    )?;
+    root.remove()
 }
 
 /// systemd-nspawn, with a network of its own.

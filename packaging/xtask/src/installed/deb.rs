@@ -47,7 +47,7 @@ pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<
     upgrade(&root, second)?;
     remove(&root)?;
     purge(&root, &before)?;
-    Ok(plugin)
+    root.remove().map(|()| plugin)
 }
 
 /// dpkg, which looks at dependencies: each must be in the root.

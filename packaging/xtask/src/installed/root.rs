@@ -63,15 +63,19 @@ fn sources() -> Result<(String, Vec<String>), String> {
     let release = fs::read_to_string("/etc/os-release").map_err(|e| format!("/etc/os-release: {e}"))?;
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
     let codename = codename.ok_or("/etc/os-release names no VERSION_CODENAME: this is no Debian and no kin of it")?;
-    let format = "$(CREATED_BY) $(ORIGIN) $(RELEASE) deb $(REPO_URI) $(RELEASE) $(COMPONENT)";
+    let format = "$(CREATED_BY) $(RELEASE) $(ORIGIN) deb $(REPO_URI) $(RELEASE) $(COMPONENT)";
     let targets = said(Command::new("apt-get").args(["indextargets", "--format", format]))?;
-    let wanted = ["Debian", "Ubuntu"].map(|origin| format!("Packages {origin} {codename} "));
-    let sources =
-        targets.lines().filter_map(|line| wanted.iter().find_map(|wanted| line.strip_prefix(wanted.as_str())));
-    let sources: Vec<String> = BTreeSet::from_iter(sources.map(str::to_owned)).into_iter().collect();
+    let of = |wanted: String| {
+        let lines = targets.lines().filter_map(|line| line.strip_prefix(&wanted)?.split_once("deb "));
+        lines.map(|(_, source)| format!("deb {source}")).collect::<BTreeSet<_>>()
+    };
+    // The distribution's own, or whatever stands for it here.
+    let own = ["Debian", "Ubuntu"].map(|origin| of(format!("Packages {codename} {origin} "))).into_iter().flatten();
+    let own: BTreeSet<_> = own.collect();
+    let sources = if own.is_empty() { of(format!("Packages {codename} ")) } else { own };
     match sources.is_empty() {
         true => Err(format!("apt knows no packages of {codename}: apt-get update")),
-        false => Ok((codename.to_owned(), sources)),
+        false => Ok((codename.to_owned(), sources.into_iter().collect())),
     }
 }
 
@@ -154,6 +158,11 @@ impl Root {
             fs::copy(file, self.path(&inside)).map(|_| inside).map_err(|e| format!("{}: {e}", file.display()))
         });
         copied.collect()
+    }
+
+    /// Removes it.
+    pub(super) fn remove(self) -> Result<(), String> {
+        fs::remove_dir_all(&self.directory).map_err(|e| format!("{}: {e}", self.directory.display()))
     }
 
     /// Owner, group and mode of a file of it, with the names that it knows.

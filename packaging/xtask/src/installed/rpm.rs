@@ -52,7 +52,8 @@ pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<
     rpm(&root, "--erase", &["gatemq", "gatemq-plugin-dev"].map(PathBuf::from))?;
     check(!root.path("/usr/bin/gatemq").exists(), || "the program is still there".into())?;
     read(&format!("{CONFIGURATION}.rpmsave"))?;
-    done("erased, edited configuration and data stay", check(root.path("/var/lib/gatemq").exists(), || "no".into()))
+    done("erased, edited configuration and data stay", check(root.path("/var/lib/gatemq").exists(), || "no".into()))?;
+    root.remove()
 }
 
 /// rpm from outside; its scripts run inside.

@@ -14,7 +14,7 @@ pub(crate) struct Built {
     /// Packages of the plugins.
     plugins: Vec<String>,
     /// The plugin interface, such as `1.0.0`.
-    pub(crate) interface: String,
+    interface: String,
 }
 
 impl Built {
@@ -49,9 +49,10 @@ impl Built {
         self.plugins.iter().map(move |package| self.directory.join(format!("lib{}.so", name(package))))
     }
 
-    /// What plugin packages depend on: a later broker with this interface takes plugins of all that came before it.
-    pub(crate) fn plugin_abi(&self) -> String {
-        format!("gatemq-plugin-abi-{}", self.interface.split('.').next().unwrap_or_default())
+    /// What packages of plugins depend on: its name, and the version of the interface. A later broker with this name takes plugins
+    /// of all that came before it.
+    pub(super) fn plugin_abi(&self) -> (String, &str) {
+        (format!("gatemq-plugin-abi-{}", self.interface.split('.').next().unwrap_or_default()), &self.interface)
     }
 }
 

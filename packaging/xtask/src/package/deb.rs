@@ -44,13 +44,13 @@ struct Deb<'a> {
 /// Builds both, in the order of [`NAMES`].
 pub(super) fn build(stage: &Path, built: &Built, release: &Release, to: &Path) -> Result<Vec<PathBuf>, String> {
     let architecture = said(Command::new("dpkg").arg("--print-architecture"))?;
+    let (abi, interface) = built.plugin_abi();
     let gatemq = Deb {
         name: NAMES[0],
         architecture: &architecture,
         fields: format!(
-            "Section: net\nDepends: {}, {HELPERS}\nProvides: {}\nSuggests: gatemq-plugin-dev\n",
-            depends(&stage.join(NAMES[0]), to)?,
-            built.plugin_abi()
+            "Section: net\nDepends: {}, {HELPERS}\nProvides: {abi} (= {interface})\nSuggests: gatemq-plugin-dev\n",
+            depends(&stage.join(NAMES[0]), to)?
         ),
         about: ABOUT[0],
     };

@@ -40,6 +40,9 @@ const PROGRAMS: [Program; 6] = [
     (&["git", "--version"], "git"),
 ];
 
+/// Has git say when the last change was made.
+const LAST: [&str; 3] = ["log", "-1", "--format=%ct"];
+
 /// What all packages of a build have in common.
 pub(crate) struct Release {
     /// The program's version.
@@ -101,7 +104,8 @@ impl Release {
     pub(crate) fn new(revision: u32) -> Result<Release, String> {
         let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
             Ok(epoch) => epoch,
-            Err(_) => said(Command::new("git").current_dir(workspace()).args(["log", "-1", "--format=%ct"]))
+            // Also where the sources are somebody else's, as in a container.
+            Err(_) => said(Command::new("git").current_dir(workspace()).args(["-c", "safe.directory=*"]).args(LAST))
                 .map_err(|why| format!("set SOURCE_DATE_EPOCH, for git does not know when this was made: {why}"))?,
         };
         let epoch = epoch.parse().map_err(|_| format!("SOURCE_DATE_EPOCH is {epoch:?}, not seconds since 1970"))?;

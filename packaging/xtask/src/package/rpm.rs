@@ -12,10 +12,11 @@ use crate::install::succeeds;
 /// Builds both, in the order of [`NAMES`].
 pub(super) fn build(stage: &Path, built: &Built, release: &Release, to: &Path) -> Result<Vec<PathBuf>, String> {
     let license = workspace().join("LICENSE").display().to_string();
+    let (abi, interface) = built.plugin_abi();
     let filled = [
         ("@VERSION@", release.version.to_owned()),
         ("@REVISION@", release.revision.to_string()),
-        ("@PLUGIN_ABI@", built.plugin_abi()),
+        ("@PLUGIN_ABI@", format!("{abi} = {interface}")),
         ("@STAGE@", stage.display().to_string()),
         ("@LICENSE@", license),
         ("@DATE@", release.date("+%a %b %d %Y")?),
