@@ -171,11 +171,10 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok((_, bound)) => {
             tell_started(&events, bound, dev);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            // It ends with the runtime, and its file with it.
+            // They end with the runtime, and the socket's file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
             let reloading = tokio::spawn(reload.at_each(hup));
-            let watched = tokio::spawn(service::watched(node.clone()));
-            service::ready();
+            let _watched = tokio::spawn(service::watched(node.clone()));
             let code = tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
@@ -184,7 +183,6 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
                 }
             };
             reloading.abort();
-            watched.abort();
             code
         }
         Err(e) => unavailable(e),
@@ -210,6 +208,7 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
     }
     let version = env!("CARGO_PKG_VERSION").into();
     events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
+    service::ready();
 }
 
 /// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.

@@ -97,13 +97,7 @@ fn main() -> ExitCode {
             config::print_keys();
             ExitCode::SUCCESS
         }
-        Command::Manual { directory } => match manual::write(&directory) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => {
-                eprintln!("{}: {e}", directory.display());
-                ExitCode::FAILURE
-            }
-        },
+        Command::Manual { directory } => manual::run(&directory),
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
         Command::Store { command } => {
             let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {

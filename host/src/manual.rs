@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -26,10 +27,17 @@ const ABOUT: &[&str] = &[
 ];
 
 /// Writes all of them below `directory`, as packages have them: `man5`, `man8`, and a folder for each shell.
-///
-/// # Errors
-/// A file cannot be written.
-pub(crate) fn write(directory: &Path) -> io::Result<()> {
+pub(crate) fn run(directory: &Path) -> ExitCode {
+    match write(directory) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{}: {e}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(directory: &Path) -> io::Result<()> {
     let of_section = |section: &str| {
         let directory = directory.join(format!("man{section}"));
         std::fs::create_dir_all(&directory).map(|()| directory)
@@ -126,7 +134,7 @@ mod tests {
         let mut commands = vec![&cli];
         let shells = ["bash/gatemq.bash", "zsh/_gatemq", "fish/gatemq.fish"].map(read);
         while let Some(command) = commands.pop() {
-            let page = read(&format!("man8/{}.8", command.get_display_name().unwrap()));
+            let page = read(&format!("man8/{}.8", command.get_display_name().unwrap_or(command.get_name())));
             for option in command.get_arguments().filter(|a| !a.is_hide_set()).filter_map(|a| a.get_long()) {
                 assert!(page.contains(&format!("\\-\\-{}", option.replace('-', "\\-"))), "{option}: {page}");
             }
