@@ -17,7 +17,7 @@ const UNIT: &str = "[Unit]\nAfter=gatemq.service\nSuccessAction=poweroff\nFailur
 /// What it writes.
 const SEEN: &str = "/opt/seen";
 /// What must be in it, each as a line.
-const WANTED: [&str; 14] = [
+const WANTED: [&str; 17] = [
     "started: active",
     "capabilities: 0000000000000000",
     // Filtered.
@@ -34,6 +34,10 @@ const WANTED: [&str; 14] = [
     // As gatemq check ends it: before the broker hears of it.
     "reload of what is wrong: refused",
     "killed: active again",
+    // By the packages' scripts.
+    "upgraded: active again",
+    "removed: inactive",
+    "installed again: active",
     "stopped: success",
 ];
 /// A collector that writes to the directory which the unit allows.
@@ -43,17 +47,18 @@ const TAPE: &str =
 const SECONDS_MAX: &str = "180";
 
 /// Boots a root with the package and a plugin of an operator.
-pub(super) fn prove(base: &Path, packages: &Packages, plugin: &Path) -> Result<(), String> {
+pub(super) fn prove(base: &Path, first: &Packages, second: &Packages, plugin: &Path) -> Result<(), String> {
     let root = Root::new("booted", base)?;
     if let Err(why) = said(&mut container(&root, &["/bin/true"])) {
         println!("    this machine makes no containers, so the unit was not tried under systemd: {why}");
         return root.remove();
     }
-    deb::dpkg(&root, packages)?;
+    deb::dpkg(&root, first)?;
     deb::put_plugin(&root, plugin)?;
     let put = |file: &str, text: &str| fs::write(root.path(file), text).map_err(|e| format!("{file}: {e}"));
     put("/etc/gatemq/conf.d/tape.toml", TAPE)?;
     put("/opt/look.sh", LOOK)?;
+    fs::copy(&second.debs[0], root.path("/opt/second.deb")).map_err(|e| e.to_string())?;
     put("/etc/systemd/system/look.service", UNIT)?;
     root.run(&["ln", "-s", "/etc/systemd/system/look.service", "/etc/systemd/system/multi-user.target.wants/"])?;
     let ended = said(&mut container(&root, &["--boot"]));

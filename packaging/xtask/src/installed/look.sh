@@ -30,6 +30,14 @@ rm /etc/gatemq/conf.d/wrong.toml
 killed=$(property MainPID)
 kill -s KILL "$killed"
 within is_another "$killed" && echo "killed: $(systemctl is-active gatemq) again"
+running=$(property MainPID)
+dpkg --force-confold --install /opt/second.deb
+within is_another "$running" && echo "upgraded: $(systemctl is-active gatemq) again"
+dpkg --remove gatemq
+echo "removed: $(systemctl is-active gatemq)"
+dpkg --install /opt/second.deb
+within systemctl is-active gatemq
+echo "installed again: $(systemctl is-active gatemq)"
 systemctl stop gatemq
 echo "stopped: $(property Result)"
 journalctl --unit=gatemq --no-pager --output=cat

@@ -77,7 +77,7 @@ fn prove() -> Result<(), String> {
     let (base, (first, second)) = (base?, packages?);
     lint::all(&first)?;
     let plugin = deb::prove(&base, &first, &second)?;
-    booted::prove(&base, &first, &plugin)?;
+    booted::prove(&base, &first, &second, &plugin)?;
     rpm::prove(&base, &first, &second)
 }
 
