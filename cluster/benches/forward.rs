@@ -188,21 +188,7 @@ async fn raw_frames(files: &TlsFiles) -> Result<()> {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let stream = connector.connect(ServerName::try_from("bench.invalid")?, tcp).await?;
     let (mut read, mut write) = tokio::io::split(stream);
-    let send = async {
-        let mut head = BatchBuilder::default();
-        head.push(&HEAD, &[7; PAYLOAD_BYTES])?;
-        let frame = vec![7; head.finish().bytes()];
-        for _ in 0..BATCHES {
-            let mut batch = BytesMut::with_capacity(BATCH_MESSAGES * (4 + frame.len()));
-            for _ in 0..BATCH_MESSAGES {
-                batch.put_u32(frame.len() as u32);
-                batch.put_slice(&frame);
-            }
-            write.write_all(&batch).await?;
-            write.flush().await?;
-        }
-        Ok::<_, Box<dyn Error>>(())
-    };
+    let send = send_frames(&mut write);
     let answers = async {
         let (mut left, mut buffer) = (BATCHES * BATCH_MESSAGES, [0; 4096]);
         while left > 0 {
@@ -213,6 +199,22 @@ async fn raw_frames(files: &TlsFiles) -> Result<()> {
     let (sent, answered) = tokio::join!(send, answers);
     sent.and(answered)?;
     Ok(receive.await??)
+}
+
+async fn send_frames(write: &mut (impl AsyncWriteExt + Unpin)) -> Result<()> {
+    let mut head = BatchBuilder::default();
+    head.push(&HEAD, &[7; PAYLOAD_BYTES])?;
+    let frame = vec![7; head.finish().bytes()];
+    for _ in 0..BATCHES {
+        let mut batch = BytesMut::with_capacity(BATCH_MESSAGES * (4 + frame.len()));
+        for _ in 0..BATCH_MESSAGES {
+            batch.put_u32(frame.len() as u32);
+            batch.put_slice(&frame);
+        }
+        write.write_all(&batch).await?;
+        write.flush().await?;
+    }
+    Ok(())
 }
 
 fn tls(files: &TlsFiles) -> Result<(ServerConfig, ClientConfig)> {

@@ -22,7 +22,7 @@ use crate::listen::{self, Accepting, Listener};
 use crate::node::{Node, Recovered};
 use crate::plugins::{self, PluginSet, Problem};
 use crate::reload::Reload;
-use crate::{log, ready, worker};
+use crate::{log, ready, service, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -177,9 +177,10 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok((_, bound)) => {
             tell_started(&events, bound, dev);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            // It ends with the runtime, and its file with it.
+            // They end with the runtime, and the socket's file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
             let reloading = tokio::spawn(reload.at_each(hup));
+            let _watched = tokio::spawn(service::watched(node.clone()));
             let code = tokio::select! {
                 () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
                 () = node.failed.notified() => {
@@ -190,12 +191,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             reloading.abort();
             code
         }
-        Err(NotStarted::Stopped) => stopping(&events, "signal", ExitCode::SUCCESS),
-        Err(NotStarted::Cannot(e)) => unavailable(e),
-        Err(NotStarted::Refused(e)) => {
-            fatal(e);
-            ExitCode::from(EXIT_REFUSED)
-        }
+        Err(why) => not_started(why, &events),
     };
     let deadline = Instant::now() + STOP_MAX;
     if let Ok((running, _)) = started {
@@ -203,12 +199,27 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     }
     desk.stop();
     let code = close(&node, code);
+    tell_totals(&events);
+    plugins.stop(deadline).await;
+    code
+}
+
+fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
+    match why {
+        NotStarted::Stopped => stopping(events, "signal", ExitCode::SUCCESS),
+        NotStarted::Cannot(e) => unavailable(e),
+        NotStarted::Refused(e) => {
+            fatal(e);
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}
+
+fn tell_totals(events: &Events) {
     events.look(u64::MAX);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
-    plugins.stop(deadline).await;
-    code
 }
 
 /// The node serves.
@@ -219,6 +230,7 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
     }
     let version = env!("CARGO_PKG_VERSION").into();
     events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
+    service::ready();
 }
 
 /// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
@@ -272,6 +284,7 @@ fn recovered(
 
 /// The node stops.
 fn stopping(events: &Events, reason: &'static str, code: ExitCode) -> ExitCode {
+    service::stopping();
     events.emit(None, Fact::NodeStopping { reason: reason.into() });
     code
 }

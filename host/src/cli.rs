@@ -129,6 +129,12 @@ pub(crate) enum Command {
     },
     /// Print the version.
     Version,
+    /// Write man pages and shell completions: for packages.
+    #[command(hide = true)]
+    Manual {
+        /// Where to.
+        directory: PathBuf,
+    },
 }
 
 /// What to do with the cluster.

@@ -17,6 +17,7 @@ mod exclusive;
 mod inspect;
 mod listen;
 mod log;
+mod manual;
 mod node;
 mod passwd;
 mod pki_command;
@@ -24,6 +25,7 @@ mod plugins;
 mod ready;
 mod reload;
 mod revocations;
+mod service;
 mod store_command;
 mod sys;
 mod worker;
@@ -55,6 +57,17 @@ fn deny(command: DenyCommand) -> ExitCode {
             with_socket(ask, |ask| command::deny::add(&ask, &subject, ttl_ms.unwrap_or(0), &reason))
         }
         DenyCommand::Lift { ask, subject } => with_socket(ask, |ask| command::deny::lift(&ask, &subject)),
+    }
+}
+
+fn store(command: StoreCommand) -> ExitCode {
+    let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
+        StoreCommand::Check { sources, json } => (sources, json, store_command::check),
+        StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
+    };
+    match app::load(&Sources::of_process(args.config, args.set), false) {
+        Ok(config) => run(&config, json),
+        Err(code) => code,
     }
 }
 
@@ -101,18 +114,10 @@ fn main() -> ExitCode {
             config::print_keys();
             ExitCode::SUCCESS
         }
+        Command::Manual { directory } => manual::run(&directory),
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
         Command::Pki { command } => pki_command::run(&command),
-        Command::Store { command } => {
-            let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
-                StoreCommand::Check { sources, json } => (sources, json, store_command::check),
-                StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
-            };
-            match app::load(&sources(args), false) {
-                Ok(config) => run(&config, json),
-                Err(code) => code,
-            }
-        }
+        Command::Store { command } => store(command),
         Command::Check { sources: args, without_plugins } => {
             let sources = sources(args);
             match app::load(&sources, false) {

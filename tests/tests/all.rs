@@ -35,6 +35,7 @@ mod reload;
 mod retained;
 mod revoke;
 mod road;
+mod service;
 mod sessions;
 mod slow;
 mod store_command;

@@ -136,7 +136,7 @@ fn reason_strings_of_verdicts() {
         }
         client.publish("ask/deny-disconnect", 0, b"x").unwrap();
         let (code, told) = told(&client.packet());
-        assert_eq!((code, first(&told, REASON_STRING)), (0x87, disconnect.then_some("go away")));
+        assert_eq!((code, first(&told, REASON_STRING)), (0x87, disconnect.then_some("go away and stay there")));
         let with_will = Connect5 { will: Some("ask/deny-aloud"), ..Connect5::new("w", properties) };
         let (_client, code, told) = open(&broker, &with_will);
         assert_eq!((code, first(&told, REASON_STRING)), (DENIED, connack.then_some("enough for today")));

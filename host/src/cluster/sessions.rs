@@ -40,7 +40,7 @@ impl Driver {
             Action::ClaimRefused { request, why } => {
                 if let Some((_, answer)) = self.claims.remove(&request) {
                     // Who asked may have gone.
-                    drop(answer.send(Err(why)));
+                    let _ = answer.send(Err(why));
                 }
             }
             Action::HandOver { key, .. } => self.hand_over(key),
@@ -76,7 +76,7 @@ impl Driver {
             self.ops.push(Op::PutValue { owner: MARKS.into(), key: epoch_key(&key), value });
         }
         // Who asked may have gone, and says so.
-        drop(answer.send(Ok(())));
+        let _ = answer.send(Ok(()));
     }
 
     /// A session ended, or was not opened after all: is there none of its key any more?

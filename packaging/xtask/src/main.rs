@@ -6,7 +6,10 @@ mod demo;
 mod dev;
 mod docs;
 mod fuzz;
+mod install;
+mod installed;
 mod interop;
+mod package;
 mod steps;
 mod test;
 
@@ -37,6 +40,9 @@ enum Command {
         /// Also other people's clients
         #[arg(long)]
         interop: bool,
+        /// Also the packages, in clean roots; as root
+        #[arg(long)]
+        packages: bool,
     },
     /// Run every fuzz target
     Fuzz {
@@ -48,6 +54,14 @@ enum Command {
     Interop,
     /// Write the reference pages that are made of the code's tables
     Docs,
+    /// Build the deb and rpm packages
+    Package {
+        /// Counts packages of one version
+        #[arg(long, default_value_t = 1)]
+        revision: u32,
+    },
+    /// Build the packages, install them into clean roots, and use them there
+    Installed,
     /// Measure
     Bench {
         /// What
@@ -63,10 +77,12 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Dev { demo: false } => dev::run(),
         Command::Dev { demo: true } => demo::run(),
-        Command::Test { long, interop } => test::run(long, interop),
+        Command::Test { long, interop, packages } => test::run(long, interop, packages),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
         Command::Docs => docs::run(),
+        Command::Package { revision } => package::run(revision),
+        Command::Installed => installed::run(),
         Command::Bench { what, more } => bench::run(what, &more),
     }
 }

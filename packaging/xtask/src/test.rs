@@ -11,7 +11,7 @@ use crate::steps::Steps;
 /// Cases of each property test with `--long`; without, each test has its own number.
 const LONG_CASES: &str = "20000";
 
-pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
+pub(crate) fn run(long: bool, interop: bool, packages: bool) -> ExitCode {
     let mut steps = Steps::new();
     let at_root = |subcommand: &str, arguments: &[&str]| {
         let mut command = cargo(subcommand);
@@ -49,6 +49,9 @@ pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
     fuzz::smoke(&mut steps, if long { 60 } else { 5 });
     if interop {
         steps.run("interop", &mut with_binaries(xtask(&["interop"])));
+    }
+    if packages {
+        steps.run("packages", &mut with_binaries(xtask(&["installed"])));
     }
     if long {
         let mut documentation = at_root("doc", &["--workspace", "--no-deps", "--document-private-items"]);
