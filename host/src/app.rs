@@ -157,12 +157,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(node) => node,
         Err(e) => return unavailable(&e),
     };
-    let guarded = |(listener, at): (Listener, SocketAddr)| {
-        // One without a chain, of which there is none, admits nobody.
-        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
-        (Arc::new(listener.guarded_by(chain)), at)
-    };
-    let listeners = listeners.into_iter().map(guarded).collect();
+    let listeners = guarded(listeners, &auth);
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
@@ -202,6 +197,15 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     tell_totals(&events);
     plugins.stop(deadline).await;
     code
+}
+
+/// Each listener with its chain; one without, of which there is none, admits nobody.
+fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &BTreeMap<String, Guard>) -> Vec<(Arc<Listener>, SocketAddr)> {
+    let guarded = |(listener, at): (Listener, SocketAddr)| {
+        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
+        (Arc::new(listener.guarded_by(chain)), at)
+    };
+    listeners.into_iter().map(guarded).collect()
 }
 
 fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
