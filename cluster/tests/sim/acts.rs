@@ -65,13 +65,13 @@ impl World {
 
     fn act_forward(&mut self, node: usize, action: Action) {
         match action {
-            Action::Forward { to, id, forward, low } => {
+            Action::Forward { to, id, forward, low, behind } => {
                 let to = self.index(&to);
                 let Some(process) = &mut self.nodes[node].process else { return };
                 let Some(sent) = process.sent.get_mut(&id) else { return };
                 sent.forward = Some(forward);
                 let packet = sent.packet.clone();
-                self.send(node, to, Carry::Forward { forward, low, packet, hinted: false });
+                self.send(node, to, Carry::Forward { forward, low, packet, hinted: behind });
             }
             Action::CommitHint { to, id, forward } => {
                 let to = self.index(&to);
@@ -207,7 +207,9 @@ impl World {
             Work::Deliver { from, forward, low, packet, hinted } => {
                 match packet {
                     Packet::Publication { topic, message } => self.take_publication(node, topic, message, hinted),
-                    Packet::Addressed { key, life, message } => self.take_addressed(node, key, life, message),
+                    Packet::Addressed { key, life, epoch, message } => {
+                        self.take_addressed(node, key, life, epoch, message)
+                    }
                 }
                 let record = self.nodes[node].disk.records.entry((from, forward.boot)).or_insert((1, BTreeSet::new()));
                 record.0 = record.0.max(low);
@@ -231,25 +233,25 @@ impl World {
         let mut elsewhere = Vec::new();
         for (key, session) in disk.sessions.iter_mut().filter(|(_, session)| session.topics.contains(&topic)) {
             if session.take(message) {
-                match session.moved_to {
+                match session.moved_to.clone() {
                     Some(to) => elsewhere.push((to, key.clone(), session.life)),
                     None => news.push(key.clone()),
                 }
             }
         }
         let stubs = disk.stubs.iter().filter(|(_, stub)| hinted && stub.topics.contains(&topic));
-        elsewhere.extend(stubs.map(|((key, life), stub)| (stub.to, key.clone(), *life)));
+        elsewhere.extend(stubs.map(|((key, life), stub)| ((stub.to, stub.epoch.clone()), key.clone(), *life)));
         news.iter().for_each(|key| self.drain(node, key));
         for (to, key, life) in elsewhere {
             self.out(node, to, key, life, message);
         }
     }
 
-    fn take_addressed(&mut self, node: usize, key: SessionKey, life: u64, message: u64) {
+    fn take_addressed(&mut self, node: usize, key: SessionKey, life: u64, epoch: Epoch, message: u64) {
         let disk = &mut self.nodes[node].disk;
         if let Some(session) = disk.sessions.get_mut(&key).filter(|session| session.life == life) {
             if session.take(message)
-                && let Some(to) = session.moved_to
+                && let Some(to) = session.moved_to.clone()
             {
                 self.out(node, to, key, life, message);
                 return;
@@ -257,17 +259,17 @@ impl World {
             return self.drain(node, &key);
         }
         // It went on from here.
-        if let Some(stub) = disk.stubs.get(&(key.clone(), life)) {
-            let to = stub.to;
+        if let Some(stub) = disk.stubs.get(&(key.clone(), life)).filter(|stub| stub.epoch > epoch) {
+            let to = (stub.to, stub.epoch.clone());
             self.out(node, to, key, life, message);
         }
     }
 
     /// Something is to reach a session that moved: kept until it is accepted.
-    fn out(&mut self, node: usize, to: usize, key: SessionKey, life: u64, message: u64) {
+    fn out(&mut self, node: usize, (to, epoch): (usize, Epoch), key: SessionKey, life: u64, message: u64) {
         self.next_id += 1;
         let n = self.next_id;
-        let packet = Packet::Addressed { key, life, message };
+        let packet = Packet::Addressed { key, life, epoch, message };
         self.nodes[node].disk.outbox.insert(n, (to, packet.clone()));
         self.forward(node, to, packet, true, For::Outbox(n));
     }
@@ -326,19 +328,19 @@ impl World {
                 }
                 self.oracle.check_forks(&key, &self.nodes);
             }
-            Action::Moved { key, to, .. } => {
+            Action::Moved { key, to, epoch } => {
                 let to = self.index(&to);
                 let Some(session) = self.nodes[node].disk.sessions.get_mut(&key) else { return };
-                session.moved_to = Some(to);
+                session.moved_to = Some((to, epoch.clone()));
                 let life = session.life;
                 for message in session.tail.take().unwrap_or_default() {
-                    self.out(node, to, key.clone(), life, message);
+                    self.out(node, (to, epoch.clone()), key.clone(), life, message);
                 }
             }
-            Action::MoveOver { key, to } => {
+            Action::MoveOver { key, to, epoch } => {
                 let to = self.index(&to);
                 if let Some(session) = self.remove(node, &key, true) {
-                    self.nodes[node].disk.stubs.insert((key, session.life), session.stub(to));
+                    self.nodes[node].disk.stubs.insert((key, session.life), session.stub(to, epoch));
                 }
             }
             Action::Install { key, epoch, state, .. } => {
@@ -465,10 +467,11 @@ impl World {
     /// A process has died: what it was in the midst of is over.
     pub(super) fn recover(&mut self, node: usize) {
         let disk = &mut self.nodes[node].disk;
-        let moved: Vec<_> = disk.sessions.iter().filter_map(|(key, s)| Some((key.clone(), s.moved_to?))).collect();
-        for (key, to) in moved {
+        let moved: Vec<_> =
+            disk.sessions.iter().filter_map(|(key, s)| Some((key.clone(), s.moved_to.clone()?))).collect();
+        for (key, (to, epoch)) in moved {
             if let Some(session) = disk.sessions.remove(&key) {
-                disk.stubs.insert((key, session.life), session.stub(to));
+                disk.stubs.insert((key, session.life), session.stub(to, epoch));
             }
         }
         disk.sessions.values_mut().for_each(|session| session.tail = None);

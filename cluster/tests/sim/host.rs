@@ -26,12 +26,13 @@ pub(super) struct Session {
     /// Its state was given away; what comes since is noted.
     pub(super) tail: Option<Vec<Message>>,
     /// It lives there now.
-    pub(super) moved_to: Option<usize>,
+    pub(super) moved_to: Option<(usize, Epoch)>,
 }
 
 /// What is left of a session that moved.
 pub(super) struct Stub {
     pub(super) to: usize,
+    pub(super) epoch: Epoch,
     pub(super) topics: Vec<u8>,
 }
 
@@ -41,7 +42,7 @@ pub(super) enum Packet {
     /// A publication for all that want its topic.
     Publication { topic: u8, message: Message },
     /// What came for a session that moved.
-    Addressed { key: SessionKey, life: u64, message: Message },
+    Addressed { key: SessionKey, life: u64, epoch: Epoch, message: Message },
 }
 
 /// What survives a crash.
@@ -121,8 +122,8 @@ pub(super) fn topic_key(topic: u8) -> FilterKey {
 
 impl Session {
     /// What is kept of it under its key and life.
-    pub(super) fn stub(self, to: usize) -> Stub {
-        Stub { to, topics: self.topics }
+    pub(super) fn stub(self, to: usize, epoch: Epoch) -> Stub {
+        Stub { to, epoch, topics: self.topics }
     }
 
     /// Takes a message in. Whether it is news.

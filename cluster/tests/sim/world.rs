@@ -192,7 +192,7 @@ impl World {
         while let Some((node, input)) = self.inbox.pop_front() {
             let now = self.nodes[node].clock(self.now);
             let Some(process) = &mut self.nodes[node].process else { continue };
-            if self.trace && !matches!(input, Input::Tick | Input::Received { .. }) {
+            if self.trace && !matches!(input, Input::Tick) {
                 println!("{} n{node} <- {input:?}", self.now);
             }
             let mut out: Vec<Action> = Vec::new();
@@ -418,6 +418,8 @@ impl World {
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             self.break_link(node, other);
         }
+        let keys: Vec<_> = self.nodes[node].disk.sessions.keys().cloned().collect();
+        keys.iter().for_each(|key| self.oracle.check_forks(key, &self.nodes));
         self.events.retain(|_, event| !matches!(event, Event::Gossip { node: n } if *n == node));
     }
 

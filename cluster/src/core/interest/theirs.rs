@@ -47,6 +47,10 @@ impl Theirs {
         matches!(self.state, State::Synced)
     }
 
+    pub(super) fn has(&self, key: &FilterKey) -> bool {
+        self.filters.contains_key(key)
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.filters.len() as u64
     }

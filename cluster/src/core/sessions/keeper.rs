@@ -140,6 +140,10 @@ impl Keeper {
             }
             Control::Owns(owned) => self.owns(from, owned, true, members, said, out),
             Control::Gone(owned) => self.gone(from, &owned),
+            Control::MovedTo { owned, to, epoch } => {
+                self.gone(from, &owned);
+                self.moved(owned.key, to, epoch, members);
+            }
             Control::Will(kept) => self.keep_will(from, kept, members),
             Control::WillDue { will: WillKept { key, epoch, will: Some(will) }, wait_ms } => {
                 let at_ms = members.now_ms.saturating_add(wait_ms);
@@ -188,7 +192,8 @@ impl Keeper {
             self.due.remove(&key);
         }
         let kept = self.kept.entry(key.clone()).or_default();
-        if kept.owners.get(from).is_none_or(|ownership| ownership.epoch <= epoch) {
+        // What it was granted and did not take says nothing.
+        if kept.owners.get(from).is_none_or(|ownership| ownership.epoch <= epoch || !ownership.said) {
             kept.owners.insert(from.clone(), Ownership { epoch, said: true });
         }
         // It was taken, or its owner kept it: what was demanded is over. Who still wants it asks again.
@@ -215,6 +220,15 @@ impl Keeper {
         }
         if kept.owners.is_empty() && kept.moving.is_none() {
             self.kept.remove(&owned.key);
+        }
+    }
+
+    /// A session was taken by a node that may not have said so yet.
+    fn moved(&mut self, key: SessionKey, to: NodeName, epoch: Epoch, members: &Members) {
+        let is_member = to == *members.own() || members.get(&to).is_some();
+        if is_member {
+            let kept = self.kept.entry(key).or_default();
+            kept.owners.entry(to).or_insert(Ownership { epoch, said: false });
         }
     }
 

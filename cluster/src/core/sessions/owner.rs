@@ -82,15 +82,17 @@ impl Owner {
 
     /// A keeper gave us a session that nobody else has.
     pub(super) fn granted(&mut self, key: SessionKey, epoch: Epoch, out: &mut Vec<Action>) {
-        // Nobody took it in time, and its client is here again.
-        if let Some(Move { to, step, .. }) = self.moves.remove(&key) {
-            let key = key.clone();
-            out.push(match step {
-                Step::Lingering { .. } => Action::MoveOver { key, to },
-                _ => Action::HandOverCancelled { key },
-            });
+        // It moved and ended there, and its client is here again.
+        if let Some(Move { to, epoch, .. }) = self.moves.remove(&key) {
+            out.push(Action::MoveOver { key: key.clone(), to, epoch });
         }
         self.sessions.insert(key, Session { epoch });
+    }
+
+    /// To whom a session of ours was offered that has not answered, and its epoch here.
+    pub(super) fn offered(&self, key: &SessionKey) -> Option<(&NodeName, &Epoch)> {
+        let moving = self.moves.get(key).filter(|moving| !matches!(moving.step, Step::Lingering { .. }))?;
+        Some((&moving.to, self.epoch(key)?))
     }
 
     /// We took a session from another node.
@@ -316,10 +318,21 @@ impl Owner {
             && *epoch <= moving.epoch
         {
             moving.step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
-            self.gone(&key, members, said);
+            self.moved(&key, from, epoch, members, said);
             out.push(Action::Moved { key: key.clone(), to: from.clone(), epoch: epoch.clone() });
         }
         self.moves.insert(key, moving);
+    }
+
+    /// A session was taken: its keeper hears who has it now, and its will is the other one's.
+    fn moved(&mut self, key: &SessionKey, to: &NodeName, epoch: &Epoch, members: &Members, said: &mut Said) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        let owned = Owned { key: key.clone(), epoch: session.epoch };
+        if self.wills.remove(key).is_some() {
+            say_will(WillKept { key: key.clone(), epoch: owned.epoch.clone(), will: None }, members, said);
+        }
+        let moved = Control::MovedTo { owned, to: to.clone(), epoch: epoch.clone() };
+        said.push((members.keeper(key, None).clone(), moved));
     }
 
     pub(super) fn declined(
@@ -401,7 +414,7 @@ impl Owner {
         }
         for key in over {
             if let Some(moving) = self.moves.remove(&key) {
-                out.push(Action::MoveOver { key, to: moving.to });
+                out.push(Action::MoveOver { key, to: moving.to, epoch: moving.epoch });
             }
         }
     }
