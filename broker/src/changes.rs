@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemq_mqtt::packet::connect;
+use gatemq_mqtt::topic::Filter;
 use gatemq_types::QoS;
 use parking_lot::Mutex;
 
 use crate::SessionKey;
+use crate::remote::Interest;
+use crate::retained::Publisher;
 use crate::session::{Message, Session};
 
 /// Number of a session in the store, or of a shared subscription that has a queue there; given out by [`Numbers`], never
@@ -34,7 +37,7 @@ impl Numbers {
     }
 
     /// The next one; 0: there is no store.
-    pub(crate) fn next(&self) -> SessionNumber {
+    pub fn next(&self) -> SessionNumber {
         match self.0.load(Ordering::Relaxed) {
             0 => 0,
             _ => self.0.fetch_add(1, Ordering::Relaxed),
@@ -131,10 +134,10 @@ pub enum Change {
         message: Arc<Message>,
         /// QoS.
         qos: QoS,
-        /// Who published it: user.
-        user: Box<str>,
-        /// And client identifier.
-        client_id: Box<str>,
+        /// Who published it.
+        publisher: Arc<Publisher>,
+        /// It goes to nobody who subscribes.
+        withheld: bool,
     },
     /// A topic has none any more.
     RetainedCleared {
@@ -204,6 +207,7 @@ pub struct Changes {
     relied_on: bool,
     of_retained: bool,
     list: Vec<Change>,
+    interests: Option<Vec<Interest>>,
 }
 
 impl Changes {
@@ -211,6 +215,37 @@ impl Changes {
     /// [`Sessions::numbers`](crate::Sessions::numbers).
     pub fn kept(retained: RetainedChanges, numbers: Numbers) -> Self {
         Changes { retained: Some(retained), numbers, ..Changes::default() }
+    }
+
+    /// For a node of a cluster: from now on it is also noted who subscribes.
+    pub fn note_interests(&mut self) {
+        self.interests.get_or_insert_default();
+    }
+
+    /// Who subscribed and unsubscribed since the last time.
+    pub fn take_interests(&mut self) -> Vec<Interest> {
+        self.interests.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether somebody did.
+    #[inline]
+    pub fn have_interests(&self) -> bool {
+        self.interests.as_ref().is_some_and(|interests| !interests.is_empty())
+    }
+
+    /// Somebody subscribed or unsubscribed. What is below `$` is of this node alone.
+    pub(crate) fn interest(&mut self, interest: impl FnOnce() -> Interest) {
+        if let Some(interests) = &mut self.interests {
+            let interest = interest();
+            if !Filter::trusted(&interest.filter).filter.starts_with('$') {
+                interests.push(interest);
+            }
+        }
+    }
+
+    /// Whether [`Self::note_interests`] was called.
+    pub(crate) fn notes_interests(&self) -> bool {
+        self.interests.is_some()
     }
 
     /// A number for a queue in the store; 0: there is no store.

@@ -17,6 +17,7 @@
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
 //! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
+//! | [`remote`] | other nodes of a cluster, as those who are sent messages |
 //! | [`denials`] | who is kept out |
 //! | [`will`] | what is published when a client goes without goodbye |
 //! | [`router`] | publish, subscribe, unsubscribe, check what a session comes back with |
@@ -29,6 +30,7 @@ pub mod grants;
 pub mod identity;
 pub mod permit;
 pub mod rate;
+pub mod remote;
 mod retained;
 pub mod router;
 pub mod session;
@@ -43,12 +45,12 @@ pub mod will;
 pub use cache::TopicCache;
 pub use denials::Denials;
 pub use grants::{GrantError, GrantTable, Grants, Values};
-pub use identity::{Because, Explanation, Identity, IdentityError, SessionKey};
+pub use identity::{Because, Explanation, Identity, IdentityError, Marks, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,
     SubscribePermit, UnsubscribeDecision, UnsubscribePermit, WillDecision,
 };
-pub use retained::{RetainedLimits, Retention};
+pub use retained::{Publisher, Readmitted, RetainedLimits, Retention, RevokedRetained};
 pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;

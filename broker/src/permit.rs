@@ -1,6 +1,6 @@
 //! Leave to act. The router demands it, and only an [`Identity`](crate::Identity) makes it: from its grants, or from a
-//! provider's verdict that says Allow. Two exceptions have no client: what the node publishes below `$SYS/`, and what a plugin
-//! has it publish outside of `$`.
+//! provider's verdict that says Allow. Exceptions have no client: what the node publishes below `$SYS/`, what a plugin
+//! has it publish outside of `$`, and what another node of the cluster has permitted.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use gatemq_mqtt::Publish;
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
+use crate::identity::Marks;
 use crate::{Tenant, Will};
 
 /// A message that a client wants to publish.
@@ -86,6 +87,7 @@ pub struct PublishPermit<'a> {
     tenant: &'a Arc<Tenant>,
     action: PublishAction<'a>,
     hash: u64,
+    marks: Option<&'a Arc<Marks>>,
 }
 
 impl<'a> PublishPermit<'a> {
@@ -95,9 +97,26 @@ impl<'a> PublishPermit<'a> {
         (!action.topic.starts_with('$')).then(|| PublishPermit::new(tenant, action, hash))
     }
 
+    /// Leave that another node of the cluster gave: it authorized its client, and is believed (DESIGN section 3: no second
+    /// authorization). What begins with `$` no client anywhere may publish.
+    pub(crate) fn for_node(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Option<Self> {
+        (!action.topic.starts_with('$')).then(|| PublishPermit::new(tenant, action, hash))
+    }
+
     #[inline]
     pub(crate) fn new(tenant: &'a Arc<Tenant>, action: PublishAction<'a>, hash: u64) -> Self {
-        PublishPermit { tenant, action, hash }
+        PublishPermit { tenant, action, hash, marks: None }
+    }
+
+    /// The same, of a client that is found by these too.
+    #[inline]
+    pub(crate) fn marked(self, marks: Option<&'a Arc<Marks>>) -> Self {
+        PublishPermit { marks, ..self }
+    }
+
+    /// What its client is found by besides its names.
+    pub(crate) fn marks(&self) -> Option<&'a Arc<Marks>> {
+        self.marks
     }
 
     /// Where.

@@ -50,6 +50,11 @@ impl<T> Slab<T> {
         self.free.push(n);
     }
 
+    /// Higher than every number that is in use.
+    pub(crate) fn end(&self) -> u32 {
+        self.chunks.iter().map(Vec::len).sum::<usize>() as u32
+    }
+
     /// How many are in use.
     pub(crate) fn len(&self) -> usize {
         self.chunks.iter().map(Vec::len).sum::<usize>() - self.free.len()

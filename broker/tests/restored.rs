@@ -26,21 +26,24 @@ fn begun(messages: Vec<RestoredMessage>) -> (Attached, Spare) {
     spare.changes = Changes::kept(Arc::default(), sessions.numbers());
     let key = Arc::new(SessionKey::new(tenants.get_or_create("t").unwrap(), "u", "c").unwrap());
     let limits = SessionLimits { packet_bytes_max: 100, ..SessionLimits::default() };
-    let restored = sessions.restore(Restored {
-        number: 1,
-        key: key.clone(),
-        protocol: Protocol::V5,
-        expiry_s: 1000,
-        away_since_ms: NOW_MS,
-        limits,
-        version: 1,
-        last_seq: messages.iter().map(|message| message.seq).max().unwrap_or(0),
-        subscriptions: Vec::new(),
-        messages,
-        released: Vec::new(),
-        received: Vec::new(),
-        will: None,
-    });
+    let restored = sessions.restore(
+        Restored {
+            number: 1,
+            key: key.clone(),
+            protocol: Protocol::V5,
+            expiry_s: 1000,
+            away_since_ms: NOW_MS,
+            limits,
+            version: 1,
+            last_seq: messages.iter().map(|message| message.seq).max().unwrap_or(0),
+            subscriptions: Vec::new(),
+            messages,
+            released: Vec::new(),
+            received: Vec::new(),
+            will: None,
+        },
+        &mut Default::default(),
+    );
     assert!(restored.is_ok());
     let home = Home { worker: 0, connection: 1 };
     let (protocol, will) = (Protocol::V5, None);

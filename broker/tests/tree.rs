@@ -90,7 +90,7 @@ proptest! {
                 .iter()
                 .map(|target| match target {
                     Target::Session(found) => (number(&found.session), found.qos),
-                    Target::Group(_) => panic!("nothing is shared"),
+                    Target::Group(_) | Target::Node(_) => panic!("nothing is shared"),
                 })
                 .collect();
             let matching = model.iter().filter(|(filter, ..)| topic::matches(filter, name));

@@ -14,11 +14,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Desk;
 use crate::api::{self, Api, Socket};
+use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
-use crate::node::Node;
+use crate::node::{Node, Recovered};
 use crate::plugins::{self, PluginSet, Problem};
 use crate::reload::Reload;
 use crate::{log, ready, worker};
@@ -29,6 +30,8 @@ pub(crate) const EXIT_USAGE: u8 = 64;
 pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code: the configuration is wrong (EX_CONFIG).
 pub(crate) const EXIT_CONFIG: u8 = 78;
+/// Exit code: the members of the cluster refused this node (EX_NOPERM).
+pub(crate) const EXIT_REFUSED: u8 = 77;
 /// How long stopping may take in all: less than the ten seconds after which supervisors kill.
 const STOP_MAX: Duration = Duration::from_secs(9);
 
@@ -150,7 +153,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Err(code) => return code,
     };
     let PluginSet { auth, plugins } = plugins;
-    let node = match recovered(config, &events, store, &desk) {
+    let (node, recovered) = match recovered(config, &events, store, &desk) {
         Ok(node) => node,
         Err(e) => return unavailable(&e),
     };
@@ -164,9 +167,12 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), events: events.clone() };
+    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), node: node.clone() };
     let reload = Arc::new(reload);
-    let started = start(config, &node, listeners);
+    let started = tokio::select! {
+        started = start(config, &node, &desk, recovered, listeners) => started,
+        () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
+    };
     let code = match &started {
         Ok((_, bound)) => {
             tell_started(&events, bound, dev);
@@ -184,7 +190,12 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             reloading.abort();
             code
         }
-        Err(e) => unavailable(e),
+        Err(NotStarted::Stopped) => stopping(&events, "signal", ExitCode::SUCCESS),
+        Err(NotStarted::Cannot(e)) => unavailable(e),
+        Err(NotStarted::Refused(e)) => {
+            fatal(e);
+            ExitCode::from(EXIT_REFUSED)
+        }
     };
     let deadline = Instant::now() + STOP_MAX;
     if let Ok((running, _)) = started {
@@ -192,6 +203,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     }
     desk.stop();
     let code = close(&node, code);
+    events.look(u64::MAX);
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
@@ -247,14 +259,15 @@ fn recovered(
     events: &Arc<Events>,
     store: Option<Box<dyn Store>>,
     desk: &Arc<Desk>,
-) -> Result<Arc<Node>, String> {
+) -> Result<(Arc<Node>, Recovered), String> {
     let denials_max = config.denials.per_raiser_max;
-    let node = Node::new(&config.node, config.limits.clone(), denials_max, events.clone(), store);
+    let node =
+        Node::new(&config.node, config.limits.clone(), denials_max, config.cluster.is_some(), events.clone(), store);
     let proxies = config.listeners.values().flat_map(|listener| listener.proxies.clone());
     node.denials.spare_proxies(proxies.collect());
-    node.recover().map_err(|e| format!("{}: {e}", durable::directory(config).display()))?;
+    let recovered = node.recover().map_err(|e| format!("{}: {e}", durable::directory(config).display()))?;
     desk.begin(&node)?;
-    Ok(node)
+    Ok((node, recovered))
 }
 
 /// The node stops.
@@ -301,16 +314,19 @@ fn listeners(config: &Config) -> Result<Vec<(Listener, SocketAddr)>, ExitCode> {
 struct Running {
     accepting: Vec<Accepting>,
     workers: Vec<JoinHandle<()>>,
+    cluster: Option<cluster::Running>,
 }
 
 type Bound = BTreeMap<String, (&'static str, SocketAddr)>;
 
-/// Binds everything first, then starts the workers, then accepts.
-fn start(
+/// Binds everything first, then starts the workers, then joins the cluster, then accepts.
+async fn start(
     config: &Config,
     node: &Arc<Node>,
+    desk: &Arc<Desk>,
+    recovered: Recovered,
     listeners: Vec<(Arc<Listener>, SocketAddr)>,
-) -> Result<(Running, Bound), String> {
+) -> Result<(Running, Bound), NotStarted> {
     let (mut sockets, mut bound) = (Vec::new(), Bound::new());
     for (listener, address) in listeners {
         let cannot = |e: std::io::Error| format!("listener {}: {address} cannot be bound: {e}", listener.name);
@@ -319,9 +335,12 @@ fn start(
         bound.insert(listener.name.to_string(), (listener.transport.name(), at));
         sockets.push((listener, socket));
     }
-    let mut running = Running { accepting: Vec::new(), workers: Vec::new() };
+    let mut running = Running { accepting: Vec::new(), workers: Vec::new(), cluster: None };
     for id in 0..config.node.workers {
         running.workers.push(start_worker(id, node)?);
+    }
+    if let Some(cluster) = &config.cluster {
+        running.cluster = Some(cluster::start(config, cluster, node, desk, recovered).await?);
     }
     for (n, (listener, socket)) in sockets.into_iter().enumerate() {
         let cannot = format!("listener {}: its socket cannot be waited for", listener.name);
@@ -365,9 +384,12 @@ impl Running {
         while self.workers.iter().any(|w| !w.is_finished()) {
             if Instant::now() >= deadline {
                 tracing::warn!(connections = node.load(), "connections are left behind");
-                return;
+                break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
         }
     }
 }

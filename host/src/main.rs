@@ -6,18 +6,20 @@ mod api;
 mod app;
 mod cli;
 mod clock;
+mod cluster;
 mod command;
 mod config;
 mod connection;
 mod denials;
 mod durable;
 mod events;
+mod exclusive;
 mod inspect;
 mod listen;
 mod log;
 mod node;
 mod passwd;
-mod pki_command;
+mod pki;
 mod plugins;
 mod ready;
 mod reload;
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{AskArgs, Cli, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
+use cli::{AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
 use config::Sources;
 
 /// Finds the broker's socket, and runs a command that talks to it.
@@ -92,12 +94,15 @@ fn main() -> ExitCode {
         Command::Plugin { command: PluginCommand::Try { of, args } } => inspect::attempt(&of.of(), &args),
         Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
+        Command::Cluster { command: ClusterCommand::Status { ask } } => {
+            with_socket(ask, |ask| command::cluster::status(&ask))
+        }
+        Command::Pki { command } => pki::run(command),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS
         }
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
-        Command::Pki { command } => pki_command::run(&command),
         Command::Store { command } => {
             let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
                 StoreCommand::Check { sources, json } => (sources, json, store_command::check),

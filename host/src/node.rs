@@ -4,17 +4,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use gatemq_broker::changes::{Changes, RetainedChanges};
+use gatemq_broker::remote::Interest;
 use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenant, TenantLimit, Tenants};
 
-use gatemq_store::{Store, StoreError};
+use gatemq_store::{Store, StoreError, StoredSession};
 use gatemq_types::event::{Fact, Peer};
 use tokio::sync::Notify;
 
 use crate::clock;
+use crate::cluster::Cluster;
 use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
+use crate::exclusive::Places;
 use crate::revocations::Revocations;
 use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
@@ -23,6 +26,14 @@ use crate::worker::inbox::{Inbox, Mail};
 const TENANTS_MAX: usize = 100_000;
 /// Rule lists that identities share.
 const GRANT_LISTS_MAX: usize = 100_000;
+
+/// What a store gave back that others of a cluster have to know.
+pub(crate) struct Recovered {
+    /// What sessions subscribed.
+    pub(crate) interests: Vec<Interest>,
+    /// Queues of what is kept for other nodes.
+    pub(crate) hints: Vec<StoredSession>,
+}
 
 /// See the module.
 pub(crate) struct Node {
@@ -46,10 +57,15 @@ pub(crate) struct Node {
     pub(crate) hasher: Hasher,
     /// Who is kept out.
     pub(crate) denials: NodeDenials,
+    /// Who is there whose identity is exclusive.
+    pub(crate) places: Arc<Places>,
     /// Whose identity was revoked.
     pub(crate) revocations: Revocations,
     /// Events.
     pub(crate) events: Arc<Events>,
+    /// Whether it is in a cluster.
+    pub(crate) is_clustered: bool,
+    cluster: OnceLock<Arc<Cluster>>,
     inboxes: Vec<OnceLock<Inbox>>,
     loads: Vec<AtomicUsize>,
     connections: AtomicU64,
@@ -61,6 +77,7 @@ impl Node {
         settings: &config::Node,
         limits: Limits,
         denials_max: usize,
+        is_clustered: bool,
         events: Arc<Events>,
         store: Option<Box<dyn Store>>,
     ) -> Arc<Self> {
@@ -76,31 +93,54 @@ impl Node {
             grants: GrantTable::new(GRANT_LISTS_MAX),
             hasher: Hasher::default(),
             denials: NodeDenials::new(denials_max),
+            places: Arc::default(),
             revocations: Revocations::default(),
             events,
+            is_clustered,
+            cluster: OnceLock::new(),
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             connections: AtomicU64::new(0),
         })
     }
 
-    /// Where a worker notes what must survive a restart.
-    pub(crate) fn changes(&self) -> Changes {
-        match &self.store {
-            Some(_) => Changes::kept(self.retained_changes.clone(), self.sessions.numbers()),
-            None => Changes::default(),
-        }
+    /// The cluster, once the node has begun to join it.
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.get()
     }
 
-    /// Takes back what the store has, before the first client comes.
+    /// It has begun to; once.
+    pub(crate) fn set_cluster(&self, cluster: Arc<Cluster>) {
+        // A second one would be a mistake of the start sequence: the first stays.
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// Where a worker notes what must survive a restart.
+    pub(crate) fn changes(&self) -> Changes {
+        let mut changes = match &self.store {
+            Some(_) => Changes::kept(self.retained_changes.clone(), self.sessions.numbers()),
+            None => Changes::default(),
+        };
+        if self.is_clustered {
+            changes.note_interests();
+        }
+        changes
+    }
+
+    /// Takes back what the store has, before the first client comes. Returns what its cluster has to know.
     ///
     /// # Errors
     /// The store cannot be read, or is damaged.
-    pub(crate) fn recover(&self) -> Result<(), StoreError> {
-        match &self.store {
-            Some(store) => durable::recover(self, &**store, clock::now_ms()),
-            None => Ok(()),
+    pub(crate) fn recover(&self) -> Result<Recovered, StoreError> {
+        let mut interests = Changes::default();
+        if self.is_clustered {
+            interests.note_interests();
         }
+        let hints = match &self.store {
+            Some(store) => durable::recover(self, &**store, &mut interests, clock::now_ms())?,
+            None => Vec::new(),
+        };
+        Ok(Recovered { interests: interests.take_interests(), hints })
     }
 
     /// A tenant has as much as it may: counted each time, told once an episode.

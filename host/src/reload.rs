@@ -1,12 +1,13 @@
 //! SIGHUP, `gatemq reload`, `gatemq plugin reload`: the configuration is read again, checked, and what may change while running is changed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gatemq_types::event::Fact;
 use tokio::signal::unix::Signal;
 
 use crate::config::{self, Config, Sources};
-use crate::events::Events;
+use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
 
 /// Problems of a refused configuration that its event names; the log has all.
@@ -22,8 +23,8 @@ pub(crate) struct Reload {
     pub(crate) dev: bool,
     /// The node's plugins.
     pub(crate) plugins: Arc<Plugins>,
-    /// The node's events.
-    pub(crate) events: Arc<Events>,
+    /// The node.
+    pub(crate) node: Arc<Node>,
 }
 
 /// What a reload came to.
@@ -59,7 +60,7 @@ impl Reload {
         if !restart.is_empty() {
             tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
         }
-        let plugins = self.plugins.reload(&config, only).await.map_err(|why| self.refused(vec![why]))?;
+        let plugins = self.plugins.reload(&config, only, &self.node).await.map_err(|why| self.refused(why))?;
         for (plugin, reloaded) in &plugins {
             match reloaded {
                 Ok(reloaded) => tracing::info!(plugin, ?reloaded, "reloaded"),
@@ -67,7 +68,7 @@ impl Reload {
             }
         }
         if only.is_none() {
-            self.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
+            self.node.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
         }
         Ok(Reloads { restart, plugins })
     }
@@ -77,7 +78,7 @@ impl Reload {
             tracing::error!("{}", problem.escape_debug());
         }
         let told = problems.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
-        self.events.emit(None, Fact::ConfigRefused { why: told.into() });
+        self.node.events.emit(None, Fact::ConfigRefused { why: told.into() });
         problems
     }
 }
@@ -88,8 +89,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
         ("[node]", before.node == now.node),
         ("[log]", before.log == now.log),
         ("[store]", before.store == now.store),
-        ("[listeners]", before.listeners == now.listeners),
-        ("[auth]", before.auth == now.auth),
+        ("[listeners]", but_for_chains(before) == but_for_chains(now)),
         ("[plugin_host] health_interval_ms", {
             before.plugin_host.health_interval_ms == now.plugin_host.health_interval_ms
         }),
@@ -97,10 +97,15 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     ];
     let changed = sections.iter().filter(|(_, is_same)| !is_same).map(|(section, _)| (*section).to_owned());
     let settings = now.plugins.iter().filter_map(|(name, now)| Some((name, before.plugins.get(name)?, now)));
-    let of_plugins = settings.flat_map(|(name, before, now)| {
-        let keys =
-            [("required", before.required == now.required), ("ring_events", before.ring_events == now.ring_events)];
-        keys.into_iter().filter(|(_, is_same)| !is_same).map(move |(key, _)| format!("plugins.{name}.{key}"))
-    });
+    let of_plugins = settings
+        .filter(|(_, before, now)| before.ring_events != now.ring_events)
+        .map(|(name, ..)| format!("plugins.{name}.ring_events"));
     changed.chain(of_plugins).collect()
+}
+
+/// The listeners, but for their chains of auth providers, which take effect at a reload.
+fn but_for_chains(config: &Config) -> BTreeMap<String, config::Listener> {
+    let mut listeners = config.listeners.clone();
+    listeners.values_mut().for_each(|listener| listener.auth_chain = None);
+    listeners
 }

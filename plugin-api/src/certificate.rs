@@ -4,19 +4,24 @@ use std::net::IpAddr;
 
 use gatemq_types::Der;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// What a certificate says of its subject. Parsing it verifies nothing: ask [`crate::Tls::verified`] and
 /// [`crate::Tls::path`] whether the chain was.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Certificate {
-    /// Subject, in the form `CN=sensor-1, O=Acme`.
+    /// Subject, in its order and the form `CN=sensor-1, O=Acme`. In a value `,`, `+`, `\` and a `#` at its beginning
+    /// come after a `\`, so that no two subjects look the same; one that cannot be read is `#` and hexadecimal.
     pub subject: String,
-    /// Common names of the subject, in order.
+    /// Common names of the subject, in order. One that cannot be read is empty, here and below.
     pub common_names: Vec<String>,
+    /// Organizations of the subject, in order.
+    pub organizations: Vec<String>,
     /// Organizational units of the subject, in order.
     pub organizational_units: Vec<String>,
-    /// Issuer.
+    /// Issuer, in the form of the subject.
     pub issuer: String,
     /// Serial number, big-endian bytes.
     pub serial: Vec<u8>,
@@ -63,14 +68,16 @@ impl Certificate {
             return Err(NotACertificate(format!("{} bytes after its end", rest.len())));
         }
         let subject = x509.subject();
-        let texts = |it: &mut dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>>| {
-            it.filter_map(|a| a.as_str().ok()).map(str::to_owned).collect()
+        // One that is left out would make the other the only one.
+        let texts = |it: &mut dyn Iterator<Item = &AttributeTypeAndValue<'_>>| {
+            it.map(|a| a.as_str().unwrap_or_default().to_owned()).collect()
         };
         let mut certificate = Certificate {
-            subject: subject.to_string(),
+            subject: distinguished(subject),
             common_names: texts(&mut subject.iter_common_name()),
+            organizations: texts(&mut subject.iter_organization()),
             organizational_units: texts(&mut subject.iter_organizational_unit()),
-            issuer: x509.issuer().to_string(),
+            issuer: distinguished(x509.issuer()),
             serial: x509.raw_serial().to_vec(),
             not_before_s: x509.validity().not_before.timestamp(),
             not_after_s: x509.validity().not_after.timestamp(),
@@ -111,4 +118,24 @@ impl Certificate {
             _ => None,
         }
     }
+}
+
+/// A name as text from which it can be told again, as in RFC 4514 but in the order of the certificate.
+fn distinguished(name: &X509Name<'_>) -> String {
+    let attribute = |a: &AttributeTypeAndValue<'_>| {
+        let kind = oid2abbrev(a.attr_type(), oid_registry()).map_or_else(|_| a.attr_type().to_string(), str::to_owned);
+        let value = match a.as_str() {
+            Ok(text) => text.chars().fold(String::new(), |mut escaped, c| {
+                if matches!(c, ',' | '+' | '\\') || (c == '#' && escaped.is_empty()) {
+                    escaped.push('\\');
+                }
+                escaped.push(c);
+                escaped
+            }),
+            Err(_) => a.as_slice().iter().fold("#".to_owned(), |hex, byte| hex + &format!("{byte:02x}")),
+        };
+        format!("{kind}={value}")
+    };
+    let parts = |it: &mut dyn Iterator<Item = String>, between| it.collect::<Vec<_>>().join(between);
+    parts(&mut name.iter_rdn().map(|rdn| parts(&mut rdn.iter().map(attribute), " + ")), ", ")
 }

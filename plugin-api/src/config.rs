@@ -1,6 +1,6 @@
 //! Forms of configuration that several plugins share.
 
-use gatemq_types::{Actions, Constraints, Effect, Grant, QoS};
+use gatemq_types::{Actions, Constraints, Effect, Exclusive, Grant, QoS};
 use serde::Deserialize;
 
 /// An action by its name in configuration files.
@@ -19,6 +19,29 @@ pub enum ActionName {
     Will,
     /// All of them.
     All,
+}
+
+/// An [`Exclusive`] by its name in configuration files.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ExclusiveName {
+    /// Several connections.
+    #[default]
+    No,
+    /// One of a user.
+    User,
+    /// One of a certificate.
+    Certificate,
+}
+
+impl From<ExclusiveName> for Exclusive {
+    fn from(name: ExclusiveName) -> Self {
+        match name {
+            ExclusiveName::No => Exclusive::No,
+            ExclusiveName::User => Exclusive::User,
+            ExclusiveName::Certificate => Exclusive::Certificate,
+        }
+    }
 }
 
 /// A grant in a configuration file: exactly one of `allow`, `deny` and `ask`.

@@ -59,7 +59,7 @@
 //!
 //! [`crate::Host`], which `start` is given, counts, tells the time and spawns. The methods of it that ask the broker for
 //! something (`deny`, `disconnect`, `revoke`, `publish`, `sessions`, `put`, …) are answered later, by the broker; what it does
-//! not offer (here: `revoke` with retained messages) is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
+//! not offer is `NotSupported`, and whoever has 256 requests under way is told `Busy`.
 //!
 //! # Who is kept out
 //!
@@ -189,6 +189,13 @@
 //! maximum, packet size, keep alive. (What it may do less of, QoS or retain, is denied from then on.) Its subscriptions and
 //! its will are checked with the new grants. Anything else disconnects it.
 //!
+//! # One connection at a time
+//!
+//! An identity with an [`crate::Identity::exclusive`] other than `No` is of one connection: of its tenant and user, or of its tenant and
+//! client certificate. The newest one stays, since what is older may be what is left of it; the older one is closed like a client
+//! whose session is taken over (0x8E), its will is published, its session stays. The event IdentityTakenOver says which connection
+//! came instead: where two take turns, somebody has a copy of a key or password.
+//!
 //! # Asked again
 //!
 //! [`crate::Host::revoke`] has [`crate::AuthProvider::refresh`] of each client's provider asked what the client may do now,
@@ -197,7 +204,8 @@
 //! for subscriptions and for what waits for them. Anything else, no answer within `timeout_ms` too, disconnects the client with
 //! 0x87; its will is not published. Until the answer the grants of before hold: `disconnect` whom you cannot wait for. Only who
 //! says `Refresh`, or has rules that ask, is kept with all that `refresh` is shown; others are disconnected when they are revoked,
-//! and come back through `authenticate`.
+//! and come back through `authenticate`. What they have had retained stays, or is withheld from new subscribers until they are
+//! admitted again, or is removed: [`crate::service::RevokeRetained`].
 //!
 //! # A collector
 //!
@@ -232,7 +240,9 @@
 //! ```
 //!
 //! [`crate::EventKind`] lists the kinds and their fields. One type may have both roles: `export_plugin!(Both: auth, events)`.
-//! `EventsLost` comes whether it was asked for or not.
+//! `EventsLost` comes whether it was asked for or not. Of what one address, or one admitted client, causes more than a hundred times
+//! a second of a kind you get a hundred, and then one `EventsCoalesced` with how many more there were, also where you asked for that
+//! kind alone: who counts must add its `count`.
 //!
 //! # Try it and test it
 //!

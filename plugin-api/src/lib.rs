@@ -38,9 +38,9 @@ pub use certificate::Certificate;
 pub use gatemq_types::event::{Class, EventKind};
 pub use gatemq_types::service;
 pub use gatemq_types::{
-    Action as ActionRecord, ActionKind, Actions, Anchor, AuthOutcome, Blame, Connect, Constraints, Der, Effect, Expiry,
-    Grant, Identity, Limits, NoMatch, Protocol, QoS, ReasonCode, Secret, Subject, Tls, Transport, UserProperty,
-    Verdict, Will,
+    Action as ActionRecord, ActionKind, Actions, Anchor, AuthOutcome, Blame, Connect, Constraints, Der, Effect,
+    Exclusive, Expiry, Grant, Identity, Limits, NoMatch, Protocol, QoS, ReasonCode, Secret, Subject, Tls, Transport,
+    UserProperty, Verdict, Will,
 };
 pub use sdk::{
     Action, AuthExchange, AuthProvider, Event, EventCollector, Fields, Health, Host, Interest, Plugin,

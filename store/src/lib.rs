@@ -31,4 +31,6 @@ pub use memory::Memory;
 pub use op::{Append, Batch, Epoch, Limit, Op, OpResult, Outcome, Seq, SessionId};
 pub use report::{Checked, CheckedFile, Stats, check};
 pub use store::{Answer, Capabilities, Content, Entry, Health, Page, PageLimit, Recovery, Store, wait};
-pub use types::{Delivery, KeptValue, Message, Owner, Record, Retained, StoredSession, Subscription, Will};
+pub use types::{
+    Delivery, DenialBytes, KeptValue, Message, Owner, Record, Retained, StoredSession, Subscription, Will,
+};

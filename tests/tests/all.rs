@@ -1,6 +1,7 @@
 //! One test binary with a module a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod certificates;
 mod chains;
 mod check;
 mod commands;
@@ -10,13 +11,16 @@ mod connack;
 mod crash;
 mod door;
 mod exchange;
+mod exclusive;
 mod faults;
+mod flood;
 mod http;
 mod inspect;
 mod interface;
 mod jwt;
 mod limits;
 mod listeners;
+mod plugins;
 mod policy;
 mod promise_1;
 mod promise_2;
@@ -29,6 +33,7 @@ mod refresh;
 mod refused;
 mod reload;
 mod retained;
+mod revoke;
 mod road;
 mod sessions;
 mod slow;

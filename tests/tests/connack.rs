@@ -103,6 +103,62 @@ fn reason_strings() {
     assert_eq!((code, told), (0x86, BTreeMap::new()), "its provider lets nothing be said");
 }
 
+/// MQTT-3.4.2-2, MQTT-3.5.2-2, MQTT-3.9.2-1, MQTT-3.11.2-1, MQTT-3.14.2-3, MQTT-3.2.2-19, MQTT-3.1.2-29: what a verdict lets be told
+/// comes in the packet that has its code, where the client takes so large a one and wants it; else the code comes alone. What is
+/// for the log is not told.
+#[test]
+fn reason_strings_of_verdicts() {
+    const DENIED: u8 = 0x97;
+    let mut broker = faults("").tape().start();
+    let said = |text: &str| [&[3 + text.len() as u8, REASON_STRING, 0, text.len() as u8], text.as_bytes()].concat();
+    let aloud = said("enough for today");
+    let filter = |flags: &[u8]| [&[0, 1, 0, 0, 14], &b"ask/deny-aloud"[..], flags].concat();
+    // All are 25 bytes long with it, CONNACK is 24, DISCONNECT 14.
+    for (properties, acks, connack, disconnect) in [
+        (Properties::new(), true, true, true),
+        (Properties::new().four(39, 25), true, true, true),
+        (Properties::new().four(39, 24), false, true, true),
+        (Properties::new().four(39, 23), false, false, true),
+        (Properties::new().byte(REQUEST_PROBLEM_INFO, 0), false, false, false),
+    ] {
+        let (mut client, code, _) = open(&broker, &Connect5::new("c", properties.clone()));
+        assert_eq!(code, 0);
+        let bare = |with: bool, without: &[u8]| if with { aloud.clone() } else { without.to_vec() };
+        for (first, ack) in [(0x32, 0x40), (0x34, 0x50)] {
+            client.send(&packet(first, &[&[0, 14], &b"ask/deny-aloud"[..], &[0, 3, 0]].concat())).unwrap();
+            let answer = client.packet();
+            assert_eq!((answer.first, answer.body), (ack, [&[0, 3, DENIED], &bare(acks, &[])[..]].concat()));
+        }
+        for (first, bytes, ack) in [(0x82, filter(&[0]), 0x90), (0xA2, filter(&[]), 0xB0)] {
+            client.send(&packet(first, &bytes)).unwrap();
+            let answer = client.packet();
+            assert_eq!((answer.first, answer.body), (ack, [&[0, 1], &bare(acks, &[0])[..], &[DENIED]].concat()));
+        }
+        client.publish("ask/deny-disconnect", 0, b"x").unwrap();
+        let (code, told) = told(&client.packet());
+        assert_eq!((code, first(&told, REASON_STRING)), (0x87, disconnect.then_some("go away")));
+        let with_will = Connect5 { will: Some("ask/deny-aloud"), ..Connect5::new("w", properties) };
+        let (_client, code, told) = open(&broker, &with_will);
+        assert_eq!((code, first(&told, REASON_STRING)), (DENIED, connack.then_some("enough for today")));
+    }
+    let denied = broker.tape().wait_for_client("PublishDenied", "c");
+    assert_eq!(denied["fields"]["reason"], "denied on demand, aloud");
+}
+
+/// MQTT-3.9.2-1: of several filters of a SUBSCRIBE the first that was denied with words is told, and the next packet has none of it.
+#[test]
+fn the_first_reason_string_of_several_filters() {
+    let broker = faults("").start();
+    let (mut client, ..) = open(&broker, &Connect5::new("c", Properties::new()));
+    let filter = |topic: &str| [&[0, topic.len() as u8], topic.as_bytes(), &[0]].concat();
+    let [deny, aloud, allow] = ["ask/deny", "ask/deny-aloud", "ask/allow"].map(filter);
+    client.send(&packet(0x82, &[&[0, 1, 0], &deny[..], &aloud, &allow].concat())).unwrap();
+    let answer = client.packet().body;
+    assert_eq!((&answer[..3], &answer[answer.len() - 3..]), (&[0, 1, 19][..], &[0x87, 0x97, 0][..]));
+    client.send(&packet(0x82, &[&[0, 2, 0], &deny[..]].concat())).unwrap();
+    assert_eq!(client.packet().body, [0, 2, 0, 0x87]);
+}
+
 /// MQTT-3.1.2-29: with Request Problem Information 0 no packet but CONNACK, PUBLISH and DISCONNECT has a reason string or
 /// user property.
 #[test]

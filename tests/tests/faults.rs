@@ -55,9 +55,13 @@ fn auth_certificate_bears_it() {
     let directory = tempfile::tempdir().unwrap();
     let (acme, other) = (Authority::new("Acme"), Authority::new("Other"));
     let anchor = written(directory.path(), "acme.crt", &acme.root_pem());
+    let lost = acme.client_with("sensor-2", |params| params.serial_number = Some(vec![0x4d, 0x2f].into()));
+    let revoked = "serial acme 4d2f CN=Acme Intermediate, O=Acme";
+    let revoked = written(directory.path(), "revoked", revoked);
     let config = |user: &str| {
-        json!({"anchors": {"acme": anchor}, "rules": [
-            {"common_name": "sensor-*", "user": user, "grants": [{"allow": ["all"], "filter": "devices/${client_id}/#"}]},
+        json!({"anchors": {"acme": anchor}, "revoked_file": revoked, "rules": [
+            {"common_name": "sensor-*", "user": user, "exclusive": "certificate",
+                "grants": [{"allow": ["all"], "filter": "devices/${client_id}/#"}]},
         ]})
     };
     let unverified = gatemq_plugin_testkit::Connect {
@@ -69,6 +73,7 @@ fn auth_certificate_bears_it() {
             .other_config(config("someone"))
             .client(acme.client("sensor-1").shown_by(connect("sensor-1")))
             .client(acme.client("pump-1").shown_by(connect("pump-1")))
+            .client(lost.shown_by(connect("sensor-2")))
             .client(other.client("sensor-1").shown_by(connect("sensor-1")))
             .client(unverified)
             .client(connect("plain")),

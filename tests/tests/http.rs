@@ -302,6 +302,42 @@ fn actions_are_asked_about_and_answers_kept() {
     assert_eq!(failing.load(Ordering::SeqCst), 2, "asked again, and then kept");
 }
 
+/// Guards DESIGN 12.7: of equal messages that a client sends at once the first is asked about, and its answer is the others' where the
+/// provider lets it be kept; where it does not, each is asked about. Another client's is never used, though it is the same user's.
+#[test]
+fn equal_questions_of_one_session_are_one_call() {
+    let server = Http::start(|request| match request.body["action"]["topic"].as_str() {
+        None => {
+            let grants = json!([{"ask": ["all"], "filter": "#"}]);
+            Reply::json(json!({"result": "allow", "tenant": "acme", "user": "u", "grants": grants}))
+        }
+        Some("kept") => Reply::json(json!({"result": "allow", "ttl_s": 600})),
+        Some(_) => Reply::json(json!({"result": "allow"})),
+    });
+    let broker = start(&server, "");
+    let mut clients = ["a", "b"].map(|client_id| {
+        let mut client = open(&broker);
+        assert_eq!(client.connect_as(client_id, Some(("u", "p"))).unwrap(), 0);
+        client
+    });
+    for (topic, of_each) in [("kept", 1), ("once", 10)] {
+        let before = server.count();
+        for client in &mut clients {
+            for _ in 0..10 {
+                client.publish(topic, 1, b"m").unwrap();
+            }
+        }
+        for client in &mut clients {
+            (0..10).for_each(|_| assert_eq!(client.packet().first, 0x40));
+        }
+        let asked = server.requests().split_off(before);
+        for client_id in ["a", "b"] {
+            let of = asked.iter().filter(|request| request.body["session"]["client_id"] == client_id).count();
+            assert_eq!(of, of_each, "{topic} of {client_id}");
+        }
+    }
+}
+
 /// An answer is kept only where its server says so, for who shows the same; a refusal and a failure never are.
 #[test]
 fn answers_are_kept_as_the_server_says() {

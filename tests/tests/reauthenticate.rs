@@ -270,6 +270,13 @@ fn valid_until_is_replaced() {
     expect_disconnect(&mut shorter, 0x87);
     expect_disconnect(&mut same, 0x87);
     assert_eq!(broker.tape().wait_for_client("ClientDisconnected", "same")["fields"]["reason"], "IdentityExpired");
+    let of_grants = |e: &serde_json::Value| e["event"] == "GrantExpired";
+    let expired: Vec<_> =
+        broker.tape().events().iter().filter(|e| of_grants(e)).map(|e| e["client_id"].clone()).collect();
+    assert!(
+        expired.len() == 2 && expired.contains(&"shorter".into()) && expired.contains(&"same".into()),
+        "{expired:?}"
+    );
     longer.ping();
 }
 

@@ -62,8 +62,6 @@ fn promise_7_revoked_grants_end() {
     }
     assert_eq!(broker.not_done("revoke", json!({})), "Invalid");
     assert_eq!(broker.not_done("revoke", json!({"selector": {"client_id": "nobody"}})), "NotFound");
-    let retained = json!({"selector": {"client_id": "c"}, "remove_retained": true});
-    assert_eq!(broker.not_done("revoke", retained), "NotSupported");
     assert_eq!(broker.done("revoke", json!({"selector": {"client_id": "c", "tenant": "test"}}))["count"], 1);
     let removed = broker.tape().wait_for_client("SubscriptionRemoved", "c");
     assert_eq!(removed["fields"]["filter"], "a/#");

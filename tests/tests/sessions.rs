@@ -323,6 +323,10 @@ fn a_second_connection_takes_the_session_over() {
         let name = format!("{}-{level:?}", Kind::ALL[at].name());
         let is = |e: &Value| e["client_id"] == name.as_str() && e["fields"]["reason"] == "TakenOver";
         field.broker.tape().wait_for(&name, is);
+        for resumed in [true, false] {
+            let is = |e: &Value| e["event"] == "ClientTakenOver" && e["client_id"] == name.as_str();
+            field.broker.tape().wait_for(&name, |e| is(e) && e["fields"]["resumed"] == resumed);
+        }
     }
 }
 

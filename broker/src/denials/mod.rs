@@ -239,6 +239,14 @@ impl Denials {
         numbers.into_iter().filter_map(|number| self.remove(&mut inner, number)).collect()
     }
 
+    /// What `raised_by` has raised for exactly this subject.
+    pub fn find(&self, subject: &Subject, raised_by: &str) -> Option<Arc<Held>> {
+        let subject = normal(subject).ok()?;
+        let inner = self.inner.read();
+        let mut of_it = inner.by_subject.get(&subject)?.iter();
+        of_it.find(|(_, held)| held.denial.raised_by == raised_by).map(|(_, held)| held.clone())
+    }
+
     /// Whether `raised_by`, or `None`: anybody, has raised one for exactly this subject.
     pub fn has(&self, subject: &Subject, raised_by: Option<&str>) -> bool {
         let Ok(subject) = normal(subject) else { return false };

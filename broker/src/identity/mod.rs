@@ -2,7 +2,9 @@
 
 mod explain;
 mod key;
+mod marks;
 mod publish;
+mod retained;
 mod subscribe;
 mod will;
 
@@ -17,6 +19,7 @@ use crate::grants::{Grants, Names, Resolved, Unusable, Values, Variable};
 use crate::{Hasher, Tenant};
 pub use explain::{Because, Explanation};
 pub use key::SessionKey;
+pub use marks::Marks;
 
 /// Most subscriptions of a session where its identity says nothing.
 pub const SUBSCRIPTIONS_MAX: u32 = 100_000;
@@ -63,6 +66,7 @@ pub struct Identity {
     allowed: Allowed,
     generation: AtomicU64,
     hasher: Hasher,
+    marks: Option<Arc<Marks>>,
 }
 
 /// What of its limits is looked at here.
@@ -125,7 +129,18 @@ impl Identity {
         let values = values.map_err(|Unusable { rule, variable }| IdentityError::ValueUnusable { rule, variable })?;
         let generation = AtomicU64::new(GENERATIONS.fetch_add(1, Ordering::Relaxed));
         let (key, grants, allowed, hasher) = (key.clone(), grants.clone(), Allowed::new(limits), hasher.clone());
-        Ok(Identity { key, grants, values, no_match, allowed, generation, hasher })
+        Ok(Identity { key, grants, values, no_match, allowed, generation, hasher, marks: None })
+    }
+
+    /// The same, found by these too.
+    #[must_use]
+    pub fn marked(self, tags: &[String], leaf_sha256: Option<[u8; 32]>) -> Self {
+        Identity { marks: Marks::of(tags.into(), leaf_sha256), ..self }
+    }
+
+    /// Tags, to revoke or disconnect by.
+    pub fn tags(&self) -> &[String] {
+        self.marks.as_ref().map_or(&[], |marks| &marks.tags)
     }
 
     /// Whose session it is.
@@ -153,6 +168,7 @@ impl Identity {
             allowed: self.allowed,
             generation: AtomicU64::new(self.generation()),
             hasher: self.hasher.clone(),
+            marks: self.marks.clone(),
         }
     }
 

@@ -24,7 +24,7 @@ impl Identity {
             None => self.walk(verdicts, key, action),
         };
         match known {
-            Known::Allow => Decision::Permit(PublishPermit::new(self.tenant(), action, key.hash)),
+            Known::Allow => Decision::Permit(self.permit(action, key.hash)),
             Known::Deny(code) => Decision::Denied(code),
             Known::Ask => Decision::Ask(Question { generation: key.generation, about: key.about(), cacheable }),
         }
@@ -58,10 +58,16 @@ impl Identity {
             verdicts.put(key, known, now_ms.saturating_add(ttl_ms));
         }
         match known {
-            Known::Allow => Decision::Permit(PublishPermit::new(self.tenant(), action, key.hash)),
+            Known::Allow => Decision::Permit(self.permit(action, key.hash)),
             Known::Deny(code) => Decision::Denied(code),
             Known::Ask => Decision::Ask(question),
         }
+    }
+
+    /// Leave to publish.
+    #[inline]
+    pub(super) fn permit<'a>(&'a self, action: PublishAction<'a>, hash: u64) -> PublishPermit<'a> {
+        PublishPermit::new(self.tenant(), action, hash).marked(self.marks.as_ref())
     }
 
     #[inline]
@@ -69,17 +75,21 @@ impl Identity {
         Key { hash: self.hash(action.topic), generation: self.generation(), topic: action.topic, how: action.how() }
     }
 
+    /// What is denied whatever a rule or a provider says.
+    pub(super) fn ruled_out(&self, action: &PublishAction<'_>) -> Option<ReasonCode> {
+        match () {
+            () if action.qos > self.allowed.qos_max => Some(ReasonCode::QOS_NOT_SUPPORTED),
+            () if action.retain && !self.allowed.retain => Some(ReasonCode::RETAIN_NOT_SUPPORTED),
+            // Clients never publish to `$` topics.
+            () if action.topic.starts_with('$') => Some(ReasonCode::NOT_AUTHORIZED),
+            () => None,
+        }
+    }
+
     /// Asks the rules, and remembers what they say unless the size mattered.
     fn walk(&self, verdicts: &mut Verdicts, key: Key<'_>, action: PublishAction<'_>) -> (Known, bool) {
         let PublishAction { topic, qos, retain, payload_bytes } = action;
-        let ruled_out = match () {
-            () if qos > self.allowed.qos_max => Some(ReasonCode::QOS_NOT_SUPPORTED),
-            () if retain && !self.allowed.retain => Some(ReasonCode::RETAIN_NOT_SUPPORTED),
-            // Clients never publish to `$` topics, whatever a rule or a provider says.
-            () if topic.starts_with('$') => Some(ReasonCode::NOT_AUTHORIZED),
-            () => None,
-        };
-        if let Some(code) = ruled_out {
+        if let Some(code) = self.ruled_out(&action) {
             verdicts.put(key, Known::Deny(code), u64::MAX);
             return (Known::Deny(code), true);
         }
@@ -188,8 +198,13 @@ mod tests {
         let Decision::Ask(question) = identity.may_publish(&mut verdicts, action("a"), 0) else { panic!("asked") };
         let mut answer = |verdict| code(identity.answer_publish(&mut verdicts, action("a"), question, &verdict, 1_000));
         assert_eq!((answer(Verdict::Next), answer(Verdict::Pending)), (DENIED, None));
-        let success =
-            Verdict::Deny { code: ReasonCode::SUCCESS, reason: String::new(), disconnect: false, ttl: Duration::ZERO };
+        let success = Verdict::Deny {
+            code: ReasonCode::SUCCESS,
+            reason: String::new(),
+            reason_string: None,
+            disconnect: false,
+            ttl: Duration::ZERO,
+        };
         assert_eq!((answer(success), answer(Verdict::deny("no"))), (DENIED, DENIED));
         assert_eq!(answer(Verdict::allow(Duration::ZERO)), ALLOWED);
         assert_eq!(code(identity.may_publish(&mut verdicts, action("a"), 1_000)), None, "for that one only");

@@ -41,7 +41,7 @@ impl Identity {
         Question { generation: self.generation(), about, cacheable: false }
     }
 
-    fn decide_will(&self, action: PublishAction<'_>) -> Result<Effect, ReasonCode> {
+    pub(super) fn decide_will(&self, action: PublishAction<'_>) -> Result<Effect, ReasonCode> {
         let PublishAction { topic, qos, retain, payload_bytes } = action;
         match () {
             () if qos > self.allowed.qos_max => return Err(ReasonCode::QOS_NOT_SUPPORTED),
@@ -64,7 +64,7 @@ impl Identity {
             Effect::Allow => {}
             Effect::Deny | Effect::Ask => return Err(ReasonCode::NOT_AUTHORIZED),
         }
-        Ok(PublishPermit::new(self.tenant(), action, self.hash(action.topic)))
+        Ok(self.permit(action, self.hash(action.topic)))
     }
 }
 

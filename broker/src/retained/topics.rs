@@ -53,6 +53,16 @@ impl<T> Topics<T> {
         topic.split('/').try_fold(ROOT, |at, text| self.child(at, self.levels.find(text)?))
     }
 
+    /// Higher than the number of every topic.
+    pub(super) fn end(&self) -> u32 {
+        self.nodes.end()
+    }
+
+    /// What a topic has.
+    pub(super) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.nodes.get_mut(at).thing.as_mut()
+    }
+
     /// What a topic has.
     pub(super) fn get(&self, at: u32) -> Option<&T> {
         self.nodes.get(at).thing.as_ref()

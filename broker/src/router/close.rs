@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::changes::{Change, Changes};
+use crate::remote::Interest;
 use crate::session::{Closed, Home, Session, Spare};
 use crate::tree::{Place, Tree};
 
@@ -13,7 +14,12 @@ const SUBSCRIPTIONS_PER_LOCK: usize = 256;
 /// had for such members. False: there was none.
 pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Session>, changes: &mut Changes) -> bool {
     let group = tree.group_at(place).cloned();
+    let filter = changes.notes_interests().then(|| tree.filter(place));
     let ended = tree.unsubscribe(place, session);
+    if let Some(filter) = filter.filter(|_| ended) {
+        let (tenant, durable) = (session.key().tenant().clone(), session.number() != 0);
+        changes.interest(|| Interest { tenant, filter, added: false, durable });
+    }
     if let Some(group) = group {
         group.end_store(changes);
     }

@@ -1,6 +1,7 @@
 //! From what was permitted to the receivers' bytes.
 
 mod close;
+mod from_node;
 mod layouts;
 #[cfg(test)]
 mod own;
@@ -13,6 +14,7 @@ mod shared;
 mod subscribe;
 
 pub(crate) use close::close;
+pub use from_node::{FromNode, publish_from_node};
 pub(crate) use layouts::Layouts;
 pub use publish::{NodeMessage, NotPublishable, Out, Routed, publish, publish_for_plugin, publish_own, publish_will};
 pub use recheck::{AskedAgain, Rechecked, begin, drop_revoked, recheck, revoke};

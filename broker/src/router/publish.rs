@@ -8,7 +8,8 @@ use gatemq_types::{Protocol, QoS, ReasonCode};
 
 use super::layouts::{Buffers, Layouts};
 use crate::changes::Change;
-use crate::retained::{Kept, Retention};
+use crate::remote::{Destination, Forward, destination};
+use crate::retained::{Retention, Stored, Who};
 use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
 use crate::tenant::TenantLimit;
 use crate::tree::{Subscription, Target};
@@ -34,7 +35,9 @@ pub struct Out {
     pub dropped: u64,
     /// Messages that were to be retained and were refused.
     pub retained_refused: u64,
-    buffers: Buffers,
+    /// Messages for other nodes, in the order in which they were published. The host takes them after each turn.
+    pub forwards: Vec<Forward>,
+    pub(super) buffers: Buffers,
 }
 
 impl Out {
@@ -47,6 +50,7 @@ impl Out {
             delivered: 0,
             dropped: 0,
             retained_refused: 0,
+            forwards: Vec::new(),
             buffers: Buffers::default(),
         }
     }
@@ -75,7 +79,8 @@ pub fn publish(
     now_ms: u64,
     out: &mut Out,
 ) -> Routed {
-    route(permit, Origin { session: Some(from), five: from.protocol() == Protocol::V5 }, message, now_ms, out)
+    let five = from.protocol() == Protocol::V5;
+    route(permit, Origin { session: Some(from), five, reach: Reach::Cluster }, message, now_ms, out)
 }
 
 /// Publishes a will, if its client may still publish it.
@@ -86,7 +91,8 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
     let permit = left.will.permit()?;
     let mut frame = Vec::new();
     let message = left.will.publish(&mut frame);
-    Ok(route(&permit, Origin { session: Some(&left.session), five: true }, &message, now_ms, out))
+    let from = Origin { session: Some(&left.session), five: true, reach: Reach::Cluster };
+    Ok(route(&permit, from, &message, now_ms, out))
 }
 
 /// Publishes a message of the node itself, without a client and its permit, to a topic below `$SYS/`, where no client may:
@@ -110,7 +116,8 @@ pub fn publish_own(
     };
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::new(tenant, action, hasher.hash_one(topic));
-    route(&permit, Origin { session: None, five: false }, &message, now_ms, out)
+    // Each node has a $SYS of its own.
+    route(&permit, Origin { session: None, five: false, reach: Reach::Node }, &message, now_ms, out)
 }
 
 /// A message that has no client.
@@ -156,7 +163,7 @@ pub fn publish_for_plugin(
     let message = Publish::read(&frame, head, Protocol::V311, &PacketLimits::default()).map_err(|_| NotPublishable)?;
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::for_plugin(tenant, action, hasher.hash_one(topic)).ok_or(NotPublishable)?;
-    Ok(route(&permit, Origin { session: None, five: false }, &message, now_ms, out))
+    Ok(route(&permit, Origin { session: None, five: false, reach: Reach::Cluster }, &message, now_ms, out))
 }
 
 /// Where a message comes from.
@@ -166,12 +173,33 @@ pub(super) struct Origin<'a> {
     pub(super) session: Option<&'a Session>,
     /// Its packet is in the layout of MQTT 5.
     pub(super) five: bool,
+    /// Who is to have it.
+    pub(super) reach: Reach,
 }
 
-fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, now_ms: u64, out: &mut Out) -> Routed {
+/// How far a message goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To clients of all nodes.
+    Cluster,
+    /// To clients of this node.
+    Node,
+    /// To those of this node that share their subscription with nobody: which nodes members of shared ones have it, its own
+    /// node has decided.
+    Plain,
+}
+
+pub(super) fn route(
+    permit: &PublishPermit<'_>,
+    from: Origin<'_>,
+    message: &Publish<'_>,
+    now_ms: u64,
+    out: &mut Out,
+) -> Routed {
     let mut routed = Routed::default();
     let mut source = Source::new(permit.topic(), message, now_ms);
-    if permit.retain() {
+    // What is retained elsewhere comes by another way.
+    if permit.retain() && from.reach != Reach::Plain {
         (routed.retention, routed.exceeded) = retain(permit, from, message, now_ms, &mut source, &mut out.spare);
         if routed.retention == Retention::Refused {
             out.retained_refused += 1;
@@ -179,36 +207,70 @@ fn route(permit: &PublishPermit<'_>, from: Origin<'_>, message: &Publish<'_>, no
         }
     }
     let targets = out.cache.targets(permit);
-    let (mut delivered, mut dropped) = (0u64, 0u64);
     let Out { armed, spare, buffers, .. } = out;
     let mut layouts = Layouts::new(permit, from, message, buffers);
+    let mut to = Vec::new();
     for target in targets.iter() {
         let became = match target {
             Target::Session(to) if to.no_local && from.session.is_some_and(|from| std::ptr::eq(&*to.session, from)) => {
                 continue;
             }
             Target::Session(to) => deliver(to, &mut layouts, &mut source, spare),
-            Target::Group(group) => group.deliver(&mut layouts, &mut source, spare),
+            Target::Group(group) => match (from.reach, group.turn()) {
+                (Reach::Plain, _) => continue,
+                (Reach::Cluster, Some((node, filter))) => {
+                    destination(&mut to, &node).shares.push((*filter).into());
+                    continue;
+                }
+                _ => group.deliver(&mut layouts, &mut source, spare),
+            },
+            Target::Node(node) => {
+                if from.reach == Reach::Cluster {
+                    destination(&mut to, node).plain = true;
+                }
+                continue;
+            }
         };
+        routed.count(became, armed);
+    }
+    out.buffers.clear();
+    if !to.is_empty() {
+        routed.delivered += to.len() as u32;
+        out.forwards.push(forward(permit, from, to, &mut source));
+    }
+    out.delivered += u64::from(routed.delivered);
+    out.dropped += u64::from(routed.dropped);
+    routed
+}
+
+#[cold]
+fn forward(permit: &PublishPermit<'_>, from: Origin<'_>, to: Vec<Destination>, source: &mut Source<'_>) -> Forward {
+    Forward {
+        tenant: permit.tenant().clone(),
+        message: source.message(),
+        first: kind::PUBLISH << 4 | permit.qos().bits() << 1 | u8::from(permit.retain()),
+        from: from.session.map(|session| session.key().clone()),
+        to,
+    }
+}
+
+impl Routed {
+    /// Counts what became of it for one.
+    pub(super) fn count(&mut self, became: Delivered, armed: &mut Vec<Home>) {
         match became {
             Delivered::Armed(home) => {
                 armed.push(home);
-                delivered += 1;
+                self.delivered += 1;
             }
-            Delivered::Quiet => delivered += 1,
-            Delivered::Dropped => dropped += 1,
+            Delivered::Quiet => self.delivered += 1,
+            Delivered::Dropped => self.dropped += 1,
             Delivered::QuotaExceeded => {
-                dropped += 1;
-                routed.exceeded = Some(TenantLimit::QueueBytes);
+                self.dropped += 1;
+                self.exceeded = Some(TenantLimit::QueueBytes);
             }
             Delivered::Closed | Delivered::Changed => {}
         }
     }
-    out.buffers.clear();
-    out.delivered += delivered;
-    out.dropped += dropped;
-    (routed.delivered, routed.dropped) = (delivered as u32, dropped as u32);
-    routed
 }
 
 #[inline]
@@ -246,16 +308,18 @@ fn retain(
             .retain(|| Change::RetainedCleared { tenant: tenant.name().to_owned(), topic: permit.topic().to_owned() });
         return (Retention::Cleared, None);
     }
-    let kept = Kept::new(source.message(), permit.qos(), user, client_id);
+    let who = Who { user, client_id, marks: permit.marks() };
+    let (topic, qos) = (permit.topic(), permit.qos());
+    let stored = Stored { topic, message: source.message(), qos, who, withheld: false };
     let mut retained = tenant.retained.write();
-    match retained.store(permit.topic(), kept, tenant.limits().retained, now_ms) {
-        Ok(()) => {
+    match retained.store(stored, tenant.limits().retained, now_ms) {
+        Ok(publisher) => {
             spare.changes.retain(|| Change::Retained {
                 tenant: tenant.name().to_owned(),
                 message: source.message(),
-                qos: permit.qos(),
-                user: user.into(),
-                client_id: client_id.into(),
+                qos,
+                publisher,
+                withheld: false,
             });
             (Retention::Stored, None)
         }

@@ -9,6 +9,7 @@ use gatemq_types::ReasonCode;
 use super::Out;
 use super::close::end_subscription;
 use crate::changes::{Change, Changes};
+use crate::remote::Interest;
 use crate::retained::{Retained, Sent};
 use crate::session::{Attached, NotAdded};
 use crate::tenant::TenantLimit;
@@ -95,8 +96,12 @@ pub fn subscribe_with_identifier(
         retained_for(&retained, session, &subscription, permit, options, now_ms)
     };
     let mut tree = tenant.tree.write();
+    let mut is_new = false;
     let added = match tree.subscribe(filter.text, subscription) {
-        Ok((place, true)) => session.add_subscription(place, permit.subscriptions_max()).map_err(|why| (place, why)),
+        Ok((place, true)) => {
+            is_new = true;
+            session.add_subscription(place, permit.subscriptions_max()).map_err(|why| (place, why))
+        }
         Ok((_, false)) => Ok(()),
         Err(TreeError::TooManyLevels) => return Subscribed::failed(ReasonCode::TOPIC_FILTER_INVALID),
         Err(TreeError::Full) => return Subscribed::failed(ReasonCode::QUOTA_EXCEEDED),
@@ -107,6 +112,11 @@ pub fn subscribe_with_identifier(
         return why.into();
     }
     tenant.generations.bump(filter.text);
+    if is_new {
+        let (filter, durable) = (filter.text, session.number() != 0);
+        let interest = || Interest { tenant: tenant.clone(), filter: filter.to_owned(), added: true, durable };
+        out.spare.changes.interest(interest);
+    }
     if session.number() != 0 {
         if let Some(group) = filter.share_name.and_then(|_| tree.group_at(tree.find(filter.text)?)) {
             group.store(tenant.name(), filter.text, &mut out.spare.changes);

@@ -78,6 +78,18 @@ impl Message {
         self.bytes.get(usize::from(self.topic_bytes) + self.properties_bytes as usize..).unwrap_or_default()
     }
 
+    /// Its PUBLISH of MQTT 5 for another node: the time that remains is in it, and at QoS > 0 a packet identifier that means
+    /// nothing.
+    pub fn packet(&self, first: u8, now_ms: u64) -> Vec<u8> {
+        let own = Own::default();
+        let mut packet = Vec::with_capacity(self.packet_bytes(true, first, &own));
+        let packet_id_at = self.write(&mut packet, true, first, now_ms, &own);
+        if first & 0b0110 != 0 {
+            packet[packet_id_at + 1] = 1;
+        }
+        packet
+    }
+
     /// Bytes of the PUBLISH that [`Self::write`] appends.
     pub(super) fn packet_bytes(&self, five: bool, first: u8, own: &Own) -> usize {
         let has_id = first & 0b0110 != 0;

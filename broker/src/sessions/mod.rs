@@ -25,7 +25,7 @@ use crate::changes::{Numbers, SessionNumber};
 use crate::{Hasher, Session, SessionKey};
 pub use leave::{Leave, Left};
 pub use open::{Opened, Opening};
-pub use restore::{Restored, RestoredGroup};
+pub use restore::{Restored, RestoredGroup, RestoredRetained};
 pub use sweep::Swept;
 
 /// Sessions that may be away at a time, where nothing else is said.

@@ -7,7 +7,9 @@ use gatemq_mqtt::packet::subscribe::SubscribeOptions;
 use gatemq_types::Protocol;
 
 use super::{Away, Entry, Sessions, leave};
-use crate::changes::SessionNumber;
+use crate::changes::{Changes, SessionNumber};
+use crate::remote::Interest;
+use crate::retained::{Publisher, Stored, Who};
 use crate::session::{Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
 use crate::{SessionKey, Will, router};
@@ -45,11 +47,11 @@ pub struct Restored {
 
 impl Sessions {
     /// Takes a session that the store gives back. To be called before the first client comes. Filters that cannot be
-    /// subscribed any more are left out.
+    /// subscribed any more are left out; interests in the others are noted in `changes`.
     ///
     /// # Errors
     /// There is a later one of its key, so this one had ended, and a crash took only that: [`Self::end_restored`].
-    pub fn restore(&self, restored: Restored) -> Result<Arc<Session>, Arc<Session>> {
+    pub fn restore(&self, restored: Restored, changes: &mut Changes) -> Result<Arc<Session>, Arc<Session>> {
         let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
         let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
         let hash = self.hash(&restored.key);
@@ -73,7 +75,7 @@ impl Sessions {
         };
         session.key().tenant().usage.sessions.take_anyway(1);
         for (filter, options, identifier) in subscriptions {
-            subscribe(&session, &filter, options, identifier);
+            subscribe(&session, &filter, options, identifier, changes);
         }
         Ok(session)
     }
@@ -86,7 +88,7 @@ impl Sessions {
     }
 }
 
-fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32) {
+fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32, changes: &mut Changes) {
     let Ok(options) = SubscribeOptions::read(options, Protocol::V5) else { return };
     let tenant = session.key().tenant();
     let subscription = Subscription {
@@ -101,6 +103,8 @@ fn subscribe(session: &Arc<Session>, filter: &str, options: u8, identifier: u32)
         session.restore_subscription(place);
         tenant.usage.subscriptions.take_anyway(1);
         tenant.generations.bump(filter);
+        let (tenant, filter) = (tenant.clone(), filter.to_owned());
+        changes.interest(|| Interest { tenant, filter, added: true, durable: session.number() != 0 });
     }
 }
 
@@ -131,20 +135,37 @@ impl crate::Tenant {
 
     /// Takes a retained message that the store gives back, whatever the bounds. False: its time is over, or its topic is too
     /// deep.
-    pub fn restore_retained(
-        &self,
-        message: Arc<Message>,
-        qos: gatemq_types::QoS,
-        user: Box<str>,
-        client_id: Box<str>,
-        now_ms: u64,
-    ) -> bool {
+    pub fn restore_retained(&self, restored: RestoredRetained, now_ms: u64) -> bool {
+        let RestoredRetained { message, qos, publisher: Publisher { user, client_id, marks }, withheld } = restored;
         if now_ms >= message.expires_ms() {
             return false;
         }
         let unbounded = crate::RetainedLimits { messages_max: u32::MAX, bytes_max: u64::MAX };
-        let topic = message.clone();
-        let kept = crate::retained::Kept::restored(message, qos, user, client_id);
-        self.retained.write().store(topic.topic(), kept, unbounded, now_ms).is_ok()
+        let (of, who) = (message.clone(), Who { user: &user, client_id: &client_id, marks: marks.as_ref() });
+        let stored = Stored { topic: of.topic(), message, qos, who, withheld };
+        self.retained.write().store(stored, unbounded, now_ms).is_ok()
     }
+
+    /// The retained message of a topic, withheld or not.
+    pub fn retained_of(&self, topic: &str) -> Option<RestoredRetained> {
+        self.retained.read().get(topic).map(|kept| kept.restored())
+    }
+
+    /// Takes the retained message of a topic away, if it has one; the store hears nothing of it.
+    pub fn clear_retained(&self, topic: &str) {
+        self.retained.write().clear(topic);
+    }
+}
+
+/// A retained message as the store has it.
+#[derive(Debug)]
+pub struct RestoredRetained {
+    /// The message.
+    pub message: Arc<Message>,
+    /// QoS.
+    pub qos: gatemq_types::QoS,
+    /// Who published it.
+    pub publisher: Publisher,
+    /// It goes to nobody who subscribes.
+    pub withheld: bool,
 }

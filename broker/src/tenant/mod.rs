@@ -11,8 +11,9 @@ use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::Hasher;
+use crate::remote::Remote;
 use crate::retained::{Retained, RetainedLimits};
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeError};
 use generations::Generations;
 pub use rates::TenantRates;
 use usage::TrafficSum;
@@ -131,6 +132,23 @@ impl Tenant {
             true => Ok(TenantConnection(self.usage.clone())),
             false => Err(TenantLimit::Connections),
         }
+    }
+
+    /// Clients of another node subscribed to `filter` (`$share/…` included, with that many members there; 0: all are away).
+    ///
+    /// # Errors
+    /// The filter is too deep, or the tree too large: that node's clients do not get what this one's publish.
+    pub fn set_interest(&self, node: &Arc<Remote>, filter: &str, members: u32) -> Result<(), TreeError> {
+        let mut tree = self.tree.write();
+        tree.set_node(filter, node, members, &self.usage)?;
+        self.generations.bump(filter);
+        Ok(())
+    }
+
+    /// None of that node's does any more.
+    pub fn unset_interest(&self, node: &Arc<Remote>, filter: &str) {
+        self.tree.write().unset_node(filter, node);
+        self.generations.bump(filter);
     }
 
     fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@
 mod groups;
 pub(crate) mod levels;
 mod nodes;
+mod remote;
 mod subscribers;
 
 use std::sync::Arc;
@@ -78,6 +79,15 @@ impl Tree {
     /// its place and whether it is new.
     pub fn subscribe(&mut self, filter: &str, subscription: Subscription) -> Result<(Place, bool), TreeError> {
         let Filter { share_name, filter, .. } = Filter::trusted(filter);
+        let place = self.place(filter)?;
+        Ok(match share_name {
+            None => (place, self.subscribers_mut(place).put(Target::Session(subscription))),
+            Some(share_name) => self.join(share_name, place, subscription),
+        })
+    }
+
+    /// The place of a filter without a share name, made where there is none yet.
+    fn place(&mut self, filter: &str) -> Result<Place, TreeError> {
         let count = filter.split('/').count();
         if count > TOPIC_LEVELS_MAX {
             return Err(TreeError::TooManyLevels);
@@ -94,11 +104,7 @@ impl Tree {
             }
             at = self.child(at, text).unwrap_or_else(|| self.add_child(at, text));
         }
-        let place = place.unwrap_or(Place(at));
-        Ok(match share_name {
-            None => (place, self.subscribers_mut(place).put(Target::Session(subscription))),
-            Some(share_name) => self.join(share_name, place, subscription),
-        })
+        Ok(place.unwrap_or(Place(at)))
     }
 
     fn join(&mut self, share_name: &str, place: Place, member: Subscription) -> (Place, bool) {
@@ -106,12 +112,25 @@ impl Tree {
         if let Some((number, group)) = groups.find(share_name, place) {
             return (Place(number | SHARED), group.join(member));
         }
-        let group = Arc::new(Group::new(share_name, place, &member.session));
+        let group = Arc::new(Group::new(share_name, place, &member.session.key().tenant().usage));
         let new = group.join(member);
+        (self.add_group(group), new)
+    }
+
+    fn add_group(&mut self, group: Arc<Group>) -> Place {
         // Each has a node, so its number is below that of nodes.
-        let number = groups.add(group.clone());
-        self.subscribers_mut(place).put(Target::Group(group));
-        (Place(number | SHARED), new)
+        let number = self.groups.get_or_insert_default().add(group.clone());
+        self.subscribers_mut(group.place()).put(Target::Group(group));
+        Place(number | SHARED)
+    }
+
+    fn remove_group(&mut self, number: u32, group: &Arc<Group>) {
+        self.subscribers_mut(group.place()).remove(address_of_group(group));
+        self.prune(group.place().node());
+        if let Some(groups) = &mut self.groups {
+            groups.remove(number);
+        }
+        self.groups.take_if(|groups| groups.len() == 0);
     }
 
     /// Takes the session's subscription at a place away; false if it had none there.
@@ -130,12 +149,7 @@ impl Tree {
         let Some(group) = self.group(number).cloned() else { return false };
         let Some(empty) = group.leave(session) else { return false };
         if empty {
-            self.subscribers_mut(group.place()).remove(address_of_group(&group));
-            self.prune(group.place().node());
-            if let Some(groups) = &mut self.groups {
-                groups.remove(number);
-            }
-            self.groups.take_if(|groups| groups.len() == 0);
+            self.remove_group(number, &group);
         }
         true
     }
@@ -158,7 +172,7 @@ impl Tree {
         let subscribers = if place.is_below() { &node.below } else { &node.here };
         match subscribers.get(address_of(session))? {
             Target::Session(subscription) => Some(subscription.clone()),
-            Target::Group(_) => None,
+            Target::Group(_) | Target::Node(_) => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gatemq_types::QoS;
 
 use crate::addressed::{Addressed, ByAddress};
+use crate::remote::{Remote, address_of_node};
 use crate::session::Session;
 use crate::shared::Group;
 
@@ -37,6 +38,8 @@ pub enum Target {
     Session(Subscription),
     /// One of the members of a shared subscription (4.8.2).
     Group(Arc<Group>),
+    /// Clients of another node.
+    Node(Arc<Remote>),
 }
 
 pub(crate) fn address_of(session: &Arc<Session>) -> usize {
@@ -52,6 +55,7 @@ impl Addressed for Target {
         match self {
             Target::Session(subscription) => address_of(&subscription.session),
             Target::Group(group) => address_of_group(group),
+            Target::Node(node) => address_of_node(node),
         }
     }
 }
@@ -143,7 +147,7 @@ mod tests {
     fn subscription(target: &Target) -> &Subscription {
         match target {
             Target::Session(subscription) => subscription,
-            Target::Group(_) => panic!("no group"),
+            Target::Group(_) | Target::Node(_) => panic!("no session"),
         }
     }
 

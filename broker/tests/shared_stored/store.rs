@@ -174,7 +174,7 @@ impl Store {
                 received: Vec::new(),
                 will: None,
             };
-            let session = sessions.restore(restored).unwrap_or_else(|session| {
+            let session = sessions.restore(restored, &mut Default::default()).unwrap_or_else(|session| {
                 ended.push(session.clone());
                 session
             });

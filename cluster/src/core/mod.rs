@@ -90,6 +90,11 @@ impl Core {
         self.tick(out);
     }
 
+    /// The mark of an entry, its tombstone too; `None`: there is none.
+    pub fn mark(&self, set: Set, key: &[u8]) -> Option<Mark> {
+        self.sets.mark(set, key)
+    }
+
     /// What the host tells.
     fn told(&mut self, input: Input, out: &mut Vec<Action>) {
         let Core { members, interests, forwards, records, sessions, sets, quotas, .. } = self;

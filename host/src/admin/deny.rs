@@ -21,7 +21,7 @@ use gatemq_types::{Denial, Subject};
 
 use super::run::{Changes, counted, cut, tell_full};
 use super::survey::Survey;
-use super::{By, Outcome, rows};
+use super::{By, Outcome, Replicated, rows};
 use crate::denials::{Seen, ends_connections};
 use crate::node::Node;
 
@@ -149,6 +149,27 @@ pub(super) fn lift(node: &Node, by: &By, subject: &Subject, changes: &mut Change
         changes.ops.push(delete(&held.denial));
     }
     Ok(counted(lifted.len() as u64))
+}
+
+/// Has what another node's desk has done take hold here: it has checked who may.
+pub(super) fn replicate(node: &Node, replicated: Replicated, changes: &mut Changes) {
+    match replicated {
+        Replicated::Denied(denial) => match node.denials.set.restore(denial) {
+            Ok(Added { held, .. }) => {
+                tell_added(node, &held);
+                changes.ops.push(Op::PutDenial(held.denial.clone()));
+                changes.scan |= !matches!(held.denial.subject, Subject::Address { .. }) || ends_connections(&held);
+            }
+            Err(why) => tracing::warn!("a denial of another node is left aside: {why}"),
+        },
+        Replicated::Lifted { subject, raised_by } => {
+            for held in node.denials.set.lift(&subject, Some(&raised_by)) {
+                let (subject, raised_by) = (held.denial.subject.to_string().into(), raised_by.clone().into());
+                node.events.emit(None, Fact::DenialLifted { subject, raised_by, by: "cluster".into() });
+                changes.ops.push(delete(&held.denial));
+            }
+        }
+    }
 }
 
 /// A page of all that are in force.

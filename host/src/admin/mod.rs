@@ -30,6 +30,7 @@ mod values;
 
 pub(crate) use asker::{Asker, By};
 pub(crate) use publish::Publication;
+pub(crate) use revoke::revoke_admitted_by;
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +39,7 @@ use std::thread::JoinHandle;
 
 use gatemq_plugin_loader::Answer;
 use gatemq_types::service::{Reply, Request, ServiceError};
+use gatemq_types::{Denial, Subject};
 use parking_lot::{Condvar, Mutex};
 
 use crate::node::Node;
@@ -65,12 +67,26 @@ impl Job {
 /// An answer that is to be told.
 type Finished = (Answer, Outcome, Waits);
 
-/// What waits. Bounded by what those who ask may have under way.
+/// What another node's desk has done.
+pub(crate) enum Replicated {
+    /// Raised.
+    Denied(Denial),
+    /// Lifted.
+    Lifted {
+        /// Whose.
+        subject: Subject,
+        /// Who had raised it.
+        raised_by: String,
+    },
+}
+
+/// What waits. Bounded by what those who ask may have under way, and, of what other nodes did, by how many denials there may be.
 #[derive(Default)]
 struct Inbox {
     jobs: VecDeque<Job>,
     /// Answered elsewhere, told here: no plugin's code runs on a worker.
     finished: Vec<Finished>,
+    replicated: Vec<Replicated>,
     stop: bool,
 }
 
@@ -113,6 +129,15 @@ impl Desk {
         }
         inbox.jobs.push_back(Job { by: asker.by().clone(), request, answer, _waits: waits });
         self.wake.notify_one();
+    }
+
+    /// Has what another node's desk has done take hold here too.
+    pub(crate) fn replicate(&self, replicated: Replicated) {
+        let mut inbox = self.inbox.lock();
+        if !inbox.stop {
+            inbox.replicated.push(replicated);
+            self.wake.notify_one();
+        }
     }
 
     /// Answers from another thread.

@@ -11,7 +11,7 @@ use gatemq_types::service::{Reply, Request, ServiceError};
 
 use super::scan::Scanner;
 use super::survey::Survey;
-use super::{Desk, Finished, Job, Outcome, Waits, deny, kick, revoke, sessions};
+use super::{Desk, Finished, Job, Outcome, Replicated, Waits, deny, kick, revoke, sessions};
 use crate::clock;
 use crate::node::Node;
 
@@ -32,6 +32,13 @@ pub(super) struct Changes {
     pub(super) scan: bool,
     /// Who of those that are to be denied is here; an error when the node stops, or has no workers yet.
     pub(super) survey: Result<Survey, ServiceError>,
+}
+
+/// What there is to do.
+struct Todo {
+    jobs: Vec<Job>,
+    finished: Vec<Finished>,
+    replicated: Vec<Replicated>,
 }
 
 impl Desk {
@@ -75,7 +82,7 @@ impl Desk {
 
     fn run(&self, node: &Arc<Node>) {
         let mut next_sweep = Instant::now() + SWEEP;
-        while let Some((jobs, finished)) = self.next(next_sweep) {
+        while let Some(Todo { jobs, finished, replicated }) = self.next(next_sweep) {
             for (answer, outcome, _waits) in finished {
                 answer(outcome);
             }
@@ -86,7 +93,7 @@ impl Desk {
             if sweep {
                 next_sweep = Instant::now() + SWEEP;
             }
-            self.change(&scanner, quick, sweep);
+            self.change(&scanner, quick, replicated, sweep);
             for Job { by, request, answer, .. } in slow {
                 answer(match request {
                     Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
@@ -99,16 +106,21 @@ impl Desk {
     }
 
     /// Carries out what changes something, has it take hold, has it kept, and answers.
-    fn change(&self, scanner: &Scanner<'_>, jobs: Vec<Job>, sweep: bool) {
+    fn change(&self, scanner: &Scanner<'_>, jobs: Vec<Job>, replicated: Vec<Replicated>, sweep: bool) {
         let node = scanner.node;
         let mut changes = Changes { ops: Vec::new(), scan: false, survey: Survey::of(scanner, &jobs) };
         let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(node, job, &mut changes)).collect();
+        let own = changes.ops.len();
+        replicated.into_iter().for_each(|of| deny::replicate(node, of, &mut changes));
         if sweep {
             deny::expire(node, clock::now_ms(), SWEEP_MAX, &mut changes.ops);
             self.values.expire(clock::now_ms(), SWEEP_MAX, &mut changes.ops);
         }
         if changes.scan {
             kick::denied(scanner);
+        }
+        if let Some(cluster) = node.cluster() {
+            cluster.denied(changes.ops.iter().take(own));
         }
         let kept = keep(node, changes.ops);
         if let Err(e) = &kept {
@@ -121,9 +133,9 @@ impl Desk {
     }
 
     /// What there is to do; `None`: it stops.
-    fn next(&self, until: Instant) -> Option<(Vec<Job>, Vec<Finished>)> {
+    fn next(&self, until: Instant) -> Option<Todo> {
         let mut inbox = self.inbox.lock();
-        while !inbox.stop && inbox.jobs.is_empty() && inbox.finished.is_empty() {
+        while !inbox.stop && inbox.jobs.is_empty() && inbox.finished.is_empty() && inbox.replicated.is_empty() {
             if self.wake.wait_until(&mut inbox, until).timed_out() {
                 break;
             }
@@ -132,7 +144,8 @@ impl Desk {
             return None;
         }
         let count = inbox.jobs.len().min(JOBS_AT_ONCE);
-        Some((inbox.jobs.drain(..count).collect(), std::mem::take(&mut inbox.finished)))
+        let (finished, replicated) = (std::mem::take(&mut inbox.finished), std::mem::take(&mut inbox.replicated));
+        Some(Todo { jobs: inbox.jobs.drain(..count).collect(), finished, replicated })
     }
 
     fn carry_out(&self, node: &Node, job: Job, changes: &mut Changes) -> (Answer, Waits, Outcome) {

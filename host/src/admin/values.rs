@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::run::counted;
 use super::{By, Outcome};
+use crate::cluster;
 
 /// Keys of an owner.
 const KEYS_MAX: usize = 4096;
@@ -123,6 +124,9 @@ impl Values {
     pub(super) fn restore(&self, store: &dyn Store, now_ms: u64, ops: &mut Vec<Op>) -> Result<(), StoreError> {
         let mut owners = self.0.lock();
         store.scan_values(&mut |owner, key, value| {
+            if owner == cluster::MARKS {
+                return true; // It has its own reader.
+            }
             match is_over(&value, now_ms) {
                 true => ops.push(Op::DeleteValue { owner: owner.into(), key: key.into() }),
                 false => owners.entry(owner.into()).or_default().insert(key, value),

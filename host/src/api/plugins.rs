@@ -87,6 +87,8 @@ pub(super) async fn reload(
 
 fn told(name: &str, reloaded: &Result<Reloaded, String>) -> Value {
     match reloaded {
+        Ok(Reloaded::Started) => json!({ "name": name, "result": "started" }),
+        Ok(Reloaded::Stopped) => json!({ "name": name, "result": "stopped" }),
         Ok(Reloaded::Unchanged) => json!({ "name": name, "result": "unchanged" }),
         Ok(Reloaded::Reconfigured) => json!({ "name": name, "result": "reconfigured" }),
         Ok(Reloaded::Replaced { generation }) => {

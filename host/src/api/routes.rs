@@ -78,6 +78,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/denials", get(desk::denials).post(desk::deny))
         .route("/v1/denials/lift", post(desk::lift))
         .route("/v1/plugins", get(plugins::list))
+        .route("/v1/cluster", get(cluster))
         .route("/v1/reload", post(plugins::reload))
         .fallback(|| async {
             Refusal::not_found("there is no such path; is the command older or newer than the broker?")
@@ -87,6 +88,15 @@ pub(super) fn router(api: Api) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
+}
+
+/// The cluster as this node sees it.
+async fn cluster(State(api): State<Api>) -> Answer {
+    let cluster = api
+        .node
+        .cluster()
+        .ok_or_else(|| Refusal::conflict("the node is in no cluster: [cluster] is not configured"))?;
+    Ok(Json(cluster.status()))
 }
 
 /// The node in numbers.

@@ -6,11 +6,13 @@
 //! | [`table`] | tables for people |
 //! | [`time`] | times for people, lengths of time from them |
 //! | [`clients`], [`deny`] | who is there, and who is kept out |
+//! | [`cluster`] | the other nodes |
 //! | [`plugins`] | plugins, and what is reloaded |
 //! | [`mod@explain`] | why a client may do something, or may not |
 
 mod call;
 pub(crate) mod clients;
+pub(crate) mod cluster;
 pub(crate) mod deny;
 mod explain;
 pub(crate) mod plugins;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use figment::value::Value;
 
+use super::cluster::cluster;
 use super::layers::{Raw, Sources};
 use super::listener::{proxies, sni};
 use super::plugin::plugins;
@@ -16,6 +17,9 @@ use super::{
 };
 use crate::listen::ws::WebSocketSettings;
 use gatemq_store::SyncMode;
+
+/// The largest packet in a cluster: with what goes beside it, it fits into a frame.
+const CLUSTER_PACKET_BYTES_MAX: u32 = 48 << 20;
 
 /// Reads and checks all layers.
 ///
@@ -75,6 +79,17 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), Limits::checked(values), store(values));
     let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
+    let cluster = cluster(values, node.as_ref().map(|node| &*node.name));
+    if let (Some(Some(_)), Some(store)) = (&cluster, &store)
+        && store.kind == StoreKind::Memory
+    {
+        values.refuse(&["store", "kind"], "must be embedded in a cluster: what others are to have is kept in it");
+    }
+    let packet_bytes_max = limits.as_ref().map_or(0, |limits| limits.packet_bytes_max);
+    if matches!(cluster, Some(Some(_))) && packet_bytes_max > CLUSTER_PACKET_BYTES_MAX {
+        let message = format!("is above {CLUSTER_PACKET_BYTES_MAX}, which is what one node can send to another");
+        values.refuse(&["limits", "packet_bytes_max"], message);
+    }
     Some(Config {
         node: node?,
         log: log?,
@@ -85,6 +100,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugins: plugins?,
         limits: limits?,
         denials: Denials { per_raiser_max: per_raiser_max? },
+        cluster: cluster?,
     })
 }
 

@@ -338,7 +338,7 @@ pub(crate) const KEYS: &[Key] = &[
     open(
         "plugins.*.config",
         Kind::Free,
-        r#"{ anchors = { acme = "/etc/gatemq/tls/acme-ca.crt" } }"#,
+        r##"{ anchors = { acme = "/etc/gatemq/tls/acme-ca.crt" }, rules = [{ grants = [{ allow = ["all"], filter = "devices/${cert.cn}/#" }] }] }"##,
         "The plugin's own configuration; it says what may be in here.",
     ),
     key(
@@ -495,6 +495,94 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Number(1, 1_000_000),
         "10000",
         "Denials that each plugin, and that operators, may have raised at a time; further ones are refused.",
+    ),
+    open(
+        "cluster.environment",
+        Kind::Text,
+        r#""production""#,
+        "What this cluster is for: nodes of another environment never join it. Setting it makes the node a member; without it the node is alone.",
+    ),
+    key("cluster.name", Kind::Text, r#""gatemq""#, "Name of the cluster within its environment."),
+    open("cluster.bind", Kind::Address, r#""10.0.0.1:7946""#, "Address for gossip, TCP and UDP. Needed in a cluster."),
+    open("cluster.advertise", Kind::Address, r#""192.0.2.1:7946""#, "Where other nodes find it. Default: bind."),
+    open(
+        "cluster.rpc_bind",
+        Kind::Address,
+        r#""10.0.0.1:7947""#,
+        "Address for calls of other nodes, always over mutual TLS. Needed in a cluster.",
+    ),
+    open(
+        "cluster.rpc_advertise",
+        Kind::Address,
+        r#""192.0.2.1:7947""#,
+        "Where other nodes find it. Default: rpc_bind.",
+    ),
+    Key {
+        example: r#"["10.0.0.2:7947"]"#,
+        ..key(
+            "cluster.seeds",
+            Kind::Texts,
+            "[]",
+            "rpc_bind of any members: one of them is asked to be admitted. Its own address does no harm; the first node needs none.",
+        )
+    },
+    open(
+        "cluster.secret_file",
+        Kind::Path,
+        r#""/etc/gatemq/cluster.key""#,
+        "File with the secret from which the keys of gossip are made, the same on all nodes. Several lines: the first is used, all are accepted. Needed in a cluster.",
+    ),
+    Key {
+        example: r#"["10.0.0.0/8"]"#,
+        ..key("cluster.allowed_networks", Kind::Texts, "[]", "Networks from which gossip is accepted. None named: all.")
+    },
+    key(
+        "cluster.ack_wait_ms",
+        Kind::Number(10, 60_000),
+        "500",
+        "Milliseconds that a node has to accept a QoS 1 or 2 message; then it is kept for that node, and acknowledged.",
+    ),
+    key(
+        "cluster.hint_bytes_max",
+        Kind::Number(0, 1 << 50),
+        "1073741824",
+        "Bytes of messages that are kept for each node that is away; when they are full, publishers are not acknowledged.",
+    ),
+    key(
+        "cluster.hint_s_max",
+        Kind::Number(1, NUMBER_MAX),
+        "86400",
+        "Seconds for which messages are kept for a node that is away.",
+    ),
+    key(
+        "cluster.on_refused",
+        Kind::Choice(&["exit", "degraded"]),
+        r#""exit""#,
+        "What a node does that the members refuse: exit, or serve its clients alone and keep asking.",
+    ),
+    open(
+        "cluster.tls.certificate_file",
+        Kind::Path,
+        r#""/etc/gatemq/cluster/node-1.crt""#,
+        "Certificate chain in PEM form, with the URI spiffe://ENVIRONMENT/gatemq/CLUSTER/NODE; `gatemq pki` makes one. Needed in a cluster.",
+    ),
+    open(
+        "cluster.tls.private_key_file",
+        Kind::Path,
+        r#""/etc/gatemq/cluster/node-1.key""#,
+        "Its key in PEM form, not encrypted. Needed in a cluster.",
+    ),
+    open(
+        "cluster.tls.ca_file",
+        Kind::Path,
+        r#""/etc/gatemq/cluster/ca.crt""#,
+        "Authorities that sign nodes, and nothing else, in PEM form. Needed in a cluster.",
+    ),
+    open(
+        "cluster.tls.crl_file",
+        Kind::Path,
+        r#""/etc/gatemq/cluster/ca.crl""#,
+        "Their revocation lists in PEM form. Default: none.",
     ),
 ];
 

@@ -7,6 +7,7 @@
 //! | [`toml_layer`] | one TOML file, and the line of each value |
 //! | [`check`] | merged values to a [`Config`], or every problem at once |
 //! | [`limits`] | `[limits]` |
+//! | [`cluster`] | `[cluster]` |
 //! | [`listener`] | tables that only some listeners have |
 //! | [`plugin`] | `[plugins.NAME]` |
 //! | [`values`] | reads one value by the kind of its key |
@@ -25,6 +26,7 @@ use crate::listen::Network;
 use crate::listen::ws::WebSocketSettings;
 
 mod check;
+mod cluster;
 pub(crate) mod keys;
 mod layers;
 mod limits;
@@ -38,6 +40,7 @@ mod toml_layer;
 mod values;
 
 pub(crate) use check::{check_dev, load, plugin_problems};
+pub(crate) use cluster::{Cluster, ClusterTls, OnRefused};
 pub(crate) use layers::Sources;
 pub(crate) use limits::{Limits, RatePolicy};
 pub(crate) use problem::Problem;
@@ -75,6 +78,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// `[denials]`
     pub(crate) denials: Denials,
+    /// `[cluster]`; `None`: the node is alone.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// `[denials]`

@@ -1,5 +1,6 @@
 //! Table tests of problems, of layers, and of the annotated file.
 
+mod cluster;
 mod layered;
 mod show;
 

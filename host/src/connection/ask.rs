@@ -86,7 +86,7 @@ impl Client {
         node.events.emit(Some(&self.peer), fact);
         match asking.kind {
             ActionKind::Subscribe | ActionKind::Unsubscribe => {
-                self.codes_so_far.push(CloseReason::AuthorizationFailed.code());
+                self.decided(CloseReason::AuthorizationFailed.code());
                 Ok(())
             }
             _ => Err(Ending::of(CloseReason::AuthorizationFailed)),

@@ -72,6 +72,11 @@ impl Refusal {
         let (reason, plugin) = (reason.to_string(), plugin.to_owned());
         Refusal { stage, code, reason, plugin, reason_string: None, server: None }
     }
+
+    /// And what the client is told of it besides the code.
+    pub(super) fn saying(self, reason_string: Option<String>) -> Self {
+        Refusal { reason_string, ..self }
+    }
 }
 
 /// Decides on a CONNECT. `None`: the client was refused and told, or has gone.
@@ -129,7 +134,7 @@ async fn admit(
     let exchange = Exchange::new(worker, &next, connect, deadline);
     let revoked_before = worker.node.revocations.count();
     let (given, provider) = ask(asked, stranger, connect, exchange).await?;
-    let (mut client, greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
+    let (mut client, mut greeting) = bind(worker, stranger, connect, wants, *given, provider.as_ref(), next)?;
     if let Some(reason) = denials::refuses_name(&worker.node, &client.peer, worker.now_ms.get()) {
         return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
     }
@@ -153,6 +158,9 @@ async fn admit(
     if opened.is_resumed() {
         answer.clear();
         write_connack(&mut answer, &client, &greeting, connect, true);
+    }
+    if let Some(place) = greeting.place.take() {
+        client.take_place(&worker.node, place, stranger.home);
     }
     tell_connected(worker, &client, &greeting, connect);
     opened.begin(worker, &client);
@@ -238,7 +246,8 @@ async fn ask(
     mut exchange: Exchange<'_>,
 ) -> Result<(Box<Given>, Option<Arc<Plugin>>), NotAdmitted> {
     let Asked { worker, listener, wants, .. } = *asked;
-    let mut admission = answer(worker, stranger, pin!(listener.auth.authenticate(connect))).await?;
+    let chain = listener.auth.load_full();
+    let mut admission = answer(worker, stranger, pin!(chain.authenticate(connect))).await?;
     (connect.password, connect.auth_data) = (None, None);
     loop {
         let stage = if exchange.has_begun() { "exchange" } else { "authenticate" };
@@ -254,7 +263,7 @@ async fn ask(
                 return Ok((identity, provider));
             }
             Admission::Refused { code, reason, reason_string, plugin, delay: wanted } => {
-                listener.auth.note_refused(connect.remote.ip());
+                chain.note_refused(connect.remote.ip());
                 Box::pin(delay(worker, wanted, listener)).await;
                 Refusal { reason_string, ..Refusal::by(&plugin, stage, code, reason) }.into()
             }

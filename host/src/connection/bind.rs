@@ -23,6 +23,7 @@ use super::rate::Rate;
 use super::refresh::{Refresh, refresh_at_ms};
 use crate::config::RatePolicy;
 use crate::denials::Known;
+use crate::exclusive::Place;
 use crate::listen::tls::certificate;
 use crate::node::Node;
 use crate::worker::Worker;
@@ -41,6 +42,8 @@ pub(super) struct Greeting {
     response_info: Option<String>,
     auth_data: Vec<u8>,
     plugin: String,
+    /// What its identity has it take, when it is admitted.
+    pub(super) place: Option<Place>,
 }
 
 /// What an identity gives a client: replaced when it authenticates again.
@@ -52,7 +55,8 @@ pub(super) struct Granted {
     pub(super) valid_until_ms: u64,
     /// When its grants are to be asked for again; 0: not by time.
     pub(super) refresh_at_ms: u64,
-    pub(super) tags: Vec<String>,
+    /// Of what its connection is to be the only one.
+    pub(super) place: Option<Place>,
 }
 
 /// What CONNACK says may be used; a client that keeps to it has broken no rule, whatever its identity is later.
@@ -146,7 +150,9 @@ fn identity(
         no_match: given.no_match,
         limits,
     };
-    Identity::new(parts, hasher).map_err(|e| e.to_string())
+    let leaf = connect.tls.as_ref().filter(|tls| tls.verified).and_then(|tls| tls.leaf_sha256);
+    let identity = Identity::new(parts, hasher).map_err(|e| e.to_string())?;
+    Ok(identity.marked(&given.tags, leaf))
 }
 
 /// Gives a connection its place in its tenant.
@@ -177,9 +183,6 @@ fn check(given: &Given, now_ms: u64) -> Result<(), String> {
     if given.valid_until_ms != 0 && given.valid_until_ms <= now_ms {
         return Err("its time is over".into());
     }
-    if given.exclusive {
-        return Err("exclusive identities are not offered".into());
-    }
     Ok(())
 }
 
@@ -196,6 +199,7 @@ pub(super) fn grant(
     now_ms: u64,
 ) -> Result<Granted, String> {
     check(given, now_ms)?;
+    let place = Place::of(given.exclusive, key, connect)?;
     let limits = lowered(&given.limits, &node.limits);
     let identity = identity(&node.grants, &node.hasher, connect, given, key, &limits)?;
     let asks = given.no_match == NoMatch::Ask || given.grants.iter().any(|g| g.effect == Effect::Ask);
@@ -206,7 +210,7 @@ pub(super) fn grant(
         true => refresh_at_ms(valid_until_ms, now_ms),
         false => 0,
     };
-    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, tags: given.tags.clone() })
+    Ok(Granted { identity, limits, asked, valid_until_ms, refresh_at_ms, place })
 }
 
 /// The identity of a client where no broker runs: what can be wrong with a provider's answer, and what its grants say. Limits are as the
@@ -219,6 +223,7 @@ pub(crate) fn bound_alone(connect: &Connect, given: &Given) -> Result<Identity, 
     let tenant = Tenants::new(1).get_or_create(&given.tenant).map_err(|e| e.to_string())?;
     let client_id = given.client_id.as_deref().unwrap_or(&connect.client_id);
     let key = Arc::new(SessionKey::new(tenant, &given.user, client_id).map_err(|e| e.to_string())?);
+    Place::of(given.exclusive, &key, connect)?;
     identity(&GrantTable::new(1), &Hasher::default(), connect, given, &key, &given.limits)
 }
 
@@ -245,6 +250,7 @@ fn greeting(
         response_info: given.response_info.filter(|info| wants.response_info && is_sendable(info)),
         auth_data: given.auth_data,
         plugin: plugin.to_owned(),
+        place: None,
     }
 }
 
@@ -269,7 +275,7 @@ pub(super) fn bind(
     let key = Arc::new(SessionKey::new(tenant, &given.user, &client_id).map_err(|e| refused(e.to_string()))?);
     let granted = grant(node, connect, &given, &key, provider, now_ms).map_err(refused)?;
     let refresh = Refresh::of(&granted, || Arc::new(connect.clone()));
-    let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
+    let Granted { identity, limits, asked, valid_until_ms, place, .. } = granted;
     let session_limits = session_limits(connect, &limits, stranger.topic_alias_max);
     // Nobody knows of it yet: before the client is told it gets the one of its key.
     let session = Attached::alone(key.clone(), connect.protocol, session_limits, stranger.home);
@@ -290,7 +296,7 @@ pub(super) fn bind(
         asked,
         provider: provider.map_or_else(|| "".into(), |p| p.shared_name().clone()),
         answer: None,
-        codes_so_far: Vec::new(),
+        so_far: None,
         rate: Rate::new(&limits, now_ms),
         rate_waits: limits.rate_wait_allowed != Some(0),
         acknowledges_denied: false,
@@ -315,9 +321,9 @@ pub(super) fn bind(
         aliases: TopicAliases::default(),
         _counted: counted,
         held: None,
-        known: Known::of(stranger.proven.clone(), &tags),
+        known: Known::of(stranger.proven.clone(), None),
     };
-    Ok((client, greeting))
+    Ok((client, Greeting { place, ..greeting }))
 }
 
 /// Appends the CONNACK of a client that is admitted; false, and nothing: it is larger than the client takes.

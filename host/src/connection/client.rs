@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatemq_broker::denials::Proven;
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Attached, Identity, Question, TenantConnection, TenantLimit, Verdicts};
+use gatemq_broker::{Attached, Home, Identity, Question, TenantConnection, TenantLimit, Verdicts};
 use gatemq_mqtt::codec::frame::Framed;
 use gatemq_mqtt::connection::{Established, Packet, TopicAliases};
 use gatemq_mqtt::{kind, write};
@@ -22,7 +22,9 @@ use super::rate::Rate;
 use super::reauthenticate::Again;
 use super::refresh::Refresh;
 use crate::denials::Known;
+use crate::exclusive::{self, Place};
 use crate::node::Node;
+use crate::revocations::Revoked;
 use crate::worker::hot::Hot;
 use crate::worker::share::Share;
 
@@ -47,8 +49,8 @@ pub(crate) struct Client {
     pub(super) provider: Arc<str>,
     /// The answer to the question that the packet at the front has asked.
     pub(super) answer: Option<(Question, Verdict)>,
-    /// Codes of the filters of the packet at the front that are decided.
-    pub(super) codes_so_far: Vec<ReasonCode>,
+    /// What of the filters of the packet at the front is decided.
+    pub(super) so_far: Option<Box<SoFar>>,
     /// What it may publish per second; absent where that is not limited.
     pub(super) rate: Option<Box<Rate>>,
     /// Who publishes too fast is not read for a while; else it is disconnected.
@@ -77,7 +79,7 @@ pub(crate) struct Client {
     pub(super) again: Option<Box<Again>>,
     /// What its provider needs to be asked again; only where its identity wants that, or has the provider asked anyway.
     pub(super) refresh: Option<Box<Refresh>>,
-    /// Identities that had been revoked on this node when its provider was asked.
+    /// Identities that had been revoked on this node when its provider was last asked what it may do.
     pub(super) revoked_before: u64,
     /// What its DISCONNECT says besides the code.
     pub(super) last_words: Option<Box<LastWords>>,
@@ -91,8 +93,17 @@ pub(crate) struct Client {
     pub(super) _counted: TenantConnection,
     /// Acknowledgements that wait for the store.
     pub(super) held: Option<Box<Held>>,
-    /// What it is found by besides its names.
+    /// Its certificate, whose key it has proven, and its place, where its identity is exclusive.
     pub(super) known: Option<Box<Known>>,
+}
+
+/// Filters of a packet that are decided.
+#[derive(Default)]
+pub(super) struct SoFar {
+    /// Their codes.
+    pub(super) codes: Vec<ReasonCode>,
+    /// What the client is told of the first that was denied with words.
+    pub(super) reason_string: Option<String>,
 }
 
 /// What a DISCONNECT says besides the code.
@@ -143,6 +154,14 @@ impl Client {
         self.known.as_ref()?.proven.as_ref()
     }
 
+    /// Whether its identity is among those that were revoked.
+    pub(crate) fn is_revoked(&self, whose: &Revoked) -> bool {
+        match whose {
+            Revoked::Selected(selector) => self.is_named_by(selector),
+            Revoked::AdmittedBy(plugin) => **plugin == *self.provider,
+        }
+    }
+
     /// Whether a selector names it; all that it gives must hold.
     pub(crate) fn is_named_by(&self, selector: &Selector) -> bool {
         let Selector { tenant, user, client_id, connection, tag, leaf_sha256 } = selector;
@@ -158,7 +177,21 @@ impl Client {
 
     /// Tags of its identity.
     pub(crate) fn tags(&self) -> &[String] {
-        self.known.as_ref().map_or(&[], |known| &known.tags)
+        self.identity.tags()
+    }
+
+    /// Its place, where its identity is exclusive.
+    pub(super) fn place(&self) -> Option<&exclusive::Held> {
+        self.known.as_ref()?.place.as_deref()
+    }
+
+    /// Takes its place: it is admitted, or about to be. `home` is where it is.
+    pub(super) fn take_place(&mut self, node: &Node, place: Place, home: Home) {
+        let held = Box::new(exclusive::Held::take(node, place, &self.peer, home));
+        match &mut self.known {
+            Some(known) => known.place = Some(held),
+            none => *none = Known::of(None, Some(held)),
+        }
     }
 
     /// When it was admitted, in milliseconds since 1970.

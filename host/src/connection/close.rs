@@ -6,8 +6,8 @@ use gatemq_broker::sessions::Leave;
 use gatemq_mqtt::Breach;
 use gatemq_mqtt::codec::properties::Words;
 use gatemq_mqtt::packet::disconnect;
-use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
+use gatemq_types::{CloseReason, ReasonCode};
 
 use super::Ending;
 use super::authenticate::is_sendable;
@@ -92,15 +92,26 @@ impl Client {
         if ending.is_told() {
             let (protocol, bytes_max) = (self.state.protocol(), self.packet_bytes_max);
             let LastWords { reason_string, server } = *self.last_words.take().unwrap_or_default();
-            let told = |text: &Option<String>| text.clone().filter(|text| !text.is_empty() && is_sendable(text));
-            let (reason_string, server) = (told(&reason_string).filter(|_| self.problem_info), told(&server));
-            let words = Words { reason_string: reason_string.as_deref(), user: &[] };
+            let words = self.words(&reason_string);
+            let server = server.filter(|text| !text.is_empty() && is_sendable(text));
             if !disconnect::write(&mut last, protocol, ending.code, server.as_deref(), words, bytes_max) {
                 // MQTT 3 has none; others take it without the server's name.
                 disconnect::write(&mut last, protocol, ending.code, None, Words::default(), bytes_max);
             }
         }
         last
+    }
+
+    /// What a packet says besides its code; nothing to who wants no such (MQTT-3.1.2-29).
+    pub(super) fn words<'a>(&self, reason_string: &'a Option<String>) -> Words<'a> {
+        let is_told = |text: &&str| self.problem_info && !text.is_empty() && is_sendable(text);
+        Words { reason_string: reason_string.as_deref().filter(is_told), user: &[] }
+    }
+
+    /// A verdict ends the connection.
+    pub(super) fn goes_with(&mut self, reason_string: Option<String>, code: ReasonCode) -> Ending {
+        self.last_words = Some(Box::new(LastWords { reason_string, server: None }));
+        Ending::with_code(CloseReason::Kicked, code)
     }
 
     /// Says how many messages it did not get since the last time.

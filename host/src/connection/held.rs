@@ -1,10 +1,12 @@
-//! Acknowledgements that wait for the store. They leave in the order of what they acknowledge, so those behind one that waits
+//! Acknowledgements that wait for the store, and for other nodes of the cluster. They leave in the order of what they acknowledge, so those behind one that waits
 //! wait too (section 7 of the design).
 
 use std::collections::VecDeque;
 
-use super::Connection;
+use gatemq_types::CloseReason;
+
 use super::client::Client;
+use super::{Connection, Ending};
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
@@ -17,6 +19,8 @@ pub(super) struct Held {
     /// Acknowledgements, in order.
     bytes: Vec<u8>,
     sealed: VecDeque<Sealed>,
+    /// Batches up to this one are stored.
+    stored: u64,
     /// How many bytes at the front wait for nothing any more.
     ready: usize,
     /// Those at the end that are not in `sealed` yet.
@@ -30,6 +34,8 @@ pub(super) struct Held {
 struct Sealed {
     /// The batch that they wait for.
     ticket: u64,
+    /// What other nodes are to have accepted ([`Worker::forward`]); 0: nothing, or they have.
+    forwarded: u64,
     bytes: usize,
     packet_bytes: usize,
 }
@@ -38,13 +44,23 @@ impl Held {
     fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
+
+    /// What waits for nothing any more, from the front on.
+    fn free(&mut self) {
+        let stored = self.stored;
+        while let Some(sealed) = self.sealed.pop_front_if(|sealed| sealed.ticket <= stored && sealed.forwarded == 0) {
+            self.ready += sealed.bytes;
+            self.unstored_bytes -= sealed.packet_bytes;
+        }
+    }
 }
 
 impl Client {
     /// Sends an acknowledgement (`bytes`) of a packet of `packet_bytes`: at once, or behind what it waits for.
     #[inline]
     pub(super) fn acknowledge(&mut self, hot: &mut Hot, packet_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        if !hot.out.spare.changes.are_relied_on() && self.held.as_ref().is_none_or(|held| held.is_empty()) {
+        let waits = hot.out.spare.changes.are_relied_on() || !hot.out.forwards.is_empty();
+        if !waits && self.held.as_ref().is_none_or(|held| held.is_empty()) {
             write(&mut hot.reply);
             return;
         }
@@ -73,8 +89,9 @@ impl Connection {
     #[inline]
     pub(super) fn seal(&mut self, worker: &Worker, hot: &mut Hot) {
         let ticket = worker.submit(hot);
+        let forwarded = if hot.out.forwards.is_empty() { 0 } else { worker.forward(hot, Some(self.id)) };
         let Some(held) = self.client.held.as_deref_mut().filter(|held| held.open.bytes > 0) else { return };
-        held.sealed.push_back(Sealed { ticket, ..std::mem::take(&mut held.open) });
+        held.sealed.push_back(Sealed { ticket, forwarded, ..std::mem::take(&mut held.open) });
         if !worker.tell_stored(ticket, self.id) {
             self.stored(ticket);
         }
@@ -82,10 +99,22 @@ impl Connection {
 
     /// Everything up to this batch is stored.
     pub(crate) fn stored(&mut self, ticket: u64) {
+        if let Some(held) = self.client.held.as_deref_mut() {
+            held.stored = held.stored.max(ticket);
+            held.free();
+        }
+    }
+
+    /// Other nodes have answered what had this number; false: one of them, and the store for it, could not take it, so it is
+    /// never acknowledged. The client sends it again when it comes back.
+    pub(crate) fn forwarded(&mut self, number: u64, taken: bool) {
         let Some(held) = self.client.held.as_deref_mut() else { return };
-        while let Some(sealed) = held.sealed.pop_front_if(|sealed| sealed.ticket <= ticket) {
-            held.ready += sealed.bytes;
-            held.unstored_bytes -= sealed.packet_bytes;
+        let Some(sealed) = held.sealed.iter_mut().find(|sealed| sealed.forwarded == number) else { return };
+        if taken {
+            sealed.forwarded = 0;
+            held.free();
+        } else {
+            self.stop(Ending::of(CloseReason::ClusterUnavailable));
         }
     }
 

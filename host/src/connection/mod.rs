@@ -41,6 +41,7 @@ pub(crate) use bind::bound_alone;
 pub(crate) use client::Client;
 pub(crate) use ending::Ending;
 pub(crate) use leave::sweep;
+pub(crate) use retained::tell_removed;
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -57,6 +58,7 @@ use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
 use tokio::net::TcpStream;
 
+use crate::exclusive::Held;
 use crate::listen::Seat;
 use crate::node::Node;
 use crate::worker::Worker;
@@ -164,6 +166,7 @@ async fn begin(
     connection.look_at_session();
     connection.look_at_denials(&worker.node, now_ms);
     connection.look_at_revocations(&worker.node, now_ms);
+    connection.client.readmit_retained(&worker.node, &mut worker.hot.borrow_mut(), now_ms);
     // So has a worker that stops: it tells those that are registered.
     if worker.is_stopping() {
         connection.stop(Ending::of(CloseReason::ServerStopping));
@@ -446,6 +449,9 @@ impl Connection {
             return true;
         }
         let reason = if c.valid_until_ms != 0 && now_ms >= c.valid_until_ms {
+            if self.ending.is_none() {
+                node.events.emit(Some(&c.peer), Fact::GrantExpired { valid_until_ms: c.valid_until_ms });
+            }
             CloseReason::IdentityExpired
         } else if self.unsent_since_ms != 0 && now_ms.saturating_sub(self.unsent_since_ms) > u64::from(c.stalled_ms_max)
         {
@@ -453,7 +459,7 @@ impl Connection {
         } else if reading && c.silence_ms_max.is_some_and(|max| silent_ms > max.into()) {
             CloseReason::KeepAliveTimedOut
         } else if c.refresh_is_due(now_ms) {
-            c.begin_refresh(now_ms);
+            c.begin_refresh(node, now_ms);
             return true;
         } else {
             return false;
@@ -462,9 +468,9 @@ impl Connection {
         true
     }
 
-    /// Somebody may have taken over the session.
+    /// Somebody may have taken over the session, or the place of an exclusive identity.
     pub(crate) fn look_at_session(&mut self) {
-        if self.client.session.is_closed() {
+        if self.client.session.is_closed() || self.client.place().is_some_and(Held::is_lost) {
             self.stop(Ending::of(CloseReason::TakenOver));
         }
     }
@@ -479,7 +485,7 @@ impl Connection {
     /// Its identity may have been revoked since its provider was asked for it.
     fn look_at_revocations(&mut self, node: &Node, now_ms: u64) {
         let client = &self.client;
-        if let Some(by) = node.revocations.find(client.revoked_before, |selector| client.is_named_by(selector)) {
+        if let Some(by) = node.revocations.find(client.revoked_before, |whose| client.is_revoked(whose)) {
             self.revoked(node, &by, now_ms);
         }
     }
@@ -487,7 +493,7 @@ impl Connection {
     /// Somebody has its identity revoked. Its task has something to do.
     pub(crate) fn revoked(&mut self, node: &Node, by: &str, now_ms: u64) {
         node.events.emit(Some(&self.client.peer), Fact::IdentityRevoked { by: by.to_owned().into() });
-        if let Err(ending) = self.client.revoked(now_ms) {
+        if let Err(ending) = self.client.revoked(node, now_ms) {
             self.stop(ending);
         }
     }

@@ -94,6 +94,7 @@ pub(super) async fn open<'a>(
     client.session = opened.session;
     if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
+        worker.node.events.emit(Some(&client.peer), Fact::ClientTakenOver { resumed: opened.resumed });
     }
     if opened.ended {
         worker.node.events.emit(Some(&client.peer), Fact::SessionEnded { reason: "clean start".into() });

@@ -73,9 +73,9 @@ impl Client {
         verdict: Option<Verdict>,
     ) -> Result<Step, Ending> {
         let by_limits = verdict.is_none();
-        let (reason, disconnect) = match verdict {
-            Some(Verdict::Deny { reason, disconnect, .. }) => (reason, disconnect),
-            _ => ("grants".to_owned(), false),
+        let (reason, reason_string, disconnect) = match verdict {
+            Some(Verdict::Deny { reason, reason_string, disconnect, .. }) => (reason, reason_string, disconnect),
+            _ => ("grants".to_owned(), None, false),
         };
         let fact = Fact::PublishDenied {
             topic: topic.to_owned().into(),
@@ -96,10 +96,10 @@ impl Client {
             ReasonCode::RETAIN_NOT_SUPPORTED if by_limits && !self.announced.retain => {
                 return Err(Breach::RetainNotAnnounced.into());
             }
-            _ if disconnect => return Err(Ending::with_code(CloseReason::Kicked, code)),
+            _ if disconnect => return Err(self.goes_with(reason_string, code)),
             _ => {}
         }
-        self.answer_failure(lane, message, code.in_puback())
+        self.answer_failure(lane, message, code.in_puback(), &reason_string)
     }
 
     /// Its tenant retains as much as it may, so the message went to nobody.
@@ -108,11 +108,17 @@ impl Client {
         if message.qos == QoS::ExactlyOnce {
             self.session.release(message.packet_id, &mut lane.hot.out.spare.changes);
         }
-        self.answer_failure(lane, message, ReasonCode::QUOTA_EXCEEDED)
+        self.answer_failure(lane, message, ReasonCode::QUOTA_EXCEEDED, &None)
     }
 
     /// A message that went to nobody: an MQTT 3 client cannot be told, and is closed rather than lied to.
-    fn answer_failure(&mut self, lane: &mut Lane, message: &Publish<'_>, code: ReasonCode) -> Result<Step, Ending> {
+    fn answer_failure(
+        &mut self,
+        lane: &mut Lane,
+        message: &Publish<'_>,
+        code: ReasonCode,
+        reason_string: &Option<String>,
+    ) -> Result<Step, Ending> {
         let protocol = self.state.protocol();
         let kind = match message.qos {
             QoS::AtMostOnce => return self.rated(lane, message),
@@ -120,7 +126,8 @@ impl Client {
             QoS::AtLeastOnce => kind::PUBACK,
             QoS::ExactlyOnce => kind::PUBREC,
         };
-        let write = |out: &mut _| write::ack_with_reason(out, protocol, kind, message.packet_id, code);
+        let (words, bytes_max) = (self.words(reason_string), self.packet_bytes_max);
+        let write = |out: &mut _| write::ack_with_words(out, kind, message.packet_id, code, words, bytes_max);
         self.acknowledge(lane.hot, message.frame.len(), write);
         self.rated(lane, message)
     }

@@ -86,13 +86,13 @@ impl Client {
     ///
     /// # Errors
     /// Nothing was kept to ask with.
-    pub(super) fn revoked(&mut self, now_ms: u64) -> Result<(), Ending> {
+    pub(super) fn revoked(&mut self, node: &Node, now_ms: u64) -> Result<(), Ending> {
         match &mut self.refresh {
             None => return Err(Ending::of(CloseReason::IdentityRevoked)),
             Some(refresh) if refresh.turn.is_some() => refresh.once_more = true,
             Some(refresh) => (refresh.at_ms, refresh.until_ms) = (now_ms.max(1), 0),
         }
-        self.begin_refresh(now_ms);
+        self.begin_refresh(node, now_ms);
         Ok(())
     }
 
@@ -103,11 +103,12 @@ impl Client {
     }
 
     /// Asks, unless the client is authenticating again: then it is due as long as that takes.
-    pub(super) fn begin_refresh(&mut self, now_ms: u64) {
+    pub(super) fn begin_refresh(&mut self, node: &Node, now_ms: u64) {
         if !self.refresh_is_due(now_ms) || self.again.as_ref().is_some_and(|again| again.is_under_way()) {
             return;
         }
         let (Some(refresh), Some((provider, session))) = (&mut self.refresh, self.asked.clone()) else { return };
+        self.revoked_before = node.revocations.count();
         if refresh.until_ms == 0 {
             refresh.until_ms = now_ms.saturating_add(BUSY_MS_MAX);
         }
@@ -168,7 +169,7 @@ impl Client {
                 let Some((provider, _)) = self.asked.clone() else { return Ok(()) };
                 let connect = refresh.connect.clone();
                 let renewing = self.renew(node, hot, (&connect, &provider), *given, now_ms, WHEN)?;
-                return self.refreshed(node, renewing, now_ms);
+                return self.refreshed(node, hot, renewing, now_ms);
             }
             Ok(AuthOutcome::Reject { reason, reason_string, .. }) => {
                 let words = LastWords { reason_string, server: None };
@@ -199,11 +200,17 @@ impl Client {
         now_ms: u64,
     ) -> Result<(), Failure> {
         let renewing = self.go_on_renewing(node, hot, renewing, answer, now_ms)?;
-        self.refreshed(node, renewing, now_ms)
+        self.refreshed(node, hot, renewing, now_ms)
     }
 
     /// The next question, or the end.
-    fn refreshed(&mut self, node: &Node, renewing: Option<Renewing>, now_ms: u64) -> Result<(), Failure> {
+    fn refreshed(
+        &mut self,
+        node: &Node,
+        hot: &mut Hot,
+        renewing: Option<Renewing>,
+        now_ms: u64,
+    ) -> Result<(), Failure> {
         if let Some(refresh) = &mut self.refresh {
             refresh.turn = renewing.map(Turn::Subscriptions);
             if refresh.turn.is_some() {
@@ -215,7 +222,8 @@ impl Client {
         }
         let fact = Fact::ClientRefreshed { plugin: self.provider.to_string().into() };
         node.events.emit(Some(&self.peer), fact);
-        self.begin_refresh(now_ms);
+        self.readmit_retained(node, hot, now_ms);
+        self.begin_refresh(node, now_ms);
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use super::open::tell_revoked;
 use super::rate::Rate;
 use super::subscribe::filter_action;
 use crate::denials::Known;
+use crate::exclusive::Held;
 use crate::node::Node;
 use crate::plugins::tell_failure;
 use crate::worker::hot::Hot;
@@ -76,6 +77,13 @@ impl Client {
         given.client_id = Some(key.client_id().to_owned());
         let granted = grant(node, connect, &given, &key, Some(provider), now_ms);
         let granted = granted.map_err(|reason| Failure::new(CloseReason::IdentityUnusable, reason))?;
+        if granted.place.is_some() && granted.place.as_ref() != self.place().map(Held::place) {
+            // It would take somebody's place in the middle of its connection; with the next one it may.
+            return Err(Failure::new(
+                CloseReason::IdentityUnusable,
+                "it became exclusive while its client is connected",
+            ));
+        }
         self.replace_identity(node, granted, connect, now_ms);
         let found = router::recheck(&self.identity, &self.session, &mut hot.out.spare.changes);
         for (filter, code) in found.revoked {
@@ -87,8 +95,9 @@ impl Client {
     /// What CONNACK has announced of the limits stays as announced: nobody can take it back (3.2.2.3).
     fn replace_identity(&mut self, node: &Node, granted: Granted, connect: &Arc<Connect>, now_ms: u64) {
         self.plan_refresh(&granted, connect);
-        let Granted { identity, limits, asked, valid_until_ms, tags, .. } = granted;
-        self.known = Known::of(self.known.take().and_then(|known| known.proven), &tags);
+        let Granted { identity, limits, asked, valid_until_ms, place, .. } = granted;
+        let (proven, held) = self.known.take().map_or((None, None), |known| (known.proven, known.place));
+        self.known = Known::of(proven, held.filter(|_| place.is_some()));
         let PacketLimits { packet_bytes_max, topic_alias_max, .. } = *self.state.limits();
         self.state.set_limits(PacketLimits { packet_bytes_max, topic_alias_max, ..packets(node, &limits) });
         self.rate = Rate::instead(self.rate.as_deref(), &limits, now_ms);

@@ -9,7 +9,7 @@ use gatemq_types::event::Fact;
 use gatemq_types::{Action, ActionKind, CloseReason, Protocol, QoS, ReasonCode, UserProperty, Verdict};
 
 use super::Ending;
-use super::client::{Client, Lane, Step};
+use super::client::{Client, Lane, SoFar, Step};
 
 /// What one filter leads to.
 enum Decided {
@@ -19,23 +19,24 @@ enum Decided {
 
 impl Client {
     pub(super) fn subscribe(&mut self, lane: &mut Lane, packet: Subscribe<'_>) -> Result<Step, Ending> {
-        for (filter, options) in packet.iter().skip(self.codes_so_far.len()) {
+        for (filter, options) in packet.iter().skip(self.decided_count()) {
             let properties = || owned(packet.properties.user());
             let identifier = packet.subscription_id.unwrap_or(0);
             match self.subscribe_one(lane, filter, options, identifier, properties)? {
                 // 3.1 knows no refusal: it is acknowledged as if it had been granted (MQTT 3.1, 3.8).
                 Decided::Code(code) if code.is_failure() && self.state.protocol() == Protocol::V31 => {
-                    self.codes_so_far.push(ReasonCode(options.qos().bits()));
+                    self.decided(ReasonCode(options.qos().bits()));
                 }
-                Decided::Code(code) => self.codes_so_far.push(code),
+                Decided::Code(code) => self.decided(code),
                 // The filters before it are decided; the packet comes again with the answer.
                 Decided::Ask(asking) => return Ok(Step::Ask(*asking)),
             }
         }
-        let codes = std::mem::take(&mut self.codes_so_far);
+        let SoFar { codes, reason_string } = *self.so_far.take().unwrap_or_default();
+        let words = self.words(&reason_string);
         let protocol = self.state.protocol();
         let (bytes_max, mut fits) = (self.packet_bytes_max, true);
-        let write = |out: &mut _| fits = suback::write(out, protocol, packet.packet_id, &codes, bytes_max);
+        let write = |out: &mut _| fits = suback::write(out, protocol, packet.packet_id, &codes, words, bytes_max);
         self.acknowledge(lane.hot, 0, write);
         match fits {
             true => Ok(Step::Next),
@@ -104,19 +105,32 @@ impl Client {
         verdict: Option<Verdict>,
         fact: fn(Filter<'_>, ReasonCode, String) -> Fact,
     ) -> Result<ReasonCode, Ending> {
-        let (reason, disconnect) = match verdict {
-            Some(Verdict::Deny { reason, disconnect, .. }) => (reason, disconnect),
-            _ => ("grants".to_owned(), false),
+        let (reason, reason_string, disconnect) = match verdict {
+            Some(Verdict::Deny { reason, reason_string, disconnect, .. }) => (reason, reason_string, disconnect),
+            _ => ("grants".to_owned(), None, false),
         };
         lane.node.events.emit(Some(&self.peer), fact(filter, code, reason));
-        match disconnect {
-            true => Err(Ending::with_code(CloseReason::Kicked, code)),
-            false => Ok(code),
+        if disconnect {
+            return Err(self.goes_with(reason_string, code));
         }
+        if reason_string.is_some() {
+            let so_far = self.so_far.get_or_insert_default();
+            so_far.reason_string = so_far.reason_string.take().or(reason_string);
+        }
+        Ok(code)
+    }
+
+    /// One filter more.
+    pub(super) fn decided(&mut self, code: ReasonCode) {
+        self.so_far.get_or_insert_default().codes.push(code);
+    }
+
+    fn decided_count(&self) -> usize {
+        self.so_far.as_ref().map_or(0, |so_far| so_far.codes.len())
     }
 
     pub(super) fn unsubscribe(&mut self, lane: &mut Lane, packet: Unsubscribe<'_>) -> Result<Step, Ending> {
-        for filter in packet.iter().skip(self.codes_so_far.len()) {
+        for filter in packet.iter().skip(self.decided_count()) {
             let (decision, verdict) = match self.answer.take() {
                 None => (self.identity.may_unsubscribe(filter), None),
                 Some((question, verdict)) => {
@@ -139,12 +153,13 @@ impl Client {
                     return self.ask(lane, question, asked).map(Step::Ask);
                 }
             };
-            self.codes_so_far.push(code);
+            self.decided(code);
         }
-        let codes = std::mem::take(&mut self.codes_so_far);
+        let SoFar { codes, reason_string } = *self.so_far.take().unwrap_or_default();
+        let words = self.words(&reason_string);
         let protocol = self.state.protocol();
         let (bytes_max, mut fits) = (self.packet_bytes_max, true);
-        let write = |out: &mut _| fits = unsuback::write(out, protocol, packet.packet_id, &codes, bytes_max);
+        let write = |out: &mut _| fits = unsuback::write(out, protocol, packet.packet_id, &codes, words, bytes_max);
         self.acknowledge(lane.hot, 0, write);
         match fits {
             true => Ok(Step::Next),

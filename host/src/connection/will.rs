@@ -25,6 +25,7 @@ pub(super) async fn may_leave(
     client: &Client,
     will: &connect::Will,
 ) -> Result<Will, NotAdmitted> {
+    let mut reason_string = None;
     let (code, reason) = match client.identity.may_leave_will(will) {
         Decision::Permit(will) => return Ok(will),
         Decision::Denied(code) => (code, "grants".to_owned()),
@@ -33,7 +34,10 @@ pub(super) async fn may_leave(
             match client.identity.answer_will(will, question, &verdict) {
                 Decision::Permit(will) => return Ok(will),
                 Decision::Denied(code) => match verdict {
-                    Verdict::Deny { reason, .. } => (code, reason),
+                    Verdict::Deny { reason, reason_string: told, .. } => {
+                        reason_string = told;
+                        (code, reason)
+                    }
                     _ => (code, "grants".to_owned()),
                 },
                 Decision::Ask(_) => (ReasonCode::NOT_AUTHORIZED, "its grants changed meanwhile".to_owned()),
@@ -42,7 +46,7 @@ pub(super) async fn may_leave(
     };
     let fact = Fact::WillDenied { topic: will.topic.clone().into(), reason: reason.clone().into() };
     worker.node.events.emit(Some(&client.peer), fact);
-    Err(Refusal::new("will", code, reason).into())
+    Err(Refusal::new("will", code, reason).saying(reason_string).into())
 }
 
 fn action(will: &connect::Will) -> Action {

@@ -1,25 +1,26 @@
-//! What is kept of a client to find it by, besides its names. Nothing for one without certificate and tags.
+//! What is kept of a client to find it by, besides its names and tags. Nothing for one without certificate whose identity is not
+//! exclusive.
 
 use gatemq_broker::denials::Proven;
 use gatemq_types::Tls;
 use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
+use crate::exclusive::Held;
 use crate::listen::tls::sha256;
 
 /// See the module.
 pub(crate) struct Known {
     /// Its certificate, whose key it has proven.
     pub(crate) proven: Option<Proven>,
-    /// Tags of its identity.
-    pub(crate) tags: Box<[String]>,
+    /// Its place, where its identity is exclusive.
+    pub(crate) place: Option<Box<Held>>,
 }
 
 impl Known {
     /// `None` where there is nothing to keep.
-    pub(crate) fn of(proven: Option<Proven>, tags: &[String]) -> Option<Box<Known>> {
-        let known = Known { proven, tags: tags.into() };
-        (known.proven.is_some() || !known.tags.is_empty()).then(|| Box::new(known))
+    pub(crate) fn of(proven: Option<Proven>, place: Option<Box<Held>>) -> Option<Box<Known>> {
+        (proven.is_some() || place.is_some()).then(|| Box::new(Known { proven, place }))
     }
 }
 

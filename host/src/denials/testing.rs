@@ -17,7 +17,7 @@ pub(crate) fn node() -> Arc<Node> {
     std::fs::write(&file, "[listeners.l]\nkind = 'mqtt'\nbind = '127.0.0.1:0'\n").unwrap();
     let config = config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
     let settings = config::Node { workers: 0, ..config.node };
-    let node = Node::new(&settings, config.limits, 2, Events::new("node"), None);
+    let node = Node::new(&settings, config.limits, 2, false, Events::new("node"), None);
     node.denials.spare_proxies(vec!["10.0.0.0/8".parse().unwrap()]);
     node
 }

@@ -15,4 +15,4 @@ mod translate;
 
 pub(crate) use open::{directory, open};
 pub(crate) use recover::recover;
-pub(crate) use translate::batch;
+pub(crate) use translate::{EPOCH, batch, queue_record, restored_retained, retained};

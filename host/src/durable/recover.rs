@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use gatemq_broker::changes::Changes;
 use gatemq_broker::session::{Message as Kept, RestoredMessage, Spare};
 use gatemq_broker::sessions::{Restored, RestoredGroup};
 use gatemq_broker::{Session, SessionKey, SessionLimits, Will};
@@ -11,9 +12,10 @@ use gatemq_store::{
     Batch, Content, Delivery, Entry, Message, Op, PageLimit, Record, Seq, SessionId, Store, StoreError, StoredSession,
     wait,
 };
-use gatemq_types::{Protocol, QoS};
+use gatemq_types::Protocol;
 
 use super::translate::{self, EPOCH, GROUP_LEVEL};
+use crate::cluster;
 use crate::node::Node;
 
 /// Entries of a queue that are read at a time.
@@ -35,11 +37,17 @@ struct Recovered {
 /// By shared subscription, sessions with numbers of what they were given by it and have in their queues.
 type Given = HashMap<u64, Vec<(Arc<Session>, HashSet<u64>)>>;
 
-/// Gives a node what its store has, before the first client comes. `now_ms`: the start.
+/// Gives a node what its store has, before the first client comes. `now_ms`: the start. Returns the queues of what is kept for other
+/// nodes of a cluster.
 ///
 /// # Errors
 /// The store cannot be read, or is damaged.
-pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(), StoreError> {
+pub(crate) fn recover(
+    node: &Node,
+    store: &dyn Store,
+    interests: &mut Changes,
+    now_ms: u64,
+) -> Result<Vec<StoredSession>, StoreError> {
     let begun = Instant::now();
     let mut recovered = Recovered::default();
     let mut tidy = Vec::new();
@@ -64,7 +72,7 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
         }
         match restored(node, stored, queue, now_ms) {
             Ok(restored) => {
-                let restored = node.sessions.restore(restored);
+                let restored = node.sessions.restore(restored, interests);
                 if restored.is_ok() {
                     recovered.sessions += 1;
                     recovered.subscriptions += subscriptions;
@@ -86,6 +94,7 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
             }
         }
     }
+    let (hints, groups): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_hints);
     for stored in groups {
         group(node, store, stored, &mut given, &mut recovered, &mut tidy)?;
     }
@@ -103,7 +112,12 @@ pub(crate) fn recover(node: &Node, store: &dyn Store, now_ms: u64) -> Result<(),
         ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "recovered from the store"
     );
-    Ok(())
+    Ok(hints)
+}
+
+/// Whether it is the queue of what is kept for another node.
+fn is_hints(stored: &StoredSession) -> bool {
+    stored.record.owner.client_id.starts_with(cluster::HINTS)
 }
 
 /// The record of a session whose client was there when the node ended: it has been away since now, and everything may have
@@ -246,17 +260,15 @@ fn message(of: &Message) -> Kept {
 fn retained(node: &Node, store: &dyn Store, now_ms: u64, tidy: &mut Vec<Op>) -> Result<u64, StoreError> {
     let mut count = 0;
     store.scan_retained(&mut |tenant, retained| {
-        let gatemq_store::Retained { message: of, qos, user, client_id } = retained;
+        let of = &retained.message;
         let topic: Box<str> = of.topic().into();
-        let qos = QoS::from_bits(qos).unwrap_or_default();
         if now_ms >= of.expires_ms() {
             tidy.push(Op::DeleteRetained { tenant: tenant.into(), topic });
             return true;
         }
-        let restored = node
-            .tenants
-            .get_or_create(tenant)
-            .is_ok_and(|tenant| tenant.restore_retained(Arc::new(message(&of)), qos, user, client_id, now_ms));
+        let restored = translate::restored_retained(&retained, Arc::new(message(of)));
+        let tenant_of = node.tenants.get_or_create(tenant);
+        let restored = tenant_of.is_ok_and(|tenant| tenant.restore_retained(restored, now_ms));
         match restored {
             true => count += 1,
             false => tracing::warn!(tenant, topic = %topic.escape_debug(), "a stored retained message is left aside"),

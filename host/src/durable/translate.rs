@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
+use gatemq_broker::sessions::RestoredRetained;
+use gatemq_broker::{Marks, Publisher};
 use gatemq_mqtt::kind;
 use gatemq_mqtt::packet::connect;
 use gatemq_store::{
@@ -14,7 +16,7 @@ use gatemq_types::QoS;
 
 /// The only node's number, and the epoch of whatever it owns: both get their meaning with the cluster.
 pub(super) const NODE: u64 = 1;
-pub(super) const EPOCH: Epoch = Epoch(1);
+pub(crate) const EPOCH: Epoch = Epoch(1);
 
 /// In place of a protocol level: it is no session, but the queue of a shared subscription.
 pub(super) const GROUP_LEVEL: u8 = 0;
@@ -82,7 +84,7 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::Appended(_) | Change::Waits { .. } | Change::Awaited(..) => return,
         Change::Session(of) => Op::PutSession { session: SessionId(of.session), record: record(of) },
         Change::Group { group, tenant, filter } => {
-            Op::PutSession { session: SessionId(*group), record: group_record(tenant, filter) }
+            Op::PutSession { session: SessionId(*group), record: queue_record(tenant, filter) }
         }
         Change::SessionEnded(session) => Op::DeleteSession { session: SessionId(*session), epoch },
         Change::Subscribed { session, filter, options, identifier } => Op::PutSubscription {
@@ -103,9 +105,8 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         Change::ReceivedReleased { session, packet_id } => {
             Op::DeleteIncoming { session: SessionId(*session), epoch, packet_id: *packet_id }
         }
-        Change::Retained { tenant, message, qos, user, client_id } => {
-            let Some(message) = stored(message) else { return };
-            let retained = Retained { message, qos: qos.bits(), user: user.clone(), client_id: client_id.clone() };
+        Change::Retained { tenant, message, qos, publisher, withheld } => {
+            let Some(retained) = retained_parts(message, *qos, publisher, *withheld) else { return };
             Op::PutRetained { tenant: tenant.as_str().into(), retained }
         }
         Change::RetainedCleared { tenant, topic } => {
@@ -113,6 +114,32 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
         }
     };
     ops.push(op);
+}
+
+fn retained_parts(message: &Kept, qos: QoS, publisher: &Publisher, withheld: bool) -> Option<Retained> {
+    let Publisher { user, client_id, marks } = publisher;
+    Some(Retained {
+        message: stored(message)?,
+        qos: qos.bits(),
+        withheld,
+        user: user.clone(),
+        client_id: client_id.clone(),
+        tags: marks.as_ref().map_or_else(Box::default, |marks| marks.tags.clone()),
+        leaf_sha256: marks.as_ref().and_then(|marks| marks.leaf_sha256),
+    })
+}
+
+/// A retained message for the store.
+pub(crate) fn retained(of: &RestoredRetained) -> Option<Retained> {
+    retained_parts(&of.message, of.qos, &of.publisher, of.withheld)
+}
+
+/// A retained message of the store for the broker; `message` is its.
+pub(crate) fn restored_retained(of: &Retained, message: Arc<Kept>) -> RestoredRetained {
+    let Retained { qos, withheld, user, client_id, tags, leaf_sha256, .. } = of;
+    let (user, client_id) = (user.clone(), client_id.clone());
+    let publisher = Publisher { user, client_id, marks: Marks::of(tags.clone(), *leaf_sha256) };
+    RestoredRetained { message, qos: QoS::from_bits(*qos).unwrap_or_default(), publisher, withheld: *withheld }
 }
 
 fn record(of: &Record) -> StoredRecord {
@@ -165,8 +192,9 @@ pub(super) fn will_of(stored: &Will) -> StoredWill {
     StoredWill { message: Arc::new(message), asked: *asked }
 }
 
-/// The queue of a shared subscription stands beside those of the sessions, with its filter for the client identifier.
-fn group_record(tenant: &str, filter: &str) -> StoredRecord {
+/// Record of a queue that is no session's and stands beside those of the sessions: a shared subscription's, with its filter for
+/// the client identifier, or what is kept for another node.
+pub(crate) fn queue_record(tenant: &str, filter: &str) -> StoredRecord {
     StoredRecord {
         owner: Owner { tenant: tenant.into(), user: Box::default(), client_id: filter.into() },
         epoch: EPOCH,

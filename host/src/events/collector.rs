@@ -191,7 +191,7 @@ impl Collector {
             if let Some(lost) = self.rings[which as usize].take_lost() {
                 let fact =
                     Fact::EventsLost { ring: which.name().into(), from: lost.from, to: lost.to, count: lost.count };
-                batch.push(Arc::new(events.event(None, fact)));
+                batch.push(Arc::new(events.event(None, fact, clock::now_ms())));
             }
         }
         let told = batch.len();

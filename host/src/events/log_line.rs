@@ -76,7 +76,10 @@ fn line(peer: Option<&Peer>, fact: &Fact) -> String {
     // Writing to a string does not fail.
     if let Some(p) = peer {
         if !p.is_away() {
-            let _ = write!(line, " listener={} remote={} connection={}", p.listener, p.remote, p.connection);
+            let _ = write!(line, " listener={} remote={}", p.listener, p.remote);
+            if p.connection != 0 {
+                let _ = write!(line, " connection={}", p.connection);
+            }
         }
         for (name, text) in [("tenant", &p.tenant), ("user", &p.user), ("client_id", &p.client_id)] {
             if !text.is_empty() {

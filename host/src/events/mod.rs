@@ -1,6 +1,7 @@
 //! Everything that happens goes through [`Events::emit`]: one counter, one log line, one push for each collector that wants
-//! it. Emitting never waits.
+//! it. Emitting never waits. What one address causes too often is counted, and told once a second ([`coalesce`]).
 
+mod coalesce;
 mod collector;
 mod log_line;
 mod ring;
@@ -8,15 +9,17 @@ mod ring;
 pub(crate) use collector::Collector;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
+use arc_swap::{ArcSwapOption, Guard};
 use gatemq_broker::denials::{Recent, of_address};
 use gatemq_types::event::{Class, Event, EventKind, Fact, Peer};
 
 use parking_lot::Mutex;
 
 use crate::clock;
+use coalesce::{Coalesced, Coalescer, Taken};
 use log_line::LogLines;
 
 /// Events before there are collectors; a start makes a few for each plugin.
@@ -27,12 +30,14 @@ pub(crate) struct Events {
     node: Arc<str>,
     sequence: AtomicU64,
     counts: Vec<AtomicU64>,
-    collectors: OnceLock<Vec<Arc<Collector>>>,
+    /// `None`: not yet. Read for each event, hardly ever written.
+    collectors: ArcSwapOption<Vec<Arc<Collector>>>,
     /// What happened before there were collectors (plugins loaded, and refused): they get it when they come.
     early: Mutex<Vec<Arc<Event>>>,
     /// Bits of classes that some collector wants. Read for each message, hardly ever written.
     classes: AtomicU32,
     log: LogLines,
+    coalescer: Coalescer,
     /// Addresses that failed before they authenticated.
     failed: Recent,
 }
@@ -44,23 +49,29 @@ impl Events {
             node: node.into(),
             sequence: AtomicU64::new(0),
             counts: EventKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            collectors: OnceLock::new(),
+            collectors: ArcSwapOption::empty(),
             early: Mutex::default(),
             classes: AtomicU32::new(0),
             log: LogLines::default(),
+            coalescer: Coalescer::default(),
             failed: Recent::default(),
         })
     }
 
-    /// Sets the collectors, once, before clients come.
+    /// Sets the first collectors, before clients come: they get what happened before them.
     pub(crate) fn set_collectors(&self, collectors: Vec<Arc<Collector>>) {
         let mut early = self.early.lock();
         for event in early.drain(..) {
             collectors.iter().filter(|c| c.wants(event.kind(), "")).for_each(|c| c.push(event.clone()));
         }
-        // A second set would be a mistake of the start sequence: the first stays.
-        let _ = self.collectors.set(collectors);
+        self.collectors.store(Some(Arc::new(collectors)));
         drop(early);
+        self.interests_changed();
+    }
+
+    /// From now on these are the collectors.
+    pub(crate) fn replace_collectors(&self, collectors: Vec<Arc<Collector>>) {
+        self.collectors.store(Some(Arc::new(collectors)));
         self.interests_changed();
     }
 
@@ -76,8 +87,8 @@ impl Events {
     }
 
     /// The collectors.
-    pub(crate) fn collectors(&self) -> &[Arc<Collector>] {
-        self.collectors.get().map_or(&[], Vec::as_slice)
+    pub(crate) fn collectors(&self) -> Arc<Vec<Arc<Collector>>> {
+        self.collectors.load_full().unwrap_or_default()
     }
 
     /// Whether events of class traffic are wanted. Ask before making one.
@@ -93,33 +104,67 @@ impl Events {
 
     /// Something happened, to `peer` if it was about a connection.
     pub(crate) fn emit(&self, peer: Option<&Arc<Peer>>, fact: Fact) {
-        let kind = fact.kind();
+        let now_ms = clock::now_ms();
+        self.count(fact.kind());
+        let mut logged = true;
+        if let Some(peer) = peer.filter(|peer| fact.kind().class() == Class::Security && !peer.is_away()) {
+            if is_failure_before_authentication(peer, &fact) {
+                self.failed.note(&of_address(peer.remote.ip()), now_ms);
+            }
+            let (taken, over) = self.coalescer.take(peer, &fact, now_ms / 1000);
+            over.into_iter().for_each(|coalesced| self.tell_coalesced(&coalesced, now_ms));
+            match taken {
+                Taken::Counted => return,
+                Taken::Told { logged: in_log } => logged = in_log,
+            }
+        }
+        if logged {
+            self.log.write(peer.map(|p| &**p), &fact);
+        }
+        self.hand_out(peer, fact, None, now_ms);
+    }
+
+    /// Tells what was counted in seconds that are over. To be called more often than once a second, and with `u64::MAX` at the end.
+    pub(crate) fn look(&self, now_ms: u64) {
+        self.coalescer.over(now_ms / 1000).iter().for_each(|coalesced| self.tell_coalesced(coalesced, clock::now_ms()));
+    }
+
+    fn tell_coalesced(&self, coalesced: &Coalesced, now_ms: u64) {
+        let fact = coalesced.fact();
+        self.count(fact.kind());
+        self.log.write(Some(&coalesced.peer), &fact);
+        self.hand_out(Some(&coalesced.peer), fact, Some(coalesced.kind), now_ms);
+    }
+
+    fn count(&self, kind: EventKind) {
         if let Some(at) = EventKind::ALL.iter().position(|k| *k == kind) {
             self.counts[at].fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(peer) = peer.filter(|peer| is_failure_before_authentication(peer, &fact)) {
-            self.failed.note(&of_address(peer.remote.ip()), clock::now_ms());
-        }
-        self.log.write(peer.map(|p| &**p), &fact);
-        if self.collectors.get().is_none() {
+    }
+
+    /// To each collector that wants it, or what it stands for.
+    fn hand_out(&self, peer: Option<&Arc<Peer>>, fact: Fact, stands_for: Option<EventKind>, now_ms: u64) {
+        let collectors: Guard<_> = self.collectors.load();
+        let Some(collectors) = &*collectors else {
             let mut early = self.early.lock();
             if early.len() < EARLY_MAX {
-                early.push(Arc::new(self.event(peer.cloned(), fact)));
+                early.push(Arc::new(self.event(peer.cloned(), fact, now_ms)));
             }
             return;
-        }
-        let tenant = peer.map_or("", |p| &*p.tenant);
-        let mut wanted = self.collectors().iter().filter(|c| c.wants(kind, tenant)).peekable();
+        };
+        let (kind, tenant) = (fact.kind(), peer.map_or("", |p| &*p.tenant));
+        let wants = |c: &&Arc<Collector>| c.wants(kind, tenant) || stands_for.is_some_and(|kind| c.wants(kind, tenant));
+        let mut wanted = collectors.iter().filter(wants).peekable();
         if wanted.peek().is_none() {
             return;
         }
-        let event = Arc::new(self.event(peer.cloned(), fact));
+        let event = Arc::new(self.event(peer.cloned(), fact, now_ms));
         wanted.for_each(|collector| collector.push(event.clone()));
     }
 
-    fn event(&self, peer: Option<Arc<Peer>>, fact: Fact) -> Event {
+    fn event(&self, peer: Option<Arc<Peer>>, fact: Fact, now_ms: u64) -> Event {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        Event { sequence, time_ms: clock::now_ms(), node: self.node.clone(), peer, fact }
+        Event { sequence, time_ms: now_ms, node: self.node.clone(), peer, fact }
     }
 
     /// How many events of each kind there were, those that happened at all.

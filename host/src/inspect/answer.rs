@@ -1,6 +1,6 @@
 //! Outcomes and verdicts in JSON, and in a line.
 
-use gatemq_types::{AuthOutcome, Expiry, Identity, NoMatch, Verdict};
+use gatemq_types::{AuthOutcome, Exclusive, Expiry, Identity, NoMatch, Verdict};
 use serde_json::{Value, json};
 
 use crate::api::explain::grant;
@@ -43,6 +43,11 @@ fn identity(identity: &Identity) -> Value {
         "no_match": if identity.no_match == NoMatch::Ask { "ask" } else { "deny" },
         "valid_until_ms": identity.valid_until_ms,
         "on_expiry": if identity.on_expiry == Expiry::Refresh { "refresh" } else { "disconnect" },
+        "exclusive": match identity.exclusive {
+            Exclusive::No => "no",
+            Exclusive::User => "user",
+            Exclusive::Certificate => "certificate",
+        },
         "tags": identity.tags,
     })
 }
@@ -53,8 +58,8 @@ pub(super) fn verdict(verdict: &Verdict) -> Value {
         Verdict::Allow { ttl, qos_max } => {
             json!({ "verdict": "allow", "ttl_ms": ttl.as_millis() as u64, "qos_max": qos_max.bits() })
         }
-        Verdict::Deny { code, reason, disconnect, ttl } => json!({
-            "verdict": "deny", "code": code.0, "reason": reason, "disconnect": disconnect,
+        Verdict::Deny { code, reason, reason_string, disconnect, ttl } => json!({
+            "verdict": "deny", "code": code.0, "reason": reason, "reason_string": reason_string, "disconnect": disconnect,
             "ttl_ms": ttl.as_millis() as u64,
         }),
         Verdict::Next => json!({ "verdict": "deny", "reason": "the plugin has no opinion (Next)" }),

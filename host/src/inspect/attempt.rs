@@ -167,6 +167,9 @@ fn people(report: &Value) -> String {
             lines.push(format!("  grant {number}: {effect} {} {filter}", actions.unwrap_or_default()));
         }
         lines.push(format!("  what no grant matches: {}", shown(&identity["no_match"])));
+        if identity["exclusive"] != "no" {
+            lines.push(format!("  one connection of each: {}", shown(&identity["exclusive"])));
+        }
     }
     let action = &report["action"];
     if action.is_object() {

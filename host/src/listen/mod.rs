@@ -28,7 +28,7 @@ use gatemq_types::Transport;
 use tokio::net::TcpStream;
 
 use crate::config;
-use crate::plugins::AuthChain;
+use crate::plugins::Guard;
 use addresses::{Addresses, Counted, Rate};
 use tls::{Acceptor, TlsConfigError};
 use ws::WebSocketSettings;
@@ -50,7 +50,7 @@ pub(crate) struct Listener {
     /// Whether an MQTT 3 client's message that is denied is acknowledged; else its connection is closed.
     pub(crate) acknowledges_denied: bool,
     /// Who is asked at CONNECT.
-    pub(crate) auth: Arc<AuthChain>,
+    pub(crate) auth: Guard,
     connections_max: usize,
     connections: AtomicUsize,
     connections_per_s_max: u32,
@@ -93,8 +93,8 @@ impl Listener {
         })
     }
 
-    /// With this chain of auth providers.
-    pub(crate) fn guarded_by(self, auth: Arc<AuthChain>) -> Self {
+    /// With the chain of auth providers that is in force.
+    pub(crate) fn guarded_by(self, auth: Guard) -> Self {
         Listener { auth, ..self }
     }
 

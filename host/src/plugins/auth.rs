@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use gatemq_plugin_loader::{CallFailure, Pinned, Plugin};
 use gatemq_types::{Actions, AuthOutcome, Connect, Grant, Identity, ReasonCode};
 
@@ -16,6 +17,8 @@ pub(crate) struct Provider {
     pub(crate) plugin: Arc<Plugin>,
     /// While it does not work, a listener that has it in its chain admits nobody.
     pub(crate) required: bool,
+    /// It may only deny.
+    pub(crate) veto: bool,
 }
 
 impl Provider {
@@ -110,6 +113,12 @@ impl Orders<'_> {
 /// The chain of each listener.
 pub(crate) type AuthChains = BTreeMap<String, Arc<AuthChain>>;
 
+/// The chain of a listener that is in force: whoever comes takes it along until it is decided about him.
+pub(crate) type Guard = Arc<ArcSwap<AuthChain>>;
+
+/// Those of all listeners.
+pub(crate) type Guards = BTreeMap<String, Guard>;
+
 /// Names of plugins, for what the orders may name.
 pub(super) struct Names<'a> {
     /// Auth providers that have started.
@@ -183,18 +192,22 @@ pub(super) fn problems(names: &Names, orders: &Orders, dev: bool) -> Vec<String>
 /// # Errors
 /// All that is wrong: no provider; several, and a listener without an order; an order that names something else, or only those
 /// that have a veto; a provider that no order names.
-pub(crate) fn chains(providers: &[Provider], orders: &Orders, dev: bool) -> Result<AuthChains, Vec<String>> {
+pub(crate) fn chains(
+    providers: &[Provider],
+    orders: &Orders,
+    failures: &Arc<Failures>,
+    dev: bool,
+) -> Result<AuthChains, Vec<String>> {
     let names_of = |is: &dyn Fn(&&Provider) -> bool| providers.iter().filter(is).map(|p| p.plugin.name()).collect();
     let names = Names {
         started: names_of(&|p| p.has_started()),
-        vetoes: names_of(&|p| p.plugin.policy().veto),
+        vetoes: names_of(&|p| p.veto),
         left_out: names_of(&|p| !p.has_started()),
     };
     let problems = problems(&names, orders, dev);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let failures = Arc::<Failures>::default();
     let chain = |own: &Option<&[String]>| {
         let by_name = |name: &String| providers.iter().find(|p| p.plugin.name() == name);
         let asked: Vec<&Provider> = match own.or(orders.common) {

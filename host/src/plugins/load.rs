@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatemq_plugin_loader::{CallFailure, Health, Instance, Library, LibraryFile, Plugin, Services, Wanted};
+use gatemq_plugin_loader::{CallFailure, Health, Instance, Interest, Library, LibraryFile, Plugin, Services, Wanted};
 use gatemq_types::event::Fact;
 
 use super::find::Found;
@@ -84,6 +84,22 @@ pub(super) async fn start(
         return Err(why);
     }
     Ok(instance)
+}
+
+/// What a collector wants to see.
+///
+/// # Errors
+/// Why it does not say; an event has said so, and it is stopped.
+pub(super) async fn interest(instance: &Instance, found: &Found, events: &Events) -> Result<Interest, String> {
+    match instance.interest().await {
+        Ok(interest) => Ok(interest),
+        Err(failure) => {
+            give_up(instance).await;
+            let why = format!("it does not say what it wants to see: {failure}");
+            tell_refused(events, found, &why);
+            Err(format!("plugin {}: {why}", found.name))
+        }
+    }
 }
 
 /// Waits until it is ready: nobody is served before.

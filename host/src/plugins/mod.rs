@@ -7,6 +7,7 @@
 //! | [`load`] | one library to a started instance, at the start and at a reload |
 //! | [`set`] | all of them: what is in force, how they are, their end |
 //! | [`reload`] | replaces one while it is called |
+//! | [`exchange`] | those that are new in the configuration come, those that are gone from it go |
 //! | [`mod@check`] | looks at libraries and their configurations, and starts nothing |
 //! | [`auth`] | the chain of auth providers of each listener |
 //! | [`failures`] | refused clients of each address |
@@ -14,6 +15,7 @@
 
 mod auth;
 mod check;
+mod exchange;
 mod failures;
 mod find;
 mod load;
@@ -22,7 +24,7 @@ mod services;
 mod set;
 mod start;
 
-pub(crate) use auth::{Admission, AuthChain, judge};
+pub(crate) use auth::{Admission, Guard, judge};
 pub(crate) use check::check;
 pub(crate) use find::name_of;
 pub(crate) use reload::Reloaded;

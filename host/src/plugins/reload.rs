@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use gatemq_plugin_loader::{CallFailure, Info, Instance, Interest, LibraryFile, Retired};
+use gatemq_plugin_loader::{CallFailure, Info, Instance, Interest, LibraryFile, Plugin, Retired};
 use gatemq_types::event::Fact;
 
 use super::find::{Found, find};
-use super::load::{self, GIVE_UP_WAIT, give_up, tell_refused, tell_stop};
+use super::load::{self, GIVE_UP_WAIT, tell_refused, tell_stop};
 use super::set::{Managed, Plugins};
 use super::start::tell_loaded;
 use crate::config::{Config, Plugin as Settings, PluginHost};
 use crate::events::{Collector, Events};
+use crate::node::Node;
 
 /// What a reload came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reloaded {
+    /// It is new, and serves.
+    Started,
+    /// It is gone from the configuration, and serves no more.
+    Stopped,
     /// File and configuration are those in force.
     Unchanged,
     /// The instance in force has taken the new configuration.
@@ -30,39 +35,44 @@ pub(crate) enum Reloaded {
 }
 
 /// What became of each plugin.
-type Each = Vec<(String, Result<Reloaded, String>)>;
+pub(super) type Each = Vec<(String, Result<Reloaded, String>)>;
 
 impl Plugins {
-    /// Reloads every plugin, each for itself, with what `config` says of it now: what became of each. What `config` says of
-    /// everything else is not looked at. `only`: that one alone. Whoever does not wait for it any more does not cut it off.
+    /// Has those come that are new in `config`, those go that are gone from it, and its chains of auth providers be in force: all of
+    /// that, or nothing; then reloads every other plugin, each for itself, with what `config` says of it now: what became of each.
+    /// What `config` says of everything else is not looked at. `only`: that plugin alone. Whoever does not wait for it any more
+    /// does not cut it off.
     ///
     /// # Errors
-    /// The libraries cannot be looked for.
-    pub(crate) async fn reload(self: &Arc<Self>, config: &Config, only: Option<&str>) -> Result<Each, String> {
-        let (plugins, config, only) = (self.clone(), config.clone(), only.map(str::to_owned));
+    /// The libraries cannot be looked for, a new one does not serve, or the chains cannot be made: nothing has changed.
+    pub(crate) async fn reload(
+        self: &Arc<Self>,
+        config: &Config,
+        only: Option<&str>,
+        node: &Arc<Node>,
+    ) -> Result<Each, Vec<String>> {
+        let (plugins, config, only, node) = (self.clone(), config.clone(), only.map(str::to_owned), node.clone());
         // A task of its own: cut off in the middle it would leave an instance behind that nobody stops.
-        let reloading = tokio::spawn(async move { plugins.reload_now(&config, only.as_deref()).await });
-        reloading.await.unwrap_or_else(|_| Err("the node stops".to_owned()))
+        let reloading = tokio::spawn(async move { plugins.reload_now(&config, only.as_deref(), &node).await });
+        reloading.await.unwrap_or_else(|_| Err(vec!["the node stops".to_owned()]))
     }
 
-    async fn reload_now(self: &Arc<Self>, config: &Config, only: Option<&str>) -> Result<Each, String> {
+    async fn reload_now(
+        self: &Arc<Self>,
+        config: &Config,
+        only: Option<&str>,
+        node: &Arc<Node>,
+    ) -> Result<Each, Vec<String>> {
         let _one_at_a_time = self.reloading.lock().await;
-        let found = find(config)?;
-        let mut all = Vec::new();
+        let found = find(config).map_err(|why| vec![why])?;
+        let before = self.all();
+        let mut all = self.exchange(config, &found, only, node).await?;
         let is_meant = |name: &str| only.is_none_or(|only| only == name);
-        for managed in self.managed.iter().filter(|managed| is_meant(managed.plugin.name())) {
+        for managed in before.iter().filter(|managed| is_meant(managed.plugin.name())) {
             let name = managed.plugin.name();
-            let reloaded = match found.iter().find(|found| found.name == name) {
-                Some(found) => self.reload_one(managed, found, &config.plugin_host).await,
-                None => Err(format!(
-                    "plugin {name} is gone from configuration and directory: it stays until the next start"
-                )),
-            };
-            all.push((name.to_owned(), reloaded));
-        }
-        let is_new = |found: &&Found| !self.managed.iter().any(|managed| managed.plugin.name() == found.name);
-        for new in found.iter().filter(is_new).filter(|found| is_meant(&found.name)) {
-            all.push((new.name.clone(), Err(format!("plugin {} is new: it is loaded at the next start", new.name))));
+            if let Some(found) = found.iter().find(|found| found.name == name) {
+                all.push((name.to_owned(), self.reload_one(managed, found, &config.plugin_host).await));
+            }
         }
         Ok(all)
     }
@@ -90,12 +100,7 @@ impl Plugins {
             tell_refused(events, found, &why);
             format!("plugin {}: {why}", found.name)
         };
-        let copies = managed.plugin.copies().load(Ordering::Relaxed);
-        if copies >= host.copies_max {
-            return Err(refused(format!(
-                "{copies} copies of its libraries are mapped already, as many as plugin_host.copies_max allows; restart the broker"
-            )));
-        }
+        may_map(&managed.plugin, host).map_err(refused)?;
         let (instance, interest) = self.bring_up(managed, found, file, current.as_deref().map(Instance::info)).await?;
         Ok(self.put_in_force(managed, found, instance, interest))
     }
@@ -127,7 +132,7 @@ impl Plugins {
     ) -> Result<(Arc<Instance>, Interest), String> {
         let events = &self.events;
         let library = load::map(file, &managed.plugin, found, events).await?;
-        if let Some(why) = other_roles(before, managed.is_in_chain, library.info()) {
+        if let Some(why) = other_roles(before, managed.is_in_chain.load(Ordering::Relaxed), library.info()) {
             tell_refused(events, found, &why);
             return Err(format!("plugin {}: {why}", found.name));
         }
@@ -136,15 +141,8 @@ impl Plugins {
         if !is_collector {
             return Ok((instance, Interest::default()));
         }
-        match instance.interest().await {
-            Ok(interest) => Ok((instance, interest)),
-            Err(failure) => {
-                give_up(&instance).await;
-                let why = format!("it does not say what it wants to see: {failure}");
-                tell_refused(events, found, &why);
-                Err(format!("plugin {}: {why}", found.name))
-            }
-        }
+        let interest = load::interest(&instance, found, events).await?;
+        Ok((instance, interest))
     }
 
     /// From here on all calls go to `instance`.
@@ -158,7 +156,7 @@ impl Plugins {
         let (events, info) = (&self.events, instance.info().clone());
         let (generation, before) = managed.plugin.replace(instance, found.settings.policy);
         *managed.in_force.lock() = found.clone();
-        if let Some(collector) = managed.collector.as_ref().filter(|_| info.events) {
+        if let Some(collector) = managed.collector.get().filter(|_| info.events) {
             collector.set_interest(interest);
             events.interests_changed();
             if let Err(e) = collector.start(events) {
@@ -175,7 +173,7 @@ impl Plugins {
                     sha256: info.sha256.to_string().into(),
                 };
                 events.emit(None, fact);
-                self.retire(managed.collector.clone(), Arc::new(before), found);
+                self.retire(managed.collector.get().cloned(), Arc::new(before), found);
             }
             None => tell_loaded(events, &found.name, &info),
         }
@@ -183,7 +181,7 @@ impl Plugins {
     }
 
     /// Stops an instance that was replaced, after its last call.
-    fn retire(self: &Arc<Self>, collector: Option<Arc<Collector>>, retired: Arc<Retired>, found: &Found) {
+    pub(super) fn retire(self: &Arc<Self>, collector: Option<Arc<Collector>>, retired: Arc<Retired>, found: &Found) {
         self.retired.lock().push(retired.clone());
         let until = Instant::now() + self.drain.max(found.settings.policy.options.timeout);
         let (plugins, name) = (self.clone(), found.name.clone());
@@ -197,6 +195,19 @@ impl Plugins {
             tell_stop(&name, retired.stop(GIVE_UP_WAIT).await);
             plugins.retired.lock().retain(|other| !Arc::ptr_eq(other, &retired));
         });
+    }
+}
+
+/// Whether one more library may be mapped for a plugin.
+///
+/// # Errors
+/// Why not.
+pub(super) fn may_map(plugin: &Plugin, host: &PluginHost) -> Result<(), String> {
+    match plugin.copies().load(Ordering::Relaxed) {
+        copies if copies >= host.copies_max => Err(format!(
+            "{copies} copies of its libraries are mapped already, as many as plugin_host.copies_max allows; restart the broker"
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! All plugins of a node: what is in force, how they are, and their end.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use gatemq_plugin_loader::{Health, Plugin, PluginStatus, Retired, Services};
@@ -8,8 +10,11 @@ use gatemq_types::event::Fact;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+use super::auth::Guards;
+use super::failures::Failures;
 use super::find::Found;
 use super::load::tell_stop;
+use crate::admin::Desk;
 use crate::events::{Collector, Events};
 
 /// One of them.
@@ -20,47 +25,81 @@ pub(super) struct Managed {
     /// What its generation in force was started with.
     pub(super) in_force: Mutex<Found>,
     /// Whether an order of auth providers names it.
-    pub(super) is_in_chain: bool,
+    pub(super) is_in_chain: AtomicBool,
     /// Of a collector, and of one that has not started and may become one.
-    pub(super) collector: Option<Arc<Collector>>,
+    pub(super) collector: OnceLock<Arc<Collector>>,
+    /// What asks it how it is.
+    pub(super) watching: Mutex<Option<AbortHandle>>,
+}
+
+impl Managed {
+    /// Nobody asks it how it is any more.
+    pub(super) fn not_watched(&self) {
+        if let Some(watching) = self.watching.lock().take() {
+            watching.abort();
+        }
+    }
 }
 
 /// See the module.
 pub(crate) struct Plugins {
-    pub(super) managed: Vec<Managed>,
+    /// Exchanged as a whole, by a reload.
+    pub(super) managed: Mutex<Vec<Arc<Managed>>>,
+    /// Those that are gone from the configuration, should they come back: they go on counting. No more of them than an operator
+    /// has had.
+    pub(super) gone: Mutex<BTreeMap<String, Arc<Plugin>>>,
     pub(super) events: Arc<Events>,
+    /// For the services of new ones.
+    pub(super) desk: Arc<Desk>,
+    /// The chain of each listener.
+    pub(super) guards: Guards,
+    /// Refused clients of each address, whichever chain refused them.
+    pub(super) failures: Arc<Failures>,
+    /// Whether with `--dev`.
+    pub(super) dev: bool,
     /// How long a call or an exchange may take: so long an instance that was replaced is not stopped.
     pub(super) drain: Duration,
     /// One reload at a time.
     pub(super) reloading: tokio::sync::Mutex<()>,
-    /// What asks the plugins how they are.
-    pub(super) watching: Mutex<Vec<AbortHandle>>,
+    /// How often the plugins are asked how they are.
+    pub(super) health_every: OnceLock<Duration>,
     /// Generations that were replaced and have not stopped; no more of them than mapped copies.
     pub(super) retired: Mutex<Vec<Arc<Retired>>>,
 }
 
 impl Plugins {
+    /// All of them, as of now.
+    pub(super) fn all(&self) -> Vec<Arc<Managed>> {
+        self.managed.lock().clone()
+    }
+
     /// What is known of each, in the order of their names.
     pub(crate) fn status(&self) -> Vec<PluginStatus> {
-        let mut all: Vec<_> = self.managed.iter().map(|managed| managed.plugin.status()).collect();
+        let mut all: Vec<_> = self.all().iter().map(|managed| managed.plugin.status()).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
     /// Asks each plugin how it is, now and then, until they are stopped.
     pub(crate) fn watch_health(&self, every: Duration) {
-        for managed in &self.managed {
-            let (plugin, events) = (managed.plugin.clone(), self.events.clone());
-            let watching = tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(every).await;
-                    if let Some((before, now)) = plugin.ask_health().await {
-                        tell_health(&events, plugin.name(), &before, &now);
-                    }
+        // A second call would be a mistake of the start sequence: the first stays.
+        let _ = self.health_every.set(every);
+        self.all().iter().for_each(|managed| self.watch(managed));
+    }
+
+    /// Asks one, where they are asked.
+    pub(super) fn watch(&self, managed: &Managed) {
+        let Some(every) = self.health_every.get().copied() else { return };
+        let (plugin, events) = (managed.plugin.clone(), self.events.clone());
+        let watching = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                if let Some((before, now)) = plugin.ask_health().await {
+                    tell_health(&events, plugin.name(), &before, &now);
                 }
-            });
-            self.watching.lock().push(watching.abort_handle());
-        }
+            }
+        });
+        *managed.watching.lock() = Some(watching.abort_handle());
     }
 
     /// Has collectors take what waits, then stops every plugin.
@@ -69,7 +108,7 @@ impl Plugins {
         let left = deadline.saturating_duration_since(Instant::now());
         let _no_reload = tokio::time::timeout(left / 4, self.reloading.lock()).await;
         // One that was stopped has not failed.
-        self.watching.lock().drain(..).for_each(|watching| watching.abort());
+        self.all().iter().for_each(|managed| managed.not_watched());
         for status in self.status() {
             let counts = status.counts;
             tracing::info!(
@@ -86,7 +125,7 @@ impl Plugins {
         }
         // Half of what is left, so that a collector which hangs leaves the other plugins time to stop.
         let collected = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-        for collector in self.events.collectors() {
+        for collector in self.events.collectors().iter() {
             if !collector.stop(collected) {
                 tracing::warn!("plugin {} is still in `collect`; it is left behind", collector.name());
             }
@@ -98,7 +137,8 @@ impl Plugins {
     pub(super) async fn stop_instances(&self, deadline: Instant) {
         let retired: Vec<_> = self.retired.lock().drain(..).collect();
         let retired = retired.iter().map(|retired| retired.generation().instance().clone());
-        let current = self.managed.iter().filter_map(|managed| Some(managed.plugin.current()?.instance().clone()));
+        let all = self.all();
+        let current = all.iter().filter_map(|managed| Some(managed.plugin.current()?.instance().clone()));
         for instance in retired.chain(current).collect::<Vec<_>>() {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
             // Half for `stop`, half for the destructor.

@@ -1,20 +1,23 @@
 //! Loads and starts the plugins; decides whether the node may serve with what it got.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use gatemq_plugin_loader::{BreakerChange, Interest, Lane, Plugin};
 use gatemq_types::event::Fact;
 use parking_lot::Mutex;
 
-use super::auth::{self, AuthChains, Orders, Provider};
+use super::auth::{self, AuthChains, Guards, Orders, Provider};
+use super::failures::Failures;
 use super::find::{Found, find};
 use super::load::{self, GIVE_UP_WAIT};
 use super::services::InstanceServices;
 use super::set::{Managed, Plugins};
 use super::tell_failure;
 use crate::admin::Desk;
-use crate::config::{Config, PluginHost};
+use crate::config::{Config, Plugin as Settings, PluginHost};
 use crate::events::{Collector, Events};
 
 /// Why the node cannot serve.
@@ -38,7 +41,7 @@ impl Problem {
 /// The started plugins.
 pub(crate) struct PluginSet {
     /// Who is asked at CONNECT, by listener.
-    pub(crate) auth: AuthChains,
+    pub(crate) auth: Guards,
     /// All of them.
     pub(crate) plugins: Arc<Plugins>,
 }
@@ -60,7 +63,7 @@ pub(crate) async fn start(
     let mut complete = true;
     for found in found {
         let is_in_chain = orders(config).is_naming(&found.name);
-        let one = manage(found, is_in_chain, events, desk);
+        let one = Arc::new(manage(found, None, is_in_chain, events, desk));
         if let Err(why) = start_one(&one, &config.plugin_host, events).await {
             one.plugin.missing(&why);
             if one.in_force.lock().settings.required {
@@ -72,27 +75,37 @@ pub(crate) async fn start(
         }
         managed.push(one);
     }
-    let chains = chains(config, &managed, dev && complete);
+    let failures = Arc::<Failures>::default();
+    let chains = chains(&managed, &orders(config), &failures, dev && complete);
     let drain = config.listeners.values().map(|listener| listener.connect_ms_max).max().unwrap_or_default();
     let mut plugins = Plugins {
-        managed,
+        managed: Mutex::new(managed),
+        gone: Mutex::default(),
         events: events.clone(),
+        desk: desk.clone(),
+        guards: Guards::new(),
+        failures,
+        dev,
         drain: Duration::from_millis(drain),
         reloading: tokio::sync::Mutex::default(),
-        watching: Mutex::default(),
+        health_every: OnceLock::new(),
         retired: Mutex::default(),
     };
     let auth = match chains {
         // Said already by what was refused.
         _ if !problems.is_empty() => None,
-        Ok(auth) => collectors(&mut plugins).await.map_err(|e| problems.push(Problem::Plugin(e))).ok().map(|()| auth),
+        Ok(auth) => collectors(&plugins).await.map_err(|e| problems.push(Problem::Plugin(e))).ok().map(|()| auth),
         Err(wrong) => {
             problems.extend(wrong.into_iter().map(Problem::Configuration));
             None
         }
     };
     match auth {
-        Some(auth) => Ok(PluginSet { auth, plugins: Arc::new(plugins) }),
+        Some(auth) => {
+            let guard = |(name, chain)| (name, Arc::new(ArcSwap::new(chain)));
+            plugins.guards = auth.into_iter().map(guard).collect();
+            Ok(PluginSet { auth: plugins.guards.clone(), plugins: Arc::new(plugins) })
+        }
         None => {
             plugins.stop_instances(Instant::now() + GIVE_UP_WAIT).await;
             Err(problems)
@@ -100,12 +113,22 @@ pub(crate) async fn start(
     }
 }
 
-fn chains(config: &Config, managed: &[Managed], dev: bool) -> Result<AuthChains, Vec<String>> {
-    // Nobody knows whether one that has not started is an auth provider.
-    let may_be_auth = |m: &&Managed| m.plugin.current().is_none_or(|generation| generation.instance().info().auth);
-    let provider = |m: &Managed| Provider { plugin: m.plugin.clone(), required: m.in_force.lock().settings.required };
-    let providers: Vec<_> = managed.iter().filter(may_be_auth).map(provider).collect();
-    auth::chains(&providers, &orders(config), dev)
+/// The chain of each listener, with these plugins as they are in force.
+fn chains(
+    managed: &[Arc<Managed>],
+    orders: &Orders<'_>,
+    failures: &Arc<Failures>,
+    dev: bool,
+) -> Result<AuthChains, Vec<String>> {
+    let provider = |m: &Arc<Managed>| provider(m, &m.in_force.lock().settings);
+    auth::chains(&managed.iter().filter_map(provider).collect::<Vec<_>>(), orders, failures, dev)
+}
+
+/// One for a chain, unless it is known to be no auth provider: nobody knows whether one that has not started is.
+pub(super) fn provider(managed: &Managed, settings: &Settings) -> Option<Provider> {
+    let is_other = managed.plugin.current().is_some_and(|generation| !generation.instance().info().auth);
+    let (required, veto) = (settings.required, settings.policy.veto);
+    (!is_other).then(|| Provider { plugin: managed.plugin.clone(), required, veto })
 }
 
 /// The orders of auth providers that a configuration has.
@@ -114,8 +137,14 @@ pub(super) fn orders(config: &Config) -> Orders<'_> {
     Orders { common: config.auth.chain.as_deref(), own: own.collect() }
 }
 
-/// One that has not started.
-fn manage(found: Found, is_in_chain: bool, events: &Arc<Events>, desk: &Arc<Desk>) -> Managed {
+/// One that has not started; `before`: it was there once.
+pub(super) fn manage(
+    found: Found,
+    before: Option<Arc<Plugin>>,
+    is_in_chain: bool,
+    events: &Arc<Events>,
+    desk: &Arc<Desk>,
+) -> Managed {
     let (name, events) = (found.name.clone(), events.clone());
     let services = Arc::new(InstanceServices::new(&name, desk));
     let tell = move |lane: Lane, change: BreakerChange| {
@@ -130,8 +159,15 @@ fn manage(found: Found, is_in_chain: bool, events: &Arc<Events>, desk: &Arc<Desk
         };
         events.emit(None, fact);
     };
-    let plugin = Plugin::new(&found.name, found.settings.policy, tell);
-    Managed { plugin, services, in_force: Mutex::new(found), is_in_chain, collector: None }
+    let plugin = before.unwrap_or_else(|| Plugin::new(&found.name, found.settings.policy, tell));
+    Managed {
+        plugin,
+        services,
+        in_force: Mutex::new(found),
+        is_in_chain: AtomicBool::new(is_in_chain),
+        collector: OnceLock::new(),
+        watching: Mutex::default(),
+    }
 }
 
 async fn start_one(managed: &Managed, host: &PluginHost, events: &Arc<Events>) -> Result<(), String> {
@@ -155,9 +191,10 @@ pub(super) fn tell_loaded(events: &Events, plugin: &str, info: &gatemq_plugin_lo
     events.emit(None, fact);
 }
 
-async fn collectors(plugins: &mut Plugins) -> Result<(), String> {
+async fn collectors(plugins: &Plugins) -> Result<(), String> {
     let events = plugins.events.clone();
-    for managed in &mut plugins.managed {
+    let all = plugins.all();
+    for managed in &all {
         let settings = managed.in_force.lock().settings.clone();
         let name = managed.plugin.name();
         let interest = match managed.plugin.current() {
@@ -179,9 +216,10 @@ async fn collectors(plugins: &mut Plugins) -> Result<(), String> {
         };
         let collector = Collector::new(managed.plugin.clone(), settings.ring_events);
         collector.set_interest(interest);
-        managed.collector = Some(collector);
+        // It has none yet.
+        let _ = managed.collector.set(collector);
     }
-    let collectors: Vec<_> = plugins.managed.iter().filter_map(|managed| managed.collector.clone()).collect();
+    let collectors: Vec<_> = all.iter().filter_map(|managed| managed.collector.get().cloned()).collect();
     for collector in collectors.iter().filter(|collector| collector.has_started()) {
         collector.start(&events).map_err(|e| format!("a collector's thread cannot be started: {e}"))?;
     }

@@ -65,7 +65,11 @@ impl Worker {
         // What is refused of it belongs to a session that has ended.
         let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
         hot.out.spare.changes.submit(|changes| {
-            store.commit(durable::batch(&changes), Box::new(answer));
+            let batch = durable::batch(&changes);
+            if let Some(cluster) = self.node.cluster() {
+                cluster.retained(&batch.ops);
+            }
+            store.commit(batch, Box::new(answer));
             waiting.messages.extend(changes.into_iter().filter_map(|change| match change {
                 Change::Appended(appended) => Some((appended.session, appended.seq)),
                 Change::Done { seq, tell: Some(session), .. } => Some((session, seq)),

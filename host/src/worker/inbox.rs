@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Worker;
 use super::scan::Scan;
 use crate::admin::Publication;
+use crate::cluster::{Forwarded, FromNode};
 use crate::listen::{Accept, Seat};
 
 /// A socket that another worker has accepted.
@@ -44,6 +45,10 @@ pub(crate) struct Mail {
     pub(crate) scans: Vec<Scan>,
     /// Messages of plugins: within what the desk allows.
     pub(crate) publications: Vec<Publication>,
+    /// What other nodes have answered. Bounded by what waits for them.
+    pub(crate) forwarded: Vec<Forwarded>,
+    /// What other nodes have sent. Bounded by what they may have unanswered.
+    pub(crate) from_nodes: Vec<FromNode>,
     /// To be told when what this worker has changed up to now is stored. At most one a connection that begins.
     pub(crate) barriers: Vec<oneshot::Sender<()>>,
     /// Whether the node stops.
@@ -60,6 +65,8 @@ impl Mail {
             && self.asks.is_empty()
             && self.scans.is_empty()
             && self.publications.is_empty()
+            && self.forwarded.is_empty()
+            && self.from_nodes.is_empty()
             && self.barriers.is_empty()
             && !self.stop
     }

@@ -1,6 +1,7 @@
 //! A worker: one thread, one current-thread runtime, its connections for life.
 
 mod commits;
+mod forwards;
 pub(crate) mod hot;
 pub(crate) mod inbox;
 pub(crate) mod scan;
@@ -47,6 +48,8 @@ pub(crate) struct Worker {
     /// What it counts for tenants.
     pub(crate) shares: Shares,
     commits: RefCell<Commits>,
+    /// Turns whose messages other nodes are to have; the last number.
+    forwarded: Cell<u64>,
     slots: RefCell<Vec<Option<Slot>>>,
     free: RefCell<Vec<u32>>,
     /// Handshakes in flight, by listener.
@@ -78,6 +81,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         hot: RefCell::new(Hot::new(node.workers(), node.changes())),
         shares: Shares::default(),
         commits: RefCell::default(),
+        forwarded: Cell::new(0),
         node,
         now_ms: Cell::new(clock::now_ms()),
         slots: RefCell::default(),
@@ -99,6 +103,8 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         }
         worker.committed(mail.commits.drain(..));
         worker.barriers(mail.barriers.drain(..));
+        worker.forwarded(mail.forwarded.drain(..));
+        worker.from_nodes(mail.from_nodes.drain(..));
         for connection in mail.ended.drain(..) {
             worker.with(connection, Connection::look_at_session);
         }
@@ -258,6 +264,7 @@ impl Worker {
     /// After a turn: what changed is submitted, and everyone who has something to write is told.
     pub(crate) fn deliver_armed(&self, hot: &mut Hot) {
         self.submit(hot);
+        self.tell_cluster(hot);
         if !hot.out.armed.is_empty() {
             hot.share_armed(self.id, &self.node, |connection| self.wake(connection));
         }

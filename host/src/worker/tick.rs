@@ -1,5 +1,6 @@
-//! Ten times a second: the coarse clock. Once a second: keep alive, expiry, stalled clients, the topic cache, what was counted
-//! for tenants; and on one worker what time brings to sessions whose clients are away.
+//! Ten times a second: the coarse clock, and on one worker whether events that were counted are to be told. Once a second: keep
+//! alive, expiry, stalled clients, the topic cache, what was counted for tenants; and on one worker what time brings to sessions
+//! whose clients are away.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ pub(super) async fn run(worker: Rc<Worker>) {
         every.tick().await;
         let now_ms = clock::now_ms();
         worker.now_ms.set(now_ms);
+        if worker.id == 0 {
+            worker.node.events.look(now_ms);
+        }
         ticks += 1;
         if ticks % TICKS_PER_LOOK != 0 {
             continue;

@@ -2,6 +2,7 @@
 
 use gatemq_types::{Protocol, ReasonCode};
 
+use crate::codec::properties::Words;
 use crate::kind;
 
 /// Largest value of a Variable Byte Integer (1.5.5).
@@ -138,6 +139,28 @@ pub fn ack_with_reason(out: &mut Vec<u8>, protocol: Protocol, kind: u8, packet_i
     }
     let [hi, lo] = packet_id.to_be_bytes();
     out.extend_from_slice(&[ack_first(kind), 3, hi, lo, reason.0]);
+}
+
+/// As [`ack_with_reason`] for MQTT 5, with as much in words as its client takes (`packet_bytes_max`, 0: any; MQTT-3.4.2-2,
+/// MQTT-3.5.2-2).
+pub fn ack_with_words(
+    out: &mut Vec<u8>,
+    kind: u8,
+    packet_id: u16,
+    reason: ReasonCode,
+    words: Words<'_>,
+    packet_bytes_max: u32,
+) {
+    let mut said = Vec::new();
+    words.append(&mut said, 3, packet_bytes_max);
+    if said.is_empty() {
+        return ack_with_reason(out, Protocol::V5, kind, packet_id, reason);
+    }
+    out.push(ack_first(kind));
+    varint(out, 3 + varint_len(said.len()) + said.len());
+    out.extend_from_slice(&packet_id.to_be_bytes());
+    out.push(reason.0);
+    properties(out, &said);
 }
 
 /// Appends PINGRESP.

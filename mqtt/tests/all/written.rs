@@ -103,12 +103,12 @@ fn refused_connects_are_answered_in_their_own_form() {
 #[test]
 fn suback_and_unsuback() {
     let codes = [ReasonCode::GRANTED_QOS_1, ReasonCode::NOT_AUTHORIZED];
-    let sub = |protocol, max| written(|out| suback::write(out, protocol, 0x0102, &codes, max));
+    let sub = |protocol, max| written(|out| suback::write(out, protocol, 0x0102, &codes, Words::default(), max));
     assert_eq!(sub(V311, 0).unwrap(), [0x90, 4, 1, 2, 1, 0x80]);
     assert_eq!(sub(V5, 7).unwrap(), [0x90, 5, 1, 2, 0, 1, 0x87]);
     assert_eq!(sub(V5, 6), None);
     let codes = [ReasonCode::SUCCESS, ReasonCode::NO_SUBSCRIPTION_EXISTED];
-    let unsub = |protocol, max| written(|out| unsuback::write(out, protocol, 0x0102, &codes, max));
+    let unsub = |protocol, max| written(|out| unsuback::write(out, protocol, 0x0102, &codes, Words::default(), max));
     assert_eq!(unsub(V31, 0).unwrap(), [0xB0, 2, 1, 2]);
     assert_eq!(unsub(V5, 7).unwrap(), [0xB0, 5, 1, 2, 0, 0, 0x11]);
     assert_eq!(unsub(V5, 6), None);

@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: never a timed test, always a table to read.
 
+mod flood;
+mod node;
+mod plugins;
 mod store;
 
 use std::fs;
@@ -16,6 +19,8 @@ use crate::steps::Steps;
 pub(crate) enum What {
     /// The plugin border, the codec, routing and grants, each by itself
     Border,
+    /// What plugins and events may cost and what they do, as multiples in one run
+    Plugins,
     /// Whole brokers side by side under load, see tests/load/README.md
     Load,
     /// How long a start takes with a long queue, and with many sessions, in the store
@@ -24,11 +29,6 @@ pub(crate) enum What {
 
 pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
     let mut steps = Steps::new();
-    let at_root = |subcommand: &str, arguments: &[&str]| {
-        let mut command = cargo(subcommand);
-        command.current_dir(workspace()).args(arguments);
-        command
-    };
     match what {
         What::Border => {
             let packages =
@@ -37,6 +37,13 @@ pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
             if steps.run("build", &mut at_root("build", &["--release", "--package", "gatemq-test-faults"])) {
                 let mut bench = at_root("bench", &packages);
                 steps.run("border", bench.arg("--benches").args(more));
+            }
+        }
+        What::Plugins => {
+            let packages = ["gatemq", "gatemq-events-json", "gatemq-test-faults"].map(|name| ["--package", name]);
+            if steps.run("build", &mut at_root("build", &[&["--release"], packages.as_flattened()].concat())) {
+                let (release, directory) = (target_directory().join("release"), target_directory().join("bench"));
+                plugins::run(&mut steps, &release, &directory.join("plugins"));
             }
         }
         What::Load => {
@@ -52,6 +59,12 @@ pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
         }
     }
     steps.sum_up("cargo xtask bench")
+}
+
+fn at_root(subcommand: &str, arguments: &[&str]) -> Command {
+    let mut command = cargo(subcommand);
+    command.current_dir(workspace()).args(arguments);
+    command
 }
 
 /// Runs gatemq-bench with a configuration under which every message is checked against grants and every event but traffic is

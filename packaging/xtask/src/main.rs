@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod dev;
+mod docs;
 mod fuzz;
 mod interop;
 mod steps;
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Install other people's clients and run them against the broker
     Interop,
+    /// Write the reference pages that are made of the code's tables
+    Docs,
     /// Measure
     Bench {
         /// What
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Test { long, interop } => test::run(long, interop),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
+        Command::Docs => docs::run(),
         Command::Bench { what, more } => bench::run(what, &more),
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a call. Nothing is granted by any of it.
 
-use gatemq_plugin_api::abi::convert::UnknownCode;
+use gatemq_plugin_api::abi::convert::{UnknownCode, let_go};
 use gatemq_plugin_api::abi::v1_0::{Status, StatusCode};
 
 /// Why a call gave no answer.
@@ -65,16 +65,20 @@ impl CallFailure {
     }
 
     /// From a status that is not OK; `None` for OK.
+    #[inline]
     pub(crate) fn of(status: Status) -> Option<CallFailure> {
-        let message = status.message.into_string();
-        match status.code {
-            StatusCode::OK => None,
-            StatusCode::PANICKED => Some(CallFailure::Panicked(message)),
-            StatusCode::FAILED => Some(CallFailure::Failed(message)),
-            StatusCode::LOAD_AGAIN => Some(CallFailure::LoadAgain(message)),
-            StatusCode::NOT_SUPPORTED => Some(CallFailure::Failed("it does not support that".into())),
-            StatusCode(number) => Some(CallFailure::UnknownCode(UnknownCode { what: "status", number })),
+        if status.code == StatusCode::OK {
+            let_go(status.message);
+            return None;
         }
+        let message = status.message.into_string();
+        Some(match status.code {
+            StatusCode::PANICKED => CallFailure::Panicked(message),
+            StatusCode::FAILED => CallFailure::Failed(message),
+            StatusCode::LOAD_AGAIN => CallFailure::LoadAgain(message),
+            StatusCode::NOT_SUPPORTED => CallFailure::Failed("it does not support that".into()),
+            StatusCode(number) => CallFailure::UnknownCode(UnknownCode { what: "status", number }),
+        })
     }
 
     /// The status of an abandoned call: whatever it says, there is no answer.

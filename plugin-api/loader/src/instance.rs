@@ -433,7 +433,8 @@ impl Drop for Started {
 
 fn pairs(action: &Action) -> Vec<Pair> {
     let pair = |(name, value): &(String, String)| Pair { name: name.as_str().into(), value: value.as_str().into() };
-    action.user_properties.iter().map(pair).collect()
+    // Mostly there are none, which collecting takes its time to find.
+    if action.user_properties.is_empty() { Vec::new() } else { action.user_properties.iter().map(pair).collect() }
 }
 
 macro_rules! completer {

@@ -199,13 +199,21 @@ impl Plugin {
         (number, before.map(Retired))
     }
 
+    /// Takes the generation in force away: no call reaches it from now on, until another one [takes its place](Plugin::replace).
+    /// Calls under way stay with it.
+    pub fn retire(&self, why: &str) -> Option<Retired> {
+        let mut state = self.lock();
+        state.health = Health::NotReady(why.to_owned());
+        state.generation.take().map(Retired)
+    }
+
     /// Asks it how it is, and keeps the answer: what it was, and what it is now. `None` if there is nobody to ask, or another
     /// generation came meanwhile.
     pub async fn ask_health(&self) -> Option<(Health, Health)> {
         let generation = self.current()?;
         let health = generation.instance.health().await;
         let mut state = self.lock();
-        if state.number != generation.number {
+        if state.number != generation.number || state.generation.is_none() {
             return None;
         }
         let before = std::mem::replace(&mut state.health, health.clone());

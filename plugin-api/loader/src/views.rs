@@ -117,6 +117,7 @@ fn view<'a>(event: &'a Event, remote: &'a str, fields: &'a [FieldView<'a>]) -> E
 }
 
 /// The view of an action; `properties` is its user properties as records.
+#[inline]
 pub(crate) fn action<'a>(action: &'a Action, properties: &'a [Pair]) -> ActionView<'a> {
     ActionView {
         kind: action.kind as u32,

@@ -211,7 +211,7 @@ impl<P: AuthProvider> Entry<P> {
         let (session, action) = (session_ref(session), Action::new(*action));
         match contained(|| Self::borrow(instance).plugin().authorize(session, &action)) {
             Ok(answer) => {
-                *verdict = convert::verdict_to(answer);
+                convert::replace_bare(verdict, convert::verdict_to(answer));
                 Status::ok()
             }
             Err(panic) => Status::panicked(panic),

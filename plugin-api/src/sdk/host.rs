@@ -99,10 +99,12 @@ impl Host {
 
     /// Has the providers of connected clients asked for their grants again (`refresh`), and subscriptions and queues checked with
     /// them. The reply counts the clients and does not wait for the providers' answers. Who is away is checked when he comes back.
-    /// Of `retained` only `Keep` is offered yet.
+    /// `retained` says what becomes of what they have had retained; with [`RevokeRetained::Withhold`] and
+    /// [`RevokeRetained::Remove`] that has happened when the reply comes, also in the store, and clients that are away are named too.
     ///
     /// # Errors
-    /// `Invalid`: a selector that names everybody. `NotFound`: nobody of that name is connected. See [`ServiceError`].
+    /// `Invalid`: a selector that names everybody. `NotFound`: nobody of that name is connected, and nothing of theirs was retained that
+    /// had to be withheld or removed. See [`ServiceError`].
     pub async fn revoke(&self, selector: Selector, retained: RevokeRetained) -> Result<Reply, ServiceError> {
         self.request(Request::Revoke { selector, retained }).await
     }

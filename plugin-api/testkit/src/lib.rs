@@ -72,8 +72,8 @@ pub use gatemq_plugin_loader::{CallFailure, Health, Info, Instance, Interest, Le
 pub use gatemq_types::event::{Event, EventKind, Fact, Peer};
 pub use gatemq_types::service::{Reply, Request, Selector, ServiceError};
 pub use gatemq_types::{
-    Action, ActionKind, Actions, Anchor, AuthOutcome, Connect, Der, Effect, Grant, Identity, Protocol, QoS, ReasonCode,
-    Secret, Subject, Tls, Transport, Verdict, Will,
+    Action, ActionKind, Actions, Anchor, AuthOutcome, Connect, Der, Effect, Exclusive, Grant, Identity, Protocol, QoS,
+    ReasonCode, Secret, Subject, Tls, Transport, Verdict, Will,
 };
 pub use host::{Record, Started, TestHost};
 pub use library::build;

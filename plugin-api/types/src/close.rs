@@ -84,6 +84,8 @@ close_reasons! {
     ConnectionLimitReached SERVER_BUSY Limit;
     /// What the broker does not offer.
     NotSupported IMPLEMENTATION_SPECIFIC_ERROR Peer;
+    /// As much waits for another node of the cluster as may: what the client published cannot be acknowledged.
+    ClusterUnavailable QUOTA_EXCEEDED Broker;
     /// The broker stops.
     ServerStopping SERVER_SHUTTING_DOWN Broker;
     /// A mistake of the broker itself.

@@ -26,6 +26,21 @@ pub enum Expiry {
     Refresh = 2,
 }
 
+/// Whether one identity may have several live connections. Where it may not, the newest stays: a device that lost its network comes
+/// back at once, and is not kept out by what is left of its old connection. The older one is disconnected as taken over (0x8E), its
+/// session stays, and the event IdentityTakenOver says by whom.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Exclusive {
+    /// It may.
+    #[default]
+    No,
+    /// One connection of its tenant and user.
+    User,
+    /// One connection of its tenant and client certificate (SHA-256 of the leaf), whatever its user. A client that has not proven
+    /// one is refused.
+    Certificate,
+}
+
 /// Who a client is and what it may do. Returned with [`crate::AuthOutcome::Accept`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Identity {
@@ -47,8 +62,9 @@ pub struct Identity {
     pub on_expiry: Expiry,
     /// Limits of this client; what is absent is the listener's or the broker's.
     pub limits: Limits,
-    /// Only one live session may have this identity. A broker that cannot hold to it yet refuses the client.
-    pub exclusive: bool,
+    /// Whether other clients may be connected with it at the same time. It begins with a CONNECT: an answer to `refresh`, or to a
+    /// re-authentication, may end it and not begin it.
+    pub exclusive: Exclusive,
     /// Keys that connections are selected by, to revoke or disconnect them.
     pub tags: Vec<String>,
     /// User properties for the CONNACK (5.0).

@@ -33,7 +33,7 @@ pub use close::CloseReason;
 pub use connect::{Anchor, Connect, Der, Secret, Tls, Transport, UserProperty, Will};
 pub use denial::{Denial, Subject};
 pub use grant::{Actions, Constraints, Effect, Grant};
-pub use identity::{Expiry, Identity, NoMatch};
+pub use identity::{Exclusive, Expiry, Identity, NoMatch};
 pub use limits::Limits;
 pub use protocol::{Protocol, QoS};
 pub use reason::ReasonCode;

@@ -19,16 +19,21 @@ pub struct Selector {
     pub leaf_sha256: Option<[u8; 32]>,
 }
 
-/// What becomes of the retained messages of sessions whose grants are revoked.
+/// What becomes of the retained messages of sessions whose grants are revoked: of those that a client published, or left as its will,
+/// under a tenant, user and client identifier, and with tags and a certificate, that the selector names, whether it is connected or
+/// not; and of all of a connected client that it names now. What a plugin published is nobody's, and stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u32)]
 pub enum RevokeRetained {
     /// They stay.
     #[default]
     Keep = 1,
-    /// They are not delivered until their publisher is admitted again.
+    /// They are not delivered to those who subscribe, over restarts too, until their publisher is admitted again: until its provider
+    /// accepts it, asked for this or when it connects. From then on those are delivered again that its grants of then let it
+    /// publish, or leave as its will; those that they deny are removed; those that they only ask about stay withheld. A message
+    /// that is published to the topic meanwhile takes its place. What is on its way to a subscriber already gets there.
     Withhold = 2,
-    /// They are removed.
+    /// They are removed, those that the clients publish before the reply too.
     Remove = 3,
 }
 

@@ -80,6 +80,10 @@ pub enum Verdict {
         code: ReasonCode,
         /// For the log and the event; the client is not told.
         reason: String,
+        /// Reason String: what a 5.0 client is told besides the code, as with [`AuthOutcome::Reject`], unless it wants no such or its
+        /// Maximum Packet Size leaves no room. Of several filters of one packet the first that has one is told. Not told again
+        /// while the answer is kept (`ttl`), nor of a message at QoS 0.
+        reason_string: Option<String>,
         /// Whether the connection ends.
         disconnect: bool,
         /// How long the answer may be kept; zero: for this one only.
@@ -102,6 +106,7 @@ impl Verdict {
         Verdict::Deny {
             code: ReasonCode::NOT_AUTHORIZED,
             reason: reason.into(),
+            reason_string: None,
             disconnect: false,
             ttl: Duration::ZERO,
         }

@@ -38,8 +38,18 @@ impl Anchors {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(tenants: &[([u8; 32], &str)]) -> Self {
+        Anchors(tenants.iter().map(|(spki, tenant)| (*spki, (*tenant).to_owned())).collect())
+    }
+
+    /// Whose anchor has this key.
     pub(crate) fn tenant(&self, spki_sha256: &[u8; 32]) -> Option<&str> {
         self.0.get(spki_sha256).map(String::as_str)
+    }
+
+    pub(crate) fn has_tenant(&self, name: &str) -> bool {
+        self.0.values().any(|tenant| tenant == name)
     }
 }
 

@@ -1,84 +1,133 @@
-//! Auth provider for clients with a certificate: maps trust anchor, subject, names or fingerprint to tenant, user,
-//! client id and grants.
+//! Auth provider for clients with a certificate: trust anchor, names, key and validity become tenant, user, client identifier and
+//! grants, by rules in order; what is revoked is in a file. What may be in its configuration is in `README.md` beside it.
 //!
-//! ```toml
-//! [plugins.fleet]
-//! library = "auth-certificate"
-//! [plugins.fleet.config]
-//! anchors = { acme = "/etc/gatemq/tls/acme-ca.crt" }     # tenant = file with its trust anchors
-//! rules = [
-//!     { common_name = "gateway-*", user = "${cert.cn}", grants = [{ allow = ["all"], filter = "sites/#" }] },
-//!     { common_name = "*", client_id = "${cert.cn}", grants = [{ allow = ["all"], filter = "devices/${client_id}/#" }] },
-//! ]
-//! ```
-//!
-//! The tenant comes from the anchor, never from a name. Rules are walked in order; the first whose conditions all hold
-//! decides. A client without a verified certificate, or with one of an anchor that is not in `anchors`, is not this plugin's
-//! kind (`Next`); one that no rule matches is refused.
+//! The tenant comes from the anchor that verified the path, never from a name: names are unique only within an anchor.
 #![forbid(unsafe_code)]
 
 mod anchors;
+mod network;
+mod pattern;
+mod revoked;
 mod rules;
+mod state;
+mod template;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use gatemq_plugin_api::prelude::*;
-use gatemq_plugin_api::{Tls, tracing};
+use gatemq_plugin_api::{Der, Tls, tracing};
 use sha2::{Digest, Sha256};
 
-use anchors::Anchors;
-use rules::{Rule, RuleConfig};
+use revoked::Entry;
+use state::{Config, State, watch};
+use template::Shown;
 
-/// See the crate.
-#[derive(Deserialize)]
-#[serde(crate = "gatemq_plugin_api::serde")]
-struct Config {
-    /// Tenant to file (PEM) with the certificates that are its trust anchors.
-    anchors: BTreeMap<String, PathBuf>,
-    /// Rules, in order.
-    rules: Vec<RuleConfig>,
-}
-
-struct AuthCertificate {
-    anchors: Anchors,
-    rules: Vec<Rule>,
-}
+struct AuthCertificate(Arc<State>);
 
 impl Plugin for AuthCertificate {
     type Config = Config;
 
-    fn start(config: Config, _: Host) -> Result<Self, StartError> {
-        let anchors = Anchors::load(&config.anchors)?;
-        if config.rules.is_empty() {
-            return Err(StartError("rules: there is none, so nobody would be admitted; give at least one".into()));
-        }
-        let tenants = |name: &str| config.anchors.contains_key(name);
-        let rules = config
-            .rules
-            .into_iter()
-            .enumerate()
-            .map(|(n, r)| Rule::new(n + 1, r, &tenants))
-            .collect::<Result<_, _>>()?;
-        Ok(AuthCertificate { anchors, rules })
+    fn start(config: Config, host: Host) -> Result<Self, StartError> {
+        let state = State::start(config, host)?;
+        watch(&state);
+        Ok(AuthCertificate(state))
+    }
+
+    fn reconfigure(&self, config: Config) -> Result<(), ReconfigureError> {
+        self.0.reconfigure(config)?;
+        let state = self.0.clone();
+        self.0.host.spawn(async move { state.revoke().await });
+        Ok(())
+    }
+
+    fn health(&self) -> Health {
+        watch(&self.0);
+        let trouble = self.0.trouble();
+        trouble.map_or(Health::Ready, |why| Health::Degraded(format!("the certificates of before stay revoked: {why}")))
     }
 }
 
 impl AuthProvider for AuthCertificate {
     async fn authenticate(&self, connect: &Connect) -> AuthOutcome {
+        watch(&self.0);
         let Some(tls) = connect.tls.as_ref().filter(|t| t.verified) else { return AuthOutcome::Next };
         report(connect, tls);
-        let (Some(anchor), Some(leaf)) = (&tls.anchor, tls.verified_leaf()) else { return AuthOutcome::Next };
-        let Some(tenant) = self.anchors.tenant(&anchor.spki_sha256) else { return AuthOutcome::Next };
-        let certificate = match Certificate::parse(leaf) {
-            Ok(certificate) => certificate,
-            Err(e) => return AuthOutcome::reject(e.to_string()),
-        };
-        let shown = rules::Shown::new(tenant, connect, &certificate, tls.leaf_sha256);
-        match self.rules.iter().find(|rule| rule.matches(&shown)) {
-            Some(rule) => rule.apply(&shown),
-            None => AuthOutcome::reject("no rule matches this certificate"),
+        self.decide(connect, tls).unwrap_or_else(AuthOutcome::reject)
+    }
+}
+
+/// A certificate of the verified path.
+struct OfPath {
+    certificate: Certificate,
+    fingerprint: [u8; 32],
+}
+
+impl AuthCertificate {
+    /// # Errors
+    /// Why nobody is admitted with these certificates, whatever the rules say.
+    fn decide(&self, connect: &Connect, tls: &Tls) -> Result<AuthOutcome, String> {
+        let in_force = self.0.in_force();
+        let known = |anchor: &[u8; 32]| in_force.policy.anchors.tenant(anchor).map(|tenant| (*anchor, tenant));
+        let anchor = tls.anchor.as_ref().and_then(|anchor| known(&anchor.spki_sha256));
+        let Some((anchor, tenant)) = anchor else { return Ok(AuthOutcome::Next) };
+        let path = path(tls)?;
+        let Some(leaf) = path.first() else { return Err("the verified path has no certificate".into()) };
+        let mut tags = Vec::new();
+        for of_path in &path {
+            for entry in Entry::of(tenant, of_path.fingerprint, &of_path.certificate) {
+                if in_force.revoked.has(&entry) {
+                    self.0.host.count("revoked_refused", 1);
+                    return Err(format!(
+                        "certificate {:?} is revoked, as {}",
+                        of_path.certificate.subject,
+                        entry.tag()
+                    ));
+                }
+                if in_force.revoked.has_serial_of_another(&entry) {
+                    tracing::info!("revoked is this serial number of another issuer, and so not {}", entry.tag());
+                }
+                tags.push(entry.tag());
+            }
         }
+        let ends_s = path.iter().map(|of_path| of_path.certificate.not_after_s).min().unwrap_or(0);
+        let valid_until_ms = u64::try_from(ends_s).unwrap_or(0).saturating_mul(1000);
+        let now_ms = self.0.host.now_ms();
+        if valid_until_ms <= now_ms {
+            return Err("the time of its certificate is over, or of one above it".into());
+        }
+        let shown = Shown {
+            tenant,
+            anchor,
+            listener: &connect.listener,
+            client_id: &connect.client_id,
+            client_id_assigned: connect.client_id_assigned,
+            certificate: &leaf.certificate,
+            fingerprint: leaf.fingerprint,
+            spki: sha256(&leaf.certificate.spki),
+            valid_until_ms,
+            now_ms,
+        };
+        match in_force.policy.rules.iter().find(|rule| rule.matches(&shown)) {
+            Some(rule) => Ok(rule.apply(&shown, tags)),
+            None => Err("no rule matches this certificate".into()),
+        }
+    }
+}
+
+/// The certificates that the verifier went through, the client's own first; what else the client sent does not count.
+///
+/// # Errors
+/// One of them cannot be read.
+fn path(tls: &Tls) -> Result<Vec<OfPath>, String> {
+    let at = |n: &u32| {
+        let der: Option<&Der> = usize::try_from(*n).ok().and_then(|n| tls.chain.get(n));
+        let der = der.ok_or("the verified path is not in the chain")?;
+        let certificate = Certificate::parse(der).map_err(|e| e.to_string())?;
+        Ok(OfPath { certificate, fingerprint: sha256(der.as_bytes()) })
+    };
+    match tls.path.first() {
+        Some(0) => tls.path.iter().map(at).collect(),
+        _ => Err("the verified path does not begin with the client's certificate".into()),
     }
 }
 
@@ -88,13 +137,16 @@ fn report(connect: &Connect, tls: &Tls) {
         return;
     }
     for (n, der) in tls.chain.iter().enumerate() {
-        let subject = Certificate::parse(der).map_or_else(|e| e.to_string(), |c| c.subject);
-        let sha256 = hex(&Sha256::digest(der.as_bytes()));
+        let (subject, issuer, serial) = Certificate::parse(der)
+            .map_or_else(|e| (e.to_string(), String::new(), String::new()), |c| (c.subject, c.issuer, hex(&c.serial)));
+        let sha256 = hex(&sha256(der.as_bytes()));
         let verified = tls.path.contains(&u32::try_from(n).unwrap_or(u32::MAX));
         tracing::debug!(
             connection = connect.connection,
             n,
             subject,
+            issuer,
+            serial,
             sha256,
             bytes = der.as_bytes().len(),
             verified,
@@ -106,8 +158,22 @@ fn report(connect: &Connect, tls: &Tls) {
     tracing::debug!(connection = connect.connection, path = ?tls.path, anchor, spki_sha256, "verified path");
 }
 
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A SHA-256 as `openssl` and others write it.
+fn parse_sha256(text: &str) -> Result<[u8; 32], String> {
+    let digits: Vec<char> = text.chars().filter(|c| *c != ':').collect();
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let byte = |[high, low]: &[char; 2]| u8::try_from(high.to_digit(16)? * 16 + low.to_digit(16)?).ok();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    let sha256 = bytes.filter(|_| rest.is_empty()).and_then(|bytes| bytes.try_into().ok());
+    sha256.ok_or_else(|| format!("{text:?}: wanted are the 64 hexadecimal digits of a SHA-256"))
 }
 
 export_plugin!(AuthCertificate: auth);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gatemq_plugin_api::config::GrantConfig;
+use gatemq_plugin_api::config::{ExclusiveName, GrantConfig};
 use gatemq_plugin_api::prelude::*;
 use gatemq_plugin_api::{Expiry, Limits, NoMatch};
 use serde::Deserialize;
@@ -58,7 +58,7 @@ struct Who {
     #[serde(default)]
     limits: BTreeMap<String, u64>,
     #[serde(default)]
-    exclusive: bool,
+    exclusive: ExclusiveName,
     #[serde(default)]
     tags: Vec<String>,
     code: Option<u8>,
@@ -74,6 +74,7 @@ struct May {
     ttl_s: Option<u64>,
     code: Option<u8>,
     reason: Option<String>,
+    reason_string: Option<String>,
     #[serde(default)]
     disconnect: bool,
 }
@@ -145,7 +146,7 @@ impl Who {
                 Over::Refresh => Expiry::Refresh,
             },
             limits,
-            exclusive: self.exclusive,
+            exclusive: self.exclusive.into(),
             tags: self.tags,
             ..Identity::new(tenant, user)
                 .with_grants(self.grants.iter().map(GrantConfig::grant).collect::<Result<Vec<_>, _>>()?)
@@ -164,7 +165,7 @@ pub(crate) fn may(body: &[u8], max_age: Option<Duration>) -> Result<Verdict, Str
         Decision::Next => Ok(Verdict::Next),
         Decision::Deny => {
             let (code, reason) = (refusal(may.code)?, reason(may.reason));
-            Ok(Verdict::Deny { code, reason, disconnect: may.disconnect, ttl })
+            Ok(Verdict::Deny { code, reason, reason_string: may.reason_string, disconnect: may.disconnect, ttl })
         }
         Decision::Allow => {
             let qos_max = match may.qos_max {
@@ -193,7 +194,7 @@ fn short(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gatemq_plugin_api::Constraints;
+    use gatemq_plugin_api::{Constraints, Exclusive};
     use serde_json::json;
 
     /// Guards that all of an answer gets into the identity.
@@ -203,7 +204,7 @@ mod tests {
             "result": "allow", "tenant": "t", "user": "u", "client_id": "c", "attributes": {"site": "north"},
             "grants": [{"deny": ["publish"], "filter": "a"}, {"allow": ["all"], "filter": "#", "qos_max": 1}],
             "no_match": "ask", "valid_until_s": 2_000_000_000, "on_expiry": "refresh", "limits": {"receive_max": 7},
-            "exclusive": true, "tags": ["fleet"],
+            "exclusive": "user", "tags": ["fleet"],
         });
         let found = who(body.to_string().as_bytes(), Some("other")).unwrap();
         let qos_max = Constraints { qos_max: QoS::AtLeastOnce, ..Constraints::default() };
@@ -216,7 +217,7 @@ mod tests {
             valid_until_ms: 2_000_000_000_000,
             on_expiry: Expiry::Refresh,
             limits: Limits { receive_max: Some(7), ..Limits::default() },
-            exclusive: true,
+            exclusive: Exclusive::User,
             tags: vec!["fleet".into()],
             ..Identity::new("t", "u").with_grants(grants)
         };
@@ -287,9 +288,13 @@ mod tests {
         ] {
             assert_eq!(may(body.as_bytes(), max_age), Ok(wanted), "{body}");
         }
-        let denied =
-            may(br#"{"result": "deny", "code": 151, "reason": "r", "disconnect": true}"#, Some(minute)).unwrap();
-        let wanted = Verdict::Deny { code: ReasonCode(151), reason: "r".into(), disconnect: true, ttl: minute };
+        let denied = may(
+            br#"{"result": "deny", "code": 151, "reason": "r", "reason_string": "s", "disconnect": true}"#,
+            Some(minute),
+        )
+        .unwrap();
+        let (code, reason, reason_string) = (ReasonCode(151), "r".into(), Some("s".into()));
+        let wanted = Verdict::Deny { code, reason, reason_string, disconnect: true, ttl: minute };
         assert_eq!(denied, wanted);
         for body in ["", "{}", r#"{"result": "allow", "qos_max": 3}"#, r#"{"result": "allow", "user": "u"}"#] {
             assert!(may(body.as_bytes(), Some(minute)).is_err(), "{body}");

@@ -184,6 +184,7 @@ fn undecided(kind: ActionKind, why: &str) -> Verdict {
     Verdict::Deny {
         code: ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR,
         reason: format!("the server was asked and has not decided: {why}"),
+        reason_string: None,
         disconnect: kind == ActionKind::Publish,
         ttl: Duration::ZERO,
     }

@@ -82,8 +82,8 @@ impl Config {
             })
         });
         for name in &self.kinds {
-            let kind = EventKind::ALL.iter().find(|k| k.name() == name);
-            interest = interest.kind(*kind.ok_or_else(|| format!("kinds: there is no event {name:?}"))?);
+            let kind = EventKind::from_name(name);
+            interest = interest.kind(kind.ok_or_else(|| format!("kinds: there is no event {name:?}"))?);
         }
         for tenant in &self.tenants {
             if tenant.is_empty() {

@@ -7,7 +7,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use gatemq_plugin_api::prelude::*;
+use ipnet::IpNet;
 
+use crate::config::Config;
 use crate::subject::Subject;
 
 /// Classes of breaches.
@@ -46,8 +48,17 @@ impl Breach {
         }
     }
 
-    /// What an event is, if it is one.
-    pub(crate) fn of(event: &Event<'_>) -> Option<Breach> {
+    /// What an event is, if it is one, and how many: one, unless it stands for several that were not told one by one.
+    pub(crate) fn of(event: &Event<'_>) -> Option<(Breach, u64)> {
+        if event.kind() != EventKind::EventsCoalesced.number() {
+            return Breach::of_kind(event.kind(), event, false).map(|breach| (breach, 1));
+        }
+        let kind = EventKind::from_name(text(event, "kind"))?;
+        let Some(Value::Number(count)) = event.field("count") else { return None };
+        Breach::of_kind(kind.number(), event, true).map(|breach| (breach, count))
+    }
+
+    fn of_kind(kind: u32, event: &Event<'_>, coalesced: bool) -> Option<Breach> {
         const fn n(kind: EventKind) -> u32 {
             kind.number()
         }
@@ -67,17 +78,19 @@ impl Breach {
         const STALLED: u32 = n(EventKind::ClientStalled);
         const TURNED_AWAY: u32 = n(EventKind::ConnectionRefused);
         const CONNECTED: u32 = n(EventKind::ClientConnected);
-        Some(match event.kind() {
+        // Where it stands for several, that field of theirs which tells them apart.
+        let cause = |field| text(event, if coalesced { "cause" } else { field });
+        Some(match kind {
             REFUSED if is_peers_fault(event) => Breach::FailedAuthentication,
             ABORTED | AGAIN if matches!(text(event, "blame"), "peer" | "policy") => Breach::FailedAuthentication,
             HANDSHAKE => Breach::FailedAuthentication,
             VIOLATED | MALFORMED | UPGRADE | TIMED_OUT => Breach::ProtocolViolation,
             PUBLISH | SUBSCRIBE | UNSUBSCRIBE | WILL => Breach::DeniedAction,
             // What all of a tenant have used up is not the fault of whoever comes last.
-            LIMIT if !text(event, "which").starts_with("tenant_") => Breach::LimitExceeded,
+            LIMIT if !cause("which").starts_with("tenant_") => Breach::LimitExceeded,
             STALLED => Breach::LimitExceeded,
             // Whoever is denied already is not held to it once more.
-            TURNED_AWAY if text(event, "reason") != "denied" => Breach::ConnectStorm,
+            TURNED_AWAY if cause("reason") != "denied" => Breach::ConnectStorm,
             CONNECTED => Breach::ConnectStorm,
             _ => return None,
         })
@@ -105,8 +118,16 @@ fn text<'a>(event: &Event<'a>, field: &str) -> &'a str {
     }
 }
 
+/// Whether whoever an event is about is left alone: of several addresses of a network, told in one event, one suffices.
+pub(crate) fn is_allowed(event: &Event<'_>, config: &Config) -> bool {
+    let network = || text(event, "address").parse::<IpNet>().ok();
+    address(event).is_some_and(|address| config.allows_address(address))
+        || event.kind() == EventKind::EventsCoalesced.number()
+            && network().is_some_and(|network| config.allows_some_of(network))
+}
+
 /// Address of the client that an event is about.
-pub(crate) fn address(event: &Event<'_>) -> Option<IpAddr> {
+fn address(event: &Event<'_>) -> Option<IpAddr> {
     event.remote().parse::<SocketAddr>().ok().map(|remote| remote.ip().to_canonical())
 }
 
@@ -119,4 +140,80 @@ pub(crate) fn subjects(event: &Event<'_>) -> Vec<Subject> {
     let certificate = event.leaf_sha256().and_then(|hash| hash.try_into().ok()).map(Subject::Certificate);
     let client = Subject::Client(tenant.into(), user.into(), client_id.into());
     [Some(client), Some(Subject::User(tenant.into(), user.into())), certificate].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatemq_plugin_api::abi::entry::events_ref;
+    use gatemq_plugin_api::abi::v1_0::{EventView, FieldTag, FieldView};
+
+    fn field<'a>(name: &'a str, text: &'a str, number: u64) -> FieldView<'a> {
+        let tag = if text.is_empty() { FieldTag::NUMBER } else { FieldTag::TEXT };
+        FieldView { name: name.into(), tag, number, text: text.into(), chain: (&[][..]).into() }
+    }
+
+    /// What was not told one by one: so many of this kind, with this code and cause.
+    fn coalesced<R>(kind: &str, code: u64, cause: &str, blame: &str, look: impl Fn(&Event<'_>) -> R) -> R {
+        let fields = [
+            field("kind", kind, 0),
+            field("count", "", 900),
+            field("address", "2001:db8::/64", 0),
+            field("code", "", code),
+            field("cause", cause, 0),
+            field("blame", blame, 0),
+        ];
+        let view = EventView {
+            kind: EventKind::EventsCoalesced.number(),
+            class: 1,
+            blame: 1,
+            name: "EventsCoalesced".into(),
+            sequence: 7,
+            time_ms: 1,
+            node: "n".into(),
+            connection: 0,
+            listener: "l".into(),
+            transport: "tcp".into(),
+            remote: "[2001:db8::]:0".into(),
+            tenant: "".into(),
+            user: "".into(),
+            client_id: "victim".into(),
+            protocol: 0,
+            leaf_sha256: (&[][..]).into(),
+            fields: fields[..].into(),
+            attributes: (&[][..]).into(),
+        };
+        look(&events_ref(&[view])[0])
+    }
+
+    /// Guards that what was counted weighs as if each had come, and what is no breach when told is none when counted.
+    #[test]
+    fn what_was_counted_is_counted() {
+        let of = |kind: &str, code, cause: &str, blame: &str| coalesced(kind, code, cause, blame, Breach::of);
+        assert_eq!(of("PacketMalformed", 0x81, "", "peer"), Some((Breach::ProtocolViolation, 900)));
+        assert_eq!(of("ClientRefused", 0x86, "", "policy"), Some((Breach::FailedAuthentication, 900)));
+        assert_eq!(of("ClientRefused", ReasonCode::SERVER_BUSY.0.into(), "", "policy"), None);
+        assert_eq!(of("AuthExchangeAborted", 0, "", "peer"), Some((Breach::FailedAuthentication, 900)));
+        assert_eq!(of("AuthExchangeAborted", 0, "", "plugin"), None);
+        assert_eq!(of("LimitExceeded", 0, "receive_max", "limit"), Some((Breach::LimitExceeded, 900)));
+        assert_eq!(of("LimitExceeded", 0, "tenant_messages_per_s_max", "limit"), None);
+        assert_eq!(of("ConnectionRefused", 0, "address_connections_max", "limit"), Some((Breach::ConnectStorm, 900)));
+        assert_eq!(of("ConnectionRefused", 0, "denied", "limit"), None);
+        for kind in ["ClientTakenOver", "EventsCoalesced", "ofAnotherVersion"] {
+            assert_eq!(of(kind, 0x81, "", "peer"), None, "{kind}");
+        }
+    }
+
+    /// Promise 7: strangers that are counted together are an address and nobody whom they claim to be; and where one of that
+    /// network is to be left alone, so is the network.
+    #[test]
+    fn promise_7_what_was_counted_is_the_addresss() {
+        let subjects = coalesced("PacketMalformed", 0x81, "", "peer", subjects);
+        assert_eq!(subjects, [Subject::Address("2001:db8::".parse().unwrap())]);
+        for (allowed, spared) in [("2001:db8::7/128", true), ("2001:db8::/32", true), ("2001:db8:0:1::/64", false)] {
+            let config: Config =
+                serde_json::from_value(serde_json::json!({ "allow": { "addresses": [allowed] } })).unwrap();
+            assert_eq!(coalesced("PacketMalformed", 0x81, "", "peer", |e| is_allowed(e, &config)), spared, "{allowed}");
+        }
+    }
 }

@@ -80,14 +80,14 @@ impl State {
         Limits { half_life_s: self.config.half_life_s, subjects_max: self.config.subjects_max }
     }
 
-    /// Counts a breach. The denial that follows from it: how many points against which threshold.
-    fn count(&mut self, subject: &Subject, breach: Breach, now_ms: u64) -> Option<f64> {
+    /// Counts so many breaches. The denial that follows from them: how many points against which threshold.
+    fn count(&mut self, subject: &Subject, breach: Breach, times: u64, now_ms: u64) -> Option<f64> {
         let points = self.config.points(breach);
-        if points == 0 || self.config.allows(subject) {
+        if points == 0 || times == 0 || self.config.allows(subject) {
             return None;
         }
         let (limits, threshold) = (self.limits(), self.config.threshold(subject.kind()));
-        let entry = self.scores.add(subject, breach, points, limits, now_ms);
+        let entry = self.scores.add(subject, breach, (points, times), limits, now_ms);
         let score = entry.score(limits.half_life_s, now_ms);
         if entry.is_banned(now_ms) || threshold.is_none_or(|threshold| score < threshold) {
             return None;
@@ -221,12 +221,12 @@ impl EventCollector for Guard {
                     lifted.extend(state.forgive(event));
                     continue;
                 }
-                let Some(breach) = Breach::of(event) else { continue };
-                if breach::address(event).is_some_and(|address| state.config.allows_address(address)) {
+                let Some((breach, times)) = Breach::of(event) else { continue };
+                if breach::is_allowed(event, &state.config) {
                     continue;
                 }
                 for subject in breach::subjects(event) {
-                    bans.extend(state.count(&subject, breach, now_ms).map(|score| (subject, score)));
+                    bans.extend(state.count(&subject, breach, times, now_ms).map(|score| (subject, score)));
                 }
             }
             if now_ms.saturating_sub(state.swept_ms) >= SWEEP_MS {

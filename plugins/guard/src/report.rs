@@ -66,9 +66,9 @@ mod tests {
         let limits = Limits { half_life_s: config.half_life_s, subjects_max: 10 };
         let mut scores = Scores::default();
         let (bad, worse) = (Subject::Certificate([1; 32]), Subject::User("t".into(), "u\n".into()));
-        scores.add(&bad, Breach::DeniedAction, 30, limits, 1000);
-        scores.add(&worse, Breach::ProtocolViolation, 60, limits, 1000);
-        scores.add(&worse, Breach::ProtocolViolation, 60, limits, 1000).ban = Ban::Until(9000);
+        scores.add(&bad, Breach::DeniedAction, (30, 1), limits, 1000);
+        scores.add(&worse, Breach::ProtocolViolation, (60, 1), limits, 1000);
+        scores.add(&worse, Breach::ProtocolViolation, (60, 1), limits, 1000).ban = Ban::Until(9000);
         let report = render(&scores, &config, 1000);
         assert_eq!(
             (report["denied"][0]["until_ms"].as_u64(), report["denied"][0]["score"].as_f64()),

@@ -55,12 +55,12 @@ pub(crate) struct Scores {
 }
 
 impl Scores {
-    /// Adds points; the score then is. When there are as many subjects as may be, the lowest of some is forgotten.
+    /// Adds points, so many times. When there are as many subjects as may be, the lowest of some is forgotten.
     pub(crate) fn add(
         &mut self,
         subject: &Subject,
         breach: Breach,
-        points: u32,
+        (points, times): (u32, u64),
         limits: Limits,
         now_ms: u64,
     ) -> &mut Entry {
@@ -68,10 +68,10 @@ impl Scores {
             self.make_room(limits, now_ms);
         }
         let entry = self.entries.entry(subject.clone()).or_default();
-        entry.score = entry.score(limits.half_life_s, now_ms) + f64::from(points);
+        entry.score = entry.score(limits.half_life_s, now_ms) + f64::from(points) * times as f64;
         entry.at_ms = now_ms;
         let count = &mut entry.breaches[breach.index()];
-        *count = count.saturating_add(1);
+        *count = count.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
         entry
     }
 
@@ -136,18 +136,31 @@ mod tests {
     #[test]
     fn scores_halve() {
         let mut scores = Scores::default();
-        let mut score = |now_ms| scores.add(&subject(1), Breach::DeniedAction, 10, LIMITS, now_ms).score(60, now_ms);
+        let mut score =
+            |now_ms| scores.add(&subject(1), Breach::DeniedAction, (10, 1), LIMITS, now_ms).score(60, now_ms);
         assert_eq!((score(0), score(0), score(60_000)), (10.0, 20.0, 20.0));
         assert!(score(3_600_000) < 10.001);
+    }
+
+    /// Guards what is told with a count: it weighs as if each had come, and no count is too large.
+    #[test]
+    fn many_weigh_as_much_as_each() {
+        let (mut at_once, mut each) = (Scores::default(), Scores::default());
+        let entry = at_once.add(&subject(1), Breach::DeniedAction, (5, 300), LIMITS, 0).clone();
+        let singly = (0..300).map(|_| each.add(&subject(1), Breach::DeniedAction, (5, 1), LIMITS, 0).clone()).last();
+        let singly = singly.unwrap();
+        assert_eq!((entry.score(60, 0), entry.breaches), (singly.score(60, 0), singly.breaches));
+        let most = at_once.add(&subject(1), Breach::DeniedAction, (u32::MAX, u64::MAX), LIMITS, 0);
+        assert!(most.score(60, 0).is_finite() && most.breaches[Breach::DeniedAction.index()] == u32::MAX);
     }
 
     /// Guards memory: a flood of subjects forgets low scores, not those that are kept out; time forgets the rest.
     #[test]
     fn promise_6_subjects_are_bounded() {
         let mut scores = Scores::default();
-        scores.add(&subject(0), Breach::DeniedAction, 1, LIMITS, 0).ban = Ban::Until(1_000_000);
+        scores.add(&subject(0), Breach::DeniedAction, (1, 1), LIMITS, 0).ban = Ban::Until(1_000_000);
         for n in 1..=200 {
-            scores.add(&subject(n), Breach::DeniedAction, u32::from(n), LIMITS, 0);
+            scores.add(&subject(n), Breach::DeniedAction, (u32::from(n), 1), LIMITS, 0);
             assert!(scores.entries.len() <= LIMITS.subjects_max);
         }
         assert!(scores.get(&subject(0)).is_some_and(|entry| entry.is_banned(999_999) && !entry.is_banned(1_000_000)));

@@ -86,8 +86,10 @@ impl TestFaults {
             true => format!("{}-{}", self.tenant, connect.remote.ip()),
             false => self.tenant.clone(),
         };
-        let mut identity = Identity { limits: self.limits, ..Identity::new(&tenant, user) };
+        let (limits, exclusive) = (self.limits, self.exclusive());
+        let mut identity = Identity { limits, exclusive, ..Identity::new(&tenant, user) };
         identity.response_info.clone_from(&self.response_info);
+        identity.tags.clone_from(&self.tags);
         if let Some(refresh) = self.refresh_config() {
             refresh.limit(&mut identity, self.host.now_ms());
         }

@@ -18,7 +18,15 @@ pub(crate) fn verdict(topic: &str) -> Verdict {
         "deny-disconnect" => Verdict::Deny {
             code: ReasonCode::NOT_AUTHORIZED,
             reason: "denied on demand, and disconnected".into(),
+            reason_string: Some("go away".into()),
             disconnect: true,
+            ttl: Duration::ZERO,
+        },
+        "deny-aloud" => Verdict::Deny {
+            code: ReasonCode::QUOTA_EXCEEDED,
+            reason: "denied on demand, aloud".into(),
+            reason_string: Some("enough for today".into()),
+            disconnect: false,
             ttl: Duration::ZERO,
         },
         "next" => Verdict::Next,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gatemq_plugin_api::config::GrantConfig;
+use gatemq_plugin_api::config::{ExclusiveName, GrantConfig};
 use gatemq_plugin_api::{Actions, Grant, Limits};
 use serde::Deserialize;
 
@@ -16,7 +16,9 @@ pub(crate) struct Config {
     pub(crate) tenant_by_address: bool,
     pub(crate) limits: BTreeMap<String, u64>,
     pub(crate) grants: Option<Vec<GrantConfig>>,
+    pub(crate) tags: Vec<String>,
     pub(crate) refresh: Option<RefreshConfig>,
+    pub(crate) exclusive: ExclusiveName,
     pub(crate) late_ms: u64,
     pub(crate) response_info: Option<String>,
     pub(crate) keep_alive_s_max: Option<u64>,
@@ -39,7 +41,9 @@ impl Default for Config {
             tenant_by_address: false,
             limits: BTreeMap::new(),
             grants: None,
+            tags: Vec::new(),
             refresh: None,
+            exclusive: ExclusiveName::No,
             late_ms: 10_000,
             response_info: None,
             keep_alive_s_max: None,

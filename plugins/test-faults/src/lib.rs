@@ -2,10 +2,10 @@
 //!
 //! # Configuration
 //! `tenant` (default `test`) · `tenant_by_address` (each address is a tenant, `TENANT-ADDRESS`) · `limits` (a table of them, by
-//! their names in `Limits`) · `response_info` and `keep_alive_s_max` (of every identity) · `grants` (default: ask all on `ask/#`,
+//! their names in `Limits`) · `response_info`, `keep_alive_s_max` and `tags` (of every identity) · `grants` (default: ask all on `ask/#`,
 //! then allow all on `#`) · `refresh` (a table; with it every identity may be asked for again: `valid_ms`, how long each answer
 //! holds, 0 is for ever; `answer`, one of `accept`, `another` (user), `reject`, `next`, `unavailable`, `panic`, `hang`; `grants`, those
-//! of then) · `late_ms` (default 10000) · `record_file` (one JSON line for each Connect that `authenticate`
+//! of then) · `exclusive` (`no`, `user`, `certificate`: every identity, also when it is asked for again) · `late_ms` (default 10000) · `record_file` (one JSON line for each Connect that `authenticate`
 //! sees) · `events_file` (the name of each collected event, one a line) · `dropped_file` (created when the instance is
 //! dropped) · and the faults of the plugin's life: `start`, `reconfigure`, `health`, `stop`, `drop`, `interest`, `collect`,
 //! each one of

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use gatemq_plugin_api::Exclusive;
 use gatemq_plugin_api::prelude::*;
 
 use crate::config::Config;
@@ -18,6 +19,7 @@ pub(crate) struct TestFaults {
     pub(crate) tenant_by_address: bool,
     pub(crate) limits: gatemq_plugin_api::Limits,
     pub(crate) grants: Vec<Grant>,
+    pub(crate) tags: Vec<String>,
     pub(crate) late: Duration,
     pub(crate) response_info: Option<String>,
     pub(crate) keep_alive_s_max: Option<u64>,
@@ -35,6 +37,11 @@ impl TestFaults {
     pub(crate) fn refresh_config(&self) -> Option<RefreshConfig> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).refresh.clone()
     }
+
+    /// What every identity is, as it is configured now.
+    pub(crate) fn exclusive(&self) -> Exclusive {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).exclusive.into()
+    }
 }
 
 impl Plugin for TestFaults {
@@ -49,6 +56,7 @@ impl Plugin for TestFaults {
             tenant_by_address: config.tenant_by_address,
             limits: config.limits()?,
             grants: config.grants()?,
+            tags: config.tags.clone(),
             late: Duration::from_millis(config.late_ms),
             response_info: config.response_info.clone(),
             keep_alive_s_max: config.keep_alive_s_max,

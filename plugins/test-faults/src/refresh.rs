@@ -46,7 +46,8 @@ impl RefreshConfig {
 impl TestFaults {
     pub(crate) async fn refreshed(&self, session: &Session) -> AuthOutcome {
         let Some(config) = self.refresh_config() else { return AuthOutcome::reject("grants are not renewed") };
-        let mut identity = Identity::new(session.tenant(), session.user());
+        let user = Identity::new(session.tenant(), session.user());
+        let mut identity = Identity { exclusive: self.exclusive(), ..user };
         match config.answer {
             Answer::Accept => {}
             Answer::Another => identity.user = "another".into(),
@@ -58,6 +59,7 @@ impl TestFaults {
             Answer::Panic => panic!("a panic on demand"),
             Answer::Hang => std::future::pending().await,
         }
+        identity.tags.clone_from(&self.tags);
         config.limit(&mut identity, self.host.now_ms());
         let given = config.grants.as_ref().map(|grants| grants.iter().map(GrantConfig::grant).collect());
         let grants: Result<Vec<Grant>, String> = given.unwrap_or_else(|| Ok(self.grants.clone()));

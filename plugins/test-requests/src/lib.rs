@@ -11,7 +11,7 @@
 //! | `denials` | `page` |
 //! | `disconnect` | `selector`, `reason` |
 //! | `sessions` | `selector`, `page` |
-//! | `revoke` | `selector`; `remove_retained` |
+//! | `revoke` | `selector`; `retained`: `keep`, `withhold` or `remove` |
 //! | `publish` | `tenant`, `topic`, `payload`, `qos`, `retain`; `times` (1): so often at once, the first error counts |
 //! | `get`, `put`, `remove` | `key`, `value`, `ttl_ms`; `times` (1) of `put`: as many keys, `key` and a number |
 //!

@@ -47,7 +47,7 @@ enum Call {
         #[serde(default)]
         selector: SelectorJson,
         #[serde(default)]
-        remove_retained: bool,
+        retained: RetainedJson,
     },
     Publish(Publish),
     Get {
@@ -108,6 +108,15 @@ struct SelectorJson {
     connection: Option<u64>,
     tag: Option<String>,
     leaf_sha256: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum RetainedJson {
+    #[default]
+    Keep,
+    Withhold,
+    Remove,
 }
 
 /// 64 hexadecimal digits.
@@ -173,8 +182,12 @@ impl Call {
             Call::Denials { page } => host.denials(page).await,
             Call::Disconnect { selector, reason } => host.disconnect(selector.into(), reason).await,
             Call::Sessions { selector, page } => host.sessions(selector.into(), page).await,
-            Call::Revoke { selector, remove_retained } => {
-                let retained = if remove_retained { RevokeRetained::Remove } else { RevokeRetained::Keep };
+            Call::Revoke { selector, retained } => {
+                let retained = match retained {
+                    RetainedJson::Keep => RevokeRetained::Keep,
+                    RetainedJson::Withhold => RevokeRetained::Withhold,
+                    RetainedJson::Remove => RevokeRetained::Remove,
+                };
                 host.revoke(selector.into(), retained).await
             }
             Call::Publish(Publish { tenant, topic, payload, qos, retain, times }) => {

@@ -58,6 +58,40 @@ fn read_subject(bytes: &[u8]) -> Option<Subject> {
     Some(subject)
 }
 
+/// Denials as bytes, for whoever passes them on: the form in which they are kept.
+#[derive(Debug)]
+pub struct DenialBytes;
+
+impl DenialBytes {
+    /// What tells one from others: its subject, and who raised it.
+    pub fn name(denial: &Denial) -> Vec<u8> {
+        write_name(&denial.subject, &denial.raised_by)
+    }
+
+    /// The same, of its parts.
+    pub fn name_of(subject: &Subject, raised_by: &str) -> Vec<u8> {
+        write_name(subject, raised_by)
+    }
+
+    /// Subject, and who raised it; `None`: it is no name.
+    pub fn read_name(bytes: &[u8]) -> Option<(Subject, String)> {
+        let mut reader = Reader::of_version(VERSION, bytes)?;
+        let (subject, raised_by) = (read_subject(reader.bytes()?)?, reader.text()?.to_owned());
+        reader.end()?;
+        Some((subject, raised_by))
+    }
+
+    /// Its bytes.
+    pub fn write(denial: &Denial) -> Vec<u8> {
+        write(denial)
+    }
+
+    /// What [`Self::write`] wrote; `None`: it is none.
+    pub fn read(bytes: &[u8]) -> Option<Denial> {
+        read(bytes)
+    }
+}
+
 /// Bytes of a denial.
 pub(crate) fn write(denial: &Denial) -> Vec<u8> {
     let mut writer = Writer::new(VERSION);

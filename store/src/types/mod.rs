@@ -16,6 +16,7 @@ mod retained;
 mod session;
 mod value;
 
+pub use denial::DenialBytes;
 pub use message::{Delivery, Message};
 pub use retained::Retained;
 pub use session::{Owner, Record, StoredSession, Subscription, Will};

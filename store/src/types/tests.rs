@@ -25,7 +25,9 @@ type Reads = fn(&[u8]) -> bool;
 
 fn values() -> Vec<(Vec<u8>, Reads)> {
     let subscription = Subscription { filter: "a/+".into(), options: 0x2D, identifier: 268_435_455 };
-    let retained = Retained { message: message(), qos: 2, user: "u".into(), client_id: "c".into() };
+    let (user, client_id, tags) = ("u".into(), "c".into(), ["tag".into(), "".into()].into());
+    let leaf_sha256 = Some([7; 32]);
+    let retained = Retained { message: message(), qos: 2, withheld: true, user, client_id, tags, leaf_sha256 };
     assert_eq!(Message::read(message().as_bytes()), Some(message()));
     assert_eq!(Record::read(&record().write()), Some(record()));
     assert_eq!(Subscription::read(&subscription.write()), Some(subscription.clone()));

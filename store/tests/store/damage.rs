@@ -26,7 +26,8 @@ fn fill(options: &Options) -> Embedded {
         let shared = message("shared", &[seq as u8; 150]);
         done(&store, (1..=SESSIONS).map(|session| append(session, seq, &shared)));
         let message = gatemq_store::Message::new(&format!("r/{seq}"), &[], &[7; 50], u64::MAX).unwrap();
-        let retained = Retained { message, qos: 1, user: "u".into(), client_id: "c".into() };
+        let (user, client_id, tags) = ("u".into(), "c".into(), Box::default());
+        let retained = Retained { message, qos: 1, withheld: false, user, client_id, tags, leaf_sha256: None };
         done(&store, [Op::PutRetained { tenant: "t".into(), retained }]);
     }
     store

@@ -123,7 +123,9 @@ fn ops(step: &Step, ids: &mut Vec<u64>, naive: &mut Naive) -> Vec<Op> {
         Step::Released(s, packet_id) => vec![Op::DeleteIncoming { session: at(s), epoch: e(1), packet_id }],
         Step::Retain(t, n) => {
             let message = Message::new(&text(t), &[], &[n], u64::MAX).unwrap();
-            let retained = Retained { message, qos: n % 3, user: "u".into(), client_id: text(t) };
+            let (withheld, tags) = (n % 2 == 0, vec![format!("tag {n}"); usize::from(n % 3)].into());
+            let (qos, user, client_id, leaf_sha256) = (n % 3, "u".into(), text(t), Some([n; 32]));
+            let retained = Retained { message, qos, withheld, user, client_id, tags, leaf_sha256 };
             vec![Op::PutRetained { tenant: text(n % 4), retained }]
         }
         Step::Clear(t) => vec![Op::DeleteRetained { tenant: text(t), topic: text(t) }],

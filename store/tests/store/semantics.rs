@@ -330,8 +330,11 @@ fn a_check_counts() {
     let retained = gatemq_store::Retained {
         message: Message::new("r", &[], b"", u64::MAX).unwrap(),
         qos: 0,
+        withheld: false,
         user: "".into(),
         client_id: "".into(),
+        tags: Box::default(),
+        leaf_sha256: None,
     };
     done(&store, [Op::PutRetained { tenant: "t".into(), retained }]);
     drop(store);

@@ -215,3 +215,29 @@ fn promise_7_a_tenants_limit_is_nobodys_breach() {
     assert!(listed.contains("bad") && !listed.contains("innocent"), "{listed}");
     innocent.ping();
 }
+
+/// What is counted instead of told weighs with its count: more is needed here than is told of three seconds. It is its client's
+/// alone, whose neighbour at the same address stays.
+#[test]
+fn promise_7_a_flood_weighs_with_its_count() {
+    let guard = "config.points.denied_action = 1\nconfig.thresholds.client = 300\nconfig.half_life_s = 6000";
+    let setup = Setup::new().mqtt("plain").toml("[auth]\nchain = [\"guard\", \"faults\"]");
+    let setup = setup.faults("config.grants = [{ allow = [\"all\"], filter = \"own/#\" }]");
+    let mut broker = setup.plugin("guard", &Artifacts::get().plugin("guard"), guard).tape().start();
+    let mut flood = code_from(&broker, OTHER, "flood").unwrap().0;
+    let mut neighbour = code_from(&broker, OTHER, "neighbour").unwrap().0;
+    for _ in 0..20 {
+        neighbour.publish("denied", 0, b"").unwrap();
+    }
+    let burst: Vec<u8> = (0..1000).flat_map(|_| gatemq_tests::client::packet(0x30, b"\0\x06denied\0")).collect();
+    flood.send(&burst).unwrap();
+    broker.tape().wait_for("its denial", |e| {
+        let subject = e["fields"]["subject"].as_str().unwrap_or_default();
+        e["event"] == "DenialAdded" && subject == r#"client "test"/"flood"/"flood""#
+    });
+    assert_eq!(flood.expect_goodbye(), Some(ADMINISTRATIVE_ACTION));
+    let told =
+        broker.tape().events().iter().filter(|e| e["event"] == "PublishDenied" && e["client_id"] == "flood").count();
+    assert!(told < 300, "{told} were told: those that were counted did not weigh");
+    neighbour.ping();
+}

@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gatemq-plugin-testkit", &["gatemq-plugin-api", "gatemq-plugin-loader", "gatemq-types"]),
     ("gatemq-tests", &[]),
     ("gatemq-load", &[]),
-    ("xtask", &["gatemq-tests"]),
+    ("xtask", &["gatemq-plugin-testkit", "gatemq-tests", "gatemq-types"]),
 ];
 
 /// The only dependencies that these have: what is absent here cannot be used by mistake.

@@ -50,6 +50,10 @@ impl Sets {
         &mut self.replicas[at]
     }
 
+    pub(crate) fn mark(&self, set: Set, key: &[u8]) -> Option<Mark> {
+        self.replicas.iter().find(|replica| replica.set() == set)?.get(key).cloned()
+    }
+
     pub(crate) fn contact_restored(&mut self, contact_ms: u64, ran_ms: u64, members: &Members) {
         self.contact_ms = contact_ms;
         let rested = members.now_ms.saturating_sub(ran_ms) > members.settings.tombstone_keep_ms;

@@ -1,16 +1,15 @@
 //! `cargo xtask bench store`: how long a node takes to be there again, with much in its store, after `kill -9`.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gatemq_tests::client::{Client, packet, text};
+use gatemq_tests::outside;
 use gatemq_tests::session::{Connect, Level};
-use gatemq_tests::{outside, wait_for};
 
 use super::NO_LIMITS;
+use super::node::Node;
 
 const MESSAGES: usize = 100_000;
 const PAYLOAD_BYTES: usize = 256;
@@ -41,38 +40,13 @@ struct Place {
     directory: PathBuf,
 }
 
-/// Killed when dropped, as `kill -9` does it.
-struct Node {
-    child: Child,
-    address: SocketAddr,
-    took: Duration,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Place {
-    /// Starts the broker with what is there; waits for its ready file. `sync` as in the configuration.
+    /// Starts the broker with what is there. `sync` as in the configuration.
     fn start(&self, sync: &str) -> Node {
-        let (ready, config) = (self.directory.join("ready.json"), self.directory.join("gatemq.toml"));
-        let _ = fs::remove_file(&ready);
-        let (data, nothing, admit) = (self.directory.join("data"), self.directory.join("nothing"), &self.admit);
+        let admit = &self.admit;
         let text = format!(
-            r##"# Written by `cargo xtask bench store`, each time anew.
-[node]
-name = "bench"
-data_dir = {data:?}
-ready_file = {ready:?}
-[store]
+            r##"[store]
 sync = {sync:?}
-[plugin_host]
-drop_in_dir = {nothing:?}
-bundled_dir = {nothing:?}
-owner_checked = false
 [listeners.plain]
 kind = "mqtt"
 bind = "127.0.0.1:0"
@@ -87,22 +61,7 @@ config.tenant = "bench"
 config.rules = [ {{ allow = ["all"], filter = "#" }} ]
 "##
         );
-        fs::write(&config, text).expect("the configuration is written");
-        let log = fs::File::create(self.directory.join("log")).expect("a log");
-        let begun = Instant::now();
-        let mut broker = Command::new(&self.broker);
-        broker.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let mut child = broker.spawn().expect("the broker is started");
-        let read = wait_for("the broker is ready", Duration::from_secs(300), || {
-            if let Some(ended) = child.try_wait().expect("the process is ours") {
-                panic!("the broker ended: {ended}; see {}", self.directory.join("log").display());
-            }
-            fs::read(&ready).ok()
-        });
-        let took = begun.elapsed();
-        let read: serde_json::Value = serde_json::from_slice(&read).expect("JSON");
-        let address = read["listeners"]["plain"]["address"].as_str().and_then(|a| a.parse().ok());
-        Node { child, address: address.expect("an address"), took }
+        Node::start(&self.broker, &self.directory, &text)
     }
 }
 
@@ -113,12 +72,6 @@ impl Node {
         let answer = client.greet(connect);
         assert_eq!(answer.code, 0, "{answer:?}");
         (client, answer.session_present)
-    }
-
-    fn memory_mib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of its memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
     }
 }
 

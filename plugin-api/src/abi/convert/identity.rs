@@ -1,10 +1,32 @@
 //! Identities and grants.
 
 use abi_stable::std_types::{RString, RVec};
-use gatemq_types::{Actions, Constraints, Effect, Expiry, Grant, Identity, Limits, NoMatch, QoS};
+use gatemq_types::{Actions, Constraints, Effect, Exclusive, Expiry, Grant, Identity, Limits, NoMatch, QoS};
 
-use super::super::v1_0::{GrantRecord, IdentityRecord, LimitRecord};
+use super::super::v1_0::{Attribute, GrantRecord, IdentityRecord, LimitRecord};
 use super::{UnknownCode, pairs_from, pairs_to, text_from, text_to};
+
+/// Extension of an exclusive identity: of what one connection may be live, [`BY_CERTIFICATE`]. Without it, of its user.
+const EXCLUSIVE_BY: u32 = 1;
+const BY_CERTIFICATE: u64 = 1;
+
+fn exclusive_to(exclusive: Exclusive) -> (bool, RVec<Attribute>) {
+    let by_certificate = Attribute { key: EXCLUSIVE_BY, number: BY_CERTIFICATE, text: RString::new() };
+    match exclusive {
+        Exclusive::No => (false, RVec::new()),
+        Exclusive::User => (true, RVec::new()),
+        Exclusive::Certificate => (true, vec![by_certificate].into()),
+    }
+}
+
+fn exclusive_from(i: &IdentityRecord) -> Result<Exclusive, UnknownCode> {
+    match (i.exclusive, i.extensions.as_slice()) {
+        (false, []) => Ok(Exclusive::No),
+        (true, []) => Ok(Exclusive::User),
+        (true, [Attribute { key: EXCLUSIVE_BY, number: BY_CERTIFICATE, .. }]) => Ok(Exclusive::Certificate),
+        (_, [.., last]) => Err(UnknownCode { what: "extension of an identity", number: last.key }),
+    }
+}
 
 fn grant_to(g: &Grant) -> GrantRecord {
     GrantRecord {
@@ -50,6 +72,7 @@ fn grant_from(g: &GrantRecord) -> Result<Grant, UnknownCode> {
 
 /// For the other side; Authentication Data goes with the outcome, and no further.
 pub fn identity_to(i: &Identity) -> IdentityRecord {
+    let (exclusive, extensions) = exclusive_to(i.exclusive);
     IdentityRecord {
         tenant: i.tenant.as_str().into(),
         user: i.user.as_str().into(),
@@ -60,11 +83,11 @@ pub fn identity_to(i: &Identity) -> IdentityRecord {
         valid_until_ms: i.valid_until_ms,
         on_expiry: i.on_expiry as u32,
         limits: i.limits.entries().map(|(number, value)| LimitRecord { number, value }).collect(),
-        exclusive: i.exclusive,
+        exclusive,
         tags: i.tags.iter().map(|s| RString::from(s.as_str())).collect(),
         connack_properties: pairs_to(&i.connack_properties),
         response_info: text_to(&i.response_info),
-        extensions: RVec::new(),
+        extensions,
     }
 }
 
@@ -78,9 +101,6 @@ pub fn identity_from(i: &IdentityRecord) -> Result<Identity, UnknownCode> {
         if !limits.set(l.number, l.value) {
             return Err(UnknownCode { what: "limit", number: l.number });
         }
-    }
-    if let Some(e) = i.extensions.first() {
-        return Err(UnknownCode { what: "extension of an identity", number: e.key });
     }
     if let Some(e) = i.grants.iter().find_map(|g| g.attributes.first()) {
         return Err(UnknownCode { what: "extension of a grant", number: e.key });
@@ -103,7 +123,7 @@ pub fn identity_from(i: &IdentityRecord) -> Result<Identity, UnknownCode> {
             n => return Err(UnknownCode { what: "what happens at expiry", number: n }),
         },
         limits,
-        exclusive: i.exclusive,
+        exclusive: exclusive_from(i)?,
         tags: i.tags.iter().map(|s| s.to_string()).collect(),
         connack_properties: pairs_from(&i.connack_properties),
         response_info: text_from(&i.response_info),
@@ -126,7 +146,7 @@ mod tests {
             no_match: NoMatch::Ask,
             on_expiry: Expiry::Refresh,
             limits: Limits { receive_max: Some(3), ..Limits::default() },
-            exclusive: true,
+            exclusive: Exclusive::Certificate,
             tags: vec!["t".into()],
             connack_properties: vec![("p".into(), "q".into())],
             response_info: Some("r/".into()),
@@ -138,20 +158,26 @@ mod tests {
     /// Guards that nothing of an identity is lost on its way over the border.
     #[test]
     fn identity_round_trip() {
-        assert_eq!(identity_from(&identity_to(&identity())), Ok(identity()));
+        for exclusive in [Exclusive::No, Exclusive::User, Exclusive::Certificate] {
+            let identity = Identity { exclusive, ..identity() };
+            assert_eq!(identity_from(&identity_to(&identity)), Ok(identity));
+        }
     }
 
     /// Promise 1: a number without a meaning never grants.
     #[test]
     fn promise_1_unknown_numbers_make_an_identity_unusable() {
-        let broken: [fn(&mut IdentityRecord); 7] = [
+        let broken: [fn(&mut IdentityRecord); 10] = [
             |i| i.grants[0].effect = 9,
             |i| i.grants[0].qos_max = 3,
             |i| i.grants[0].retain = 3,
             |i| i.no_match = 0,
             |i| i.on_expiry = 0,
             |i| i.limits[0].number = 4_000_000,
-            |i| i.extensions.push(crate::abi::v1_0::Attribute { key: 1, number: 0, text: RString::new() }),
+            |i| i.extensions.push(Attribute { key: 2, number: 1, text: RString::new() }),
+            |i| i.extensions = vec![Attribute { key: EXCLUSIVE_BY, number: 2, text: RString::new() }].into(),
+            |i| i.extensions = vec![Attribute { key: 2, number: BY_CERTIFICATE, text: RString::new() }].into(),
+            |i| i.exclusive = false,
         ];
         for (n, break_it) in broken.iter().enumerate() {
             let mut record = identity_to(&identity());

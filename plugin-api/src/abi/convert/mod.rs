@@ -10,7 +10,7 @@ mod service;
 
 pub use client::{connect_from, connect_to, wipe, without_secrets};
 pub use identity::{identity_from, identity_to};
-pub use outcome::{UnknownCode, outcome_from, outcome_to, verdict_from, verdict_to};
+pub use outcome::{UnknownCode, let_go, outcome_from, outcome_to, replace_bare, verdict_from, verdict_to};
 pub use service::{reply_from, reply_to, request_from, request_to};
 
 use abi_stable::std_types::{ROption, RString, RVec};

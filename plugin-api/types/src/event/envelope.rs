@@ -70,13 +70,13 @@ impl Ring {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Number of the connection on its node; 0 where the client of a session is away: then only tenant, user, client
-    /// identifier and version are known.
+    /// identifier and version are known; and in `EventsCoalesced` about several connections.
     pub connection: u64,
     /// Name of the listener.
     pub listener: Arc<str>,
     /// What carries it.
     pub transport: Transport,
-    /// The client's address.
+    /// The client's address; its port is 0 in `EventsCoalesced` about several connections.
     pub remote: SocketAddr,
     /// SHA-256 of the leaf certificate that it showed.
     pub leaf_sha256: Option<[u8; 32]>,
@@ -94,6 +94,19 @@ impl Peer {
     /// Whether it is about a session whose client is away: there is no connection, listener, transport, and address.
     pub fn is_away(&self) -> bool {
         self.connection == 0 && self.listener.is_empty()
+    }
+}
+
+impl Fact {
+    /// Whose doing it was, as [`Event::blame`].
+    pub fn blame(&self) -> Blame {
+        let mut blame = self.kind().blame();
+        self.fields(&mut |name, value| {
+            if let ("blame", Value::Text(text)) = (name, value) {
+                blame = Blame::from_name(text).unwrap_or(blame);
+            }
+        });
+        blame
     }
 }
 
@@ -121,12 +134,6 @@ impl Event {
 
     /// Whose doing it was: the fact's own field `blame` where it has one, else its kind's.
     pub fn blame(&self) -> Blame {
-        let mut blame = self.kind().blame();
-        self.fact.fields(&mut |name, value| {
-            if let ("blame", Value::Text(text)) = (name, value) {
-                blame = Blame::from_name(text).unwrap_or(blame);
-            }
-        });
-        blame
+        self.fact.blame()
     }
 }

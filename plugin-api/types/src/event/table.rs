@@ -9,15 +9,17 @@ use crate::{Blame, Der};
 type Text = Cow<'static, str>;
 
 macro_rules! events {
-    ($($(#[$doc:meta])* $number:literal $name:ident $class:ident $blame:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+    ($($(#[doc = $doc:literal])* $number:literal $name:ident $class:ident $blame:ident {
+        $($(#[doc = $field_doc:literal])* $field:ident: $type:ty),* $(,)?
+    })*) => {
         /// Kind of an event, and the fields that come with it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
         pub enum EventKind {
             $(
-                $(#[$doc])*
+                $(#[doc = $doc])*
                 #[doc = ""]
-                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[$field_doc])*)*
+                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[doc = $field_doc])*)*
                 $name = $number,
             )*
         }
@@ -25,7 +27,7 @@ macro_rules! events {
         /// What happened.
         #[derive(Clone, PartialEq, Debug)]
         pub enum Fact {
-            $($(#[$doc])* $name { $($(#[$field_doc])* $field: $type,)* },)*
+            $($(#[doc = $doc])* $name { $($(#[doc = $field_doc])* $field: $type,)* },)*
         }
 
         impl EventKind {
@@ -40,6 +42,25 @@ macro_rules! events {
             /// Its name.
             pub const fn name(self) -> &'static str {
                 match self { $(EventKind::$name => stringify!($name),)* }
+            }
+
+            /// The kind of that name.
+            pub fn from_name(name: &str) -> Option<EventKind> {
+                EventKind::ALL.iter().find(|kind| kind.name() == name).copied()
+            }
+
+            /// What it means, as it is written in the table: for reference pages.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(EventKind::$name => concat!($($doc, "\n"),*),)* }
+            }
+
+            /// Its fields, in the order of the table: name, type as the table writes it, and meaning.
+            pub const fn fields(self) -> &'static [(&'static str, &'static str, &'static str)] {
+                match self {
+                    $(EventKind::$name => &[
+                        $((stringify!($field), stringify!($type), concat!($($field_doc, "\n"),*))),*
+                    ],)*
+                }
             }
 
             /// Its class.
@@ -155,6 +176,11 @@ events! {
         messages_published: u64,
     }
 
+    /// A client came, and another connection that it had was closed for it.
+    204 ClientTakenOver Lifecycle Peer {
+        /// Whether it goes on with the session that the other one had.
+        resumed: bool,
+    }
     /// An operator or a plugin ended a client's connection.
     205 ClientKicked Security Policy {
         /// Who: `operator`, or `plugin NAME`.
@@ -186,6 +212,11 @@ events! {
         /// Whose doing it was.
         blame: Text,
     }
+    /// The time for which a client had been admitted is over, and it was disconnected.
+    208 GrantExpired Security Policy {
+        /// When it was over, in milliseconds since 1970.
+        valid_until_ms: u64,
+    }
     /// A client authenticated again; its grants are new.
     209 ClientReauthenticated Lifecycle Peer {
         /// Authentication Method.
@@ -211,8 +242,20 @@ events! {
     }
     /// Somebody has a client's identity revoked: its provider is asked again, or it is disconnected.
     213 IdentityRevoked Security Policy {
-        /// Who: a plugin instance.
+        /// Who: a plugin instance, or a reload of a configuration from which its provider is gone.
         by: Text,
+    }
+    /// Another connection took the place of a client's, of whose user or certificate one may be live: its identity is exclusive. Where
+    /// two devices take turns at this, one has a copy of the other's key. The connection of the same client is no such event.
+    214 IdentityTakenOver Security Peer {
+        /// Of what one connection may be live: `user`, `certificate`.
+        exclusive: Text,
+        /// Number of the connection that is there instead.
+        by_connection: u64,
+        /// Its client identifier.
+        by_client_id: Text,
+        /// Its address.
+        by_remote: Text,
     }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
@@ -372,6 +415,29 @@ events! {
     707 RetainedCleared Traffic Peer {
         /// Topic name.
         topic: Text,
+        /// Who wanted it: `client`, whose PUBLISH was empty; a plugin instance that revoked its publisher; `grants`: those that the
+        /// publisher has now do not allow it any more.
+        by: Text,
+    }
+    /// Somebody has identities revoked, with what they have retained.
+    708 RetainedRevoked Security Policy {
+        /// Who: a plugin instance.
+        by: Text,
+        /// Tenant.
+        in_tenant: Text,
+        /// Messages that go to no new subscriber until their publishers are admitted again.
+        withheld: u64,
+        /// Messages that are no more.
+        removed: u64,
+    }
+    /// A client whose retained messages were withheld is admitted again.
+    709 RetainedReadmitted Lifecycle Policy {
+        /// Messages that go to new subscribers again.
+        delivered: u64,
+        /// Messages that its grants leave to its provider: they stay withheld until their topic gets another one.
+        withheld: u64,
+        /// Messages that its grants do not allow any more: they are no more.
+        removed: u64,
     }
 
     /// A limit was reached. Told once: again only when it had not been reached for ten seconds.
@@ -384,6 +450,23 @@ events! {
         actual: u64,
         /// What was done.
         action: Text,
+    }
+    /// Of one kind there were more events than are told one by one in a second: so many more, from one address, listener and
+    /// cause, and, where they were admitted, of one client. What they do not have in common is left out of the envelope.
+    /// Whoever wants events of that kind gets these, too.
+    802 EventsCoalesced Security Limit {
+        /// Their kind.
+        kind: Text,
+        /// How many, besides those that were told. Each counts as an event of its kind.
+        count: u64,
+        /// Where they came from, with its prefix: an IPv4 address, or the /64 of an IPv6 address.
+        address: Text,
+        /// What their `code` was; 0 where they have none.
+        code: u64,
+        /// What their `reason` was (`ConnectionRefused`), or their `which` (`LimitExceeded`); else empty.
+        cause: Text,
+        /// Whose doing they were.
+        blame: Text,
     }
 
     /// A plugin was loaded and started.
@@ -490,6 +573,11 @@ events! {
         /// Instance name.
         plugin: Text,
     }
+    /// A plugin is gone from the configuration: it is not called any more, and clients that it admitted are disconnected.
+    914 PluginRemoved System Broker {
+        /// Instance name.
+        plugin: Text,
+    }
     /// A collector's ring was full and its oldest events were dropped. Delivered in band, to that collector only.
     909 EventsLost System Plugin {
         /// `peers`, `node` or `rest`.
@@ -542,6 +630,66 @@ events! {
         reason: Text,
         /// Who raised the denial.
         raised_by: Text,
+    }
+
+    /// Another node is a member of the cluster and answers.
+    1101 NodeJoined System Broker {
+        /// Its name.
+        member: Text,
+        /// Its version.
+        version: Text,
+        /// Where it is called.
+        address: Text,
+    }
+    /// Another node has left the cluster, as it said.
+    1102 NodeLeft System Broker {
+        /// Its name.
+        member: Text,
+    }
+    /// Another node does not answer any more.
+    1103 NodeFailed System Broker {
+        /// Its name.
+        member: Text,
+        /// `suspected`: it is not waited for; `dead`: it is a member no more.
+        state: Text,
+    }
+    /// A node was refused.
+    1104 NodeRefused System Peer {
+        /// `by_us` or `by_them`.
+        side: Text,
+        /// The other side's address.
+        address: Text,
+        /// Who it is by its certificate, if it got that far.
+        id: Text,
+        /// A word for why, such as `environment_differs`.
+        code: Text,
+        /// Why.
+        why: Text,
+        /// How many of the same address and reason were not told since the last one.
+        untold: u64,
+    }
+    /// All that another node's clients subscribed is known here.
+    1105 RoutesSynced System Broker {
+        /// The node.
+        member: Text,
+        /// How many filters.
+        filters: u64,
+    }
+    /// Messages that were kept for another node are lost.
+    1106 HintsExpired System Broker {
+        /// The node.
+        member: Text,
+        /// How many.
+        count: u64,
+        /// `expired`: it was away for too long; `left`: it has left the cluster.
+        why: Text,
+    }
+    /// Another node sent what makes no sense, or its clock is wrong; it was not taken.
+    1107 NodeMisbehaved System Peer {
+        /// The node.
+        member: Text,
+        /// What.
+        what: Text,
     }
 
     /// The node serves clients.

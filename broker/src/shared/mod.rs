@@ -20,6 +20,8 @@
 //! Locks: the tree's, then a group's, then a session's. A session that had no room keeps the group on its list (under its
 //! own lock, so none is forgotten) and comes back when it has.
 
+mod nodes;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,10 +32,12 @@ use parking_lot::Mutex;
 
 use crate::addressed::{Addressed, ByAddress};
 use crate::changes::{Change, Changes, Places, SessionNumber};
+use crate::remote::Remote;
 use crate::router::Layouts;
 use crate::session::{Delivered, Home, Message, Offer, Offered, Returned, Session, Source, Spare, qos_of};
-use crate::tenant::QueueBytes;
+use crate::tenant::{QueueBytes, Usage};
 use crate::tree::{Place, Subscription, address_of};
+use nodes::Nodes;
 
 /// Members that are asked whether they are connected before a QoS 0 message waits for them.
 const ASKED_MAX: usize = 16;
@@ -45,6 +49,7 @@ pub struct Group {
     place: Place,
     /// Of its queue in the store; 0: it has none. Written under the lock.
     number: AtomicU64,
+    nodes: Nodes,
     inner: Mutex<Inner>,
 }
 
@@ -102,13 +107,14 @@ impl Member {
 }
 
 impl Group {
-    /// Without members; `session` is of its tenant.
-    pub(crate) fn new(share_name: &str, place: Place, session: &Session) -> Self {
-        let bytes = QueueBytes::new(&session.key().tenant().usage);
+    /// Without members; `usage` is of its tenant.
+    pub(crate) fn new(share_name: &str, place: Place, usage: &Arc<Usage>) -> Self {
+        let bytes = QueueBytes::new(usage);
         let (members, waiting) = (ByAddress::default(), VecDeque::new());
         let (next, stored, last_seq, older, messages_max, bytes_max) = (0, 0, 0, Vec::new(), 0, 0);
         let inner = Inner { members, next, waiting, bytes, stored, last_seq, older, messages_max, bytes_max };
-        Group { share_name: share_name.into(), place, number: AtomicU64::new(0), inner: Mutex::new(inner) }
+        let (number, nodes) = (AtomicU64::new(0), Nodes::default());
+        Group { share_name: share_name.into(), place, number, nodes, inner: Mutex::new(inner) }
     }
 
     /// Share name.
@@ -202,7 +208,7 @@ impl Group {
         new
     }
 
-    /// Takes a member away, and says whether none is left; `None` if it was none.
+    /// Takes a member away, and says whether none is left, here or on another node; `None` if it was none.
     pub(crate) fn leave(self: &Arc<Self>, session: &Arc<Session>) -> Option<bool> {
         let mut inner = self.inner.lock();
         let member = inner.members.remove(address_of(session))?;
@@ -214,7 +220,7 @@ impl Group {
         if empty {
             inner.clear();
         }
-        Some(empty)
+        Some(empty && self.nodes.are_none())
     }
 
     /// What a session has subscribed.
@@ -232,6 +238,22 @@ impl Group {
     /// How many messages wait.
     pub fn waiting(&self) -> usize {
         self.inner.lock().waiting.len()
+    }
+
+    /// Clients of another node are members, that many; `filter` is the whole one.
+    pub(crate) fn set_node(&self, node: &Arc<Remote>, members: u32, filter: &str) {
+        self.nodes.set(node, members, filter);
+    }
+
+    /// None is any more; whether no member is left, here or anywhere.
+    pub(crate) fn unset_node(&self, node: &Arc<Remote>) -> bool {
+        self.nodes.unset(node);
+        self.nodes.are_none() && self.inner.lock().members.all().is_empty()
+    }
+
+    /// Where the next message goes, by how many members are where; `None`: to one of this node.
+    pub(crate) fn turn(&self) -> Option<(Arc<Remote>, Arc<str>)> {
+        self.nodes.turn(|| self.members() as u32)
     }
 
     /// A message that is published now, to one member.

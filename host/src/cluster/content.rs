@@ -1,0 +1,66 @@
+//! A message for another node, as it is sent and as it is kept while that node is away.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gatemq_broker::remote::Forward;
+use serde::{Deserialize, Serialize};
+
+/// What goes with a message's packet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Header {
+    /// Tenant.
+    pub(crate) tenant: Box<str>,
+    /// Deliver it to all who share their subscription with nobody.
+    pub(crate) plain: bool,
+    /// And to one member of each of these.
+    pub(crate) shares: Vec<Box<str>>,
+}
+
+/// The message goes to all who share their subscription with nobody.
+const PLAIN: u32 = 1;
+
+impl Header {
+    /// As it goes over the wire, beside the tenant.
+    pub(super) fn write(&self) -> (u32, Vec<u8>) {
+        // A list of texts has bytes.
+        (if self.plain { PLAIN } else { 0 }, postcard::to_allocvec(&self.shares).unwrap_or_default())
+    }
+
+    /// From there; `None`: it is none.
+    pub(super) fn read(tenant: &str, flags: u32, shares: &[u8]) -> Option<Self> {
+        let shares = postcard::from_bytes(shares).ok()?;
+        Some(Header { tenant: tenant.into(), plain: flags & PLAIN != 0, shares })
+    }
+}
+
+/// A message for one node.
+#[derive(Clone)]
+pub(super) struct Content {
+    forward: Arc<Forward>,
+    plain: bool,
+    shares: Arc<[Box<str>]>,
+}
+
+impl Content {
+    pub(super) fn new(forward: &Arc<Forward>, plain: bool, shares: Vec<Box<str>>) -> Self {
+        Content { forward: forward.clone(), plain, shares: shares.into() }
+    }
+
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.forward.message.payload().len() + self.forward.message.topic().len() + 128
+    }
+
+    /// When its time is over, in milliseconds since 1970.
+    pub(super) fn expires_ms(&self) -> u64 {
+        self.forward.message.expires_ms()
+    }
+
+    /// Its header, and its PUBLISH of MQTT 5 with the time that remains; `None`: its time is over.
+    pub(super) fn parts(&self, now_ms: u64) -> Option<(Header, Bytes)> {
+        let Forward { tenant, message, first, .. } = &*self.forward;
+        let header = Header { tenant: tenant.name().into(), plain: self.plain, shares: self.shares.to_vec() };
+        (now_ms < message.expires_ms()).then(|| (header, message.packet(*first, now_ms).into()))
+    }
+}

@@ -1,0 +1,153 @@
+//! The one task that owns the core: tells it what happens, in order, and does what it wants done.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gatemq_cluster::core::{Action, Core, Forward, ForwardWanted, Input, NodeName};
+use gatemq_store::{Batch, Op};
+use tokio::sync::oneshot;
+
+use super::Cluster;
+use super::awaited::Answer;
+use super::content::{Content, Header};
+use super::hints::Hints;
+use super::told::Told;
+use crate::admin::Desk;
+use crate::clock;
+use crate::node::Node;
+
+/// A message for a node that is not accepted yet.
+pub(super) struct Waiting {
+    pub(super) to: NodeName,
+    pub(super) content: Content,
+    pub(super) answer: Option<Answer>,
+}
+
+/// A message of a node that is not committed yet.
+pub(super) struct Arrived {
+    /// `None`: a worker has it.
+    pub(super) sent: Option<(Header, Bytes)>,
+    /// Each time that it came somebody waits.
+    pub(super) answers: Vec<oneshot::Sender<()>>,
+}
+
+/// See the module.
+pub(crate) struct Driver {
+    pub(super) node: Arc<Node>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) core: Core,
+    pub(super) hints: Hints,
+    pub(super) desk: Arc<Desk>,
+    /// Keys of retained messages that another node's came in for.
+    pub(super) overwritten: HashSet<Box<[u8]>>,
+    pub(super) waiting: HashMap<u64, Waiting>,
+    pub(super) arrived: HashMap<(NodeName, Forward), Arrived>,
+    /// What the actions of this round want stored, and who is told of each when it is.
+    pub(super) ops: Vec<Op>,
+    pub(super) stored: Vec<(NodeName, Forward)>,
+    /// What this round delivers, by worker.
+    pub(super) deliveries: HashMap<usize, super::receive::FromNode>,
+    next_id: u64,
+}
+
+impl Driver {
+    pub(super) fn new(node: &Arc<Node>, desk: &Arc<Desk>, cluster: &Arc<Cluster>, core: Core, hints: Hints) -> Self {
+        Driver {
+            node: node.clone(),
+            cluster: cluster.clone(),
+            core,
+            hints,
+            desk: desk.clone(),
+            overwritten: HashSet::new(),
+            waiting: HashMap::new(),
+            arrived: HashMap::new(),
+            ops: Vec::new(),
+            stored: Vec::new(),
+            deliveries: HashMap::new(),
+            next_id: 0,
+        }
+    }
+
+    /// Runs until the runtime ends.
+    pub(super) async fn run(mut self) {
+        let (cluster, mut told, mut actions) = (self.cluster.clone(), Vec::new(), Vec::new());
+        loop {
+            cluster.inbox.take(&mut told);
+            if told.is_empty() {
+                let due = Duration::from_millis(self.core.due_ms().saturating_sub(clock::now_ms()).min(60_000));
+                tokio::select! {
+                    () = cluster.inbox.told() => cluster.inbox.take(&mut told),
+                    () = tokio::time::sleep(due) => told.push(Told::Core(Input::Tick)),
+                }
+            }
+            self.round(&mut told, &mut actions);
+        }
+    }
+
+    /// Takes what it was told, and does what follows.
+    pub(super) fn round(&mut self, told: &mut Vec<Told>, actions: &mut Vec<Action>) {
+        let interests = self.cluster.take_interests();
+        if !interests.is_empty() {
+            self.core.handle(clock::now_ms(), Input::Interest(interests), actions);
+        }
+        for told in told.drain(..) {
+            self.take(told, actions);
+            // In their order, before what follows is heard.
+            for action in actions.drain(..) {
+                self.act(action);
+            }
+        }
+        self.flush();
+    }
+
+    fn take(&mut self, told: Told, actions: &mut Vec<Action>) {
+        let input = match told {
+            Told::Core(input) => input,
+            Told::Forward { to, content, durable, answer } => {
+                let Ok(to) = NodeName::new(&to) else { return };
+                self.next_id += 1;
+                let bytes = u32::try_from(content.bytes()).unwrap_or(u32::MAX);
+                let wanted = vec![ForwardWanted { id: self.next_id, bytes, durable }];
+                self.waiting.insert(self.next_id, Waiting { to: to.clone(), content, answer });
+                Input::Forward { to, wanted }
+            }
+            Told::Arrived { from, forward, low, sent, answer } => {
+                let of = (from.clone(), forward);
+                let new = || Arrived { sent: Some(sent), answers: Vec::new() };
+                self.arrived.entry(of).or_insert_with(new).answers.push(answer);
+                Input::Arrived { from, forward, low }
+            }
+            Told::Ask(ask) => return ask(self),
+        };
+        self.core.handle(clock::now_ms(), input, actions);
+    }
+
+    /// What the round wants stored and delivered.
+    fn flush(&mut self) {
+        for (worker, sent) in self.deliveries.drain() {
+            self.node.send(worker, |mail| mail.from_nodes.push(sent));
+        }
+        let (ops, stored) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.stored));
+        if ops.is_empty() {
+            return;
+        }
+        let told = |forwards: Vec<(NodeName, Forward)>, stored: bool| {
+            forwards
+                .into_iter()
+                .map(move |(to, forward)| Told::Core(Input::HintsCommitted { to, forwards: vec![forward], stored }))
+        };
+        let Some(store) = &self.node.store else {
+            return self.cluster.inbox.tell_all(told(stored, false));
+        };
+        let (cluster, node) = (self.cluster.clone(), self.node.clone());
+        let answer = move |answer: Result<Vec<_>, gatemq_store::StoreError>| {
+            if let Err(e) = &answer {
+                node.store_failed(e);
+            }
+            cluster.inbox.tell_all(told(stored, answer.is_ok()));
+        };
+        store.commit(Batch { ops }, Box::new(answer));
+    }
+}

@@ -1,0 +1,166 @@
+//! Messages that are kept for nodes that are away, in the store beside the queues of sessions.
+//!
+//! A queue is of one node and one process of ours, because messages are numbered by process: its number there is its number on
+//! the wire. What is not stored is never acknowledged, so nothing of them is kept in memory but where the queues are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gatemq_broker::changes::Numbers;
+use gatemq_broker::session::Message as Restored;
+use gatemq_cluster::core::{Boot, Forward, NodeName};
+use gatemq_mqtt::{PacketLimits, Publish};
+use gatemq_store::{
+    Append, Batch, Content, Delivery, Message, Op, PageLimit, Seq, SessionId, Store, StoreError, StoredSession,
+};
+use gatemq_types::Protocol;
+use serde::{Deserialize, Serialize};
+
+use super::content::Header;
+use crate::durable::{EPOCH, queue_record};
+
+/// What stands in place of a filter: `$node/NAME/BOOT`.
+pub(crate) const PREFIX: &str = "$node/";
+
+/// A message as it is kept: before its packet, in the store's payload.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    header: Header,
+    since_ms: u64,
+    /// When its time is over, in milliseconds since 1970.
+    expires_ms: u64,
+}
+
+/// A queue that the store had at the start.
+pub(crate) struct RestoredHints {
+    to: NodeName,
+    boot: Boot,
+    session: SessionId,
+}
+
+impl RestoredHints {
+    /// `None`: it is the queue of a shared subscription.
+    pub(crate) fn new(stored: &StoredSession) -> Option<Self> {
+        let (name, boot) = stored.record.owner.client_id.strip_prefix(PREFIX)?.rsplit_once('/')?;
+        let (to, boot) = (NodeName::new(name).ok()?, Boot(boot.parse().ok()?));
+        Some(RestoredHints { to, boot, session: stored.session })
+    }
+}
+
+/// See the module.
+pub(super) struct Hints {
+    numbers: Numbers,
+    queues: HashMap<(NodeName, Boot), SessionId>,
+}
+
+impl Hints {
+    /// With those that the store had.
+    pub(super) fn new(numbers: Numbers, restored: &[RestoredHints]) -> Self {
+        let queues = restored.iter().map(|of| ((of.to.clone(), of.boot), of.session)).collect();
+        Hints { numbers, queues }
+    }
+
+    /// What keeps a message; `None`: it is larger than the store takes.
+    pub(super) fn keep(
+        &mut self,
+        to: &NodeName,
+        forward: Forward,
+        (header, packet): (Header, &[u8]),
+        (now_ms, expires_ms): (u64, u64),
+    ) -> Option<Vec<Op>> {
+        let mut payload = postcard::to_allocvec(&Kept { header, since_ms: now_ms, expires_ms }).ok()?;
+        let head = u32::try_from(payload.len()).ok()?.to_be_bytes();
+        payload.splice(0..0, head);
+        payload.extend_from_slice(packet);
+        let message = Arc::new(Message::new("", &[], &payload, u64::MAX)?);
+        let mut ops = Vec::new();
+        let new = || {
+            let session = SessionId(self.numbers.next());
+            let record = queue_record("", &format!("{PREFIX}{to}/{}", forward.boot.0));
+            ops.push(Op::PutSession { session, record });
+            session
+        };
+        let session = *self.queues.entry((to.clone(), forward.boot)).or_insert_with(new);
+        let delivery = Delivery { first: 0x32, identifiers: Box::default(), group: 0 };
+        ops.push(Op::Append(Append { session, epoch: EPOCH, seq: Seq(forward.seq), message, delivery, limit: None }));
+        Some(ops)
+    }
+
+    /// What lets go of it.
+    pub(super) fn drop(&self, to: &NodeName, forward: Forward) -> Option<Op> {
+        let session = *self.queues.get(&(to.clone(), forward.boot))?;
+        Some(Op::AckOne { session, epoch: EPOCH, seq: Seq(forward.seq) })
+    }
+
+    /// Reads one; `then` gets it on a thread of the store. `None`: it is not there, or its time is over.
+    pub(super) fn read(
+        &self,
+        store: &dyn Store,
+        to: &NodeName,
+        forward: Forward,
+        now_ms: u64,
+        then: impl FnOnce(Option<(Header, bytes::Bytes)>) + Send + 'static,
+    ) {
+        let Some(session) = self.queues.get(&(to.clone(), forward.boot)) else { return then(None) };
+        let one = PageLimit { entries_max: 1, bytes_max: u64::MAX };
+        let seq = Seq(forward.seq);
+        store.page(
+            *session,
+            seq,
+            one,
+            Box::new(move |page| {
+                let entry = page.ok().and_then(|page| page.entries.into_iter().next());
+                let kept = entry.filter(|entry| entry.seq == seq).and_then(|entry| match entry.content {
+                    Content::Message(_, message) => unpack(message.payload()),
+                    Content::Released(_) => None,
+                });
+                let kept = kept.filter(|(kept, _)| now_ms < kept.expires_ms);
+                then(kept.and_then(|(kept, packet)| Some((kept.header, aged(&packet, kept.expires_ms, now_ms)?))));
+            }),
+        );
+    }
+}
+
+/// The packet with the time that remains now (MQTT-3.3.2-6).
+fn aged(packet: &[u8], expires_ms: u64, now_ms: u64) -> Option<bytes::Bytes> {
+    let head = 2 + packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+    let publish = Publish::read(packet, head, Protocol::V5, &PacketLimits::default()).ok()?;
+    let message = Restored::restored(publish.topic, publish.properties.as_bytes(), publish.payload, expires_ms);
+    Some(message.packet(packet[0], now_ms).into())
+}
+
+fn unpack(payload: &[u8]) -> Option<(Kept, bytes::Bytes)> {
+    let (head, rest) = payload.split_first_chunk::<4>()?;
+    let (kept, packet) = rest.split_at_checked(u32::from_be_bytes(*head) as usize)?;
+    Some((postcard::from_bytes(kept).ok()?, bytes::Bytes::copy_from_slice(packet)))
+}
+
+/// Everything that a queue has, for the core: in order, as number, bytes, and since when. What is empty is taken out of the store.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) fn restored(
+    store: &dyn Store,
+    of: &RestoredHints,
+    mut each: impl FnMut(&NodeName, Forward, u32, u64),
+) -> Result<(), StoreError> {
+    const PAGE: PageLimit = PageLimit { entries_max: 4096, bytes_max: 4 << 20 };
+    let (mut from, mut more, mut any) = (Seq(0), true, false);
+    while more {
+        let page = gatemq_store::wait(|answer| store.page(of.session, from, PAGE, answer))?;
+        more = page.more;
+        for entry in page.entries {
+            from = Seq(entry.seq.0 + 1);
+            let Content::Message(_, message) = entry.content else { continue };
+            let since_ms = unpack(message.payload()).map_or(0, |(kept, _)| kept.since_ms);
+            let bytes = u32::try_from(message.payload().len()).unwrap_or(u32::MAX);
+            any = true;
+            each(&of.to, Forward { boot: of.boot, seq: entry.seq.0 }, bytes, since_ms);
+        }
+    }
+    if !any {
+        let ops = vec![Op::DeleteSession { session: of.session, epoch: EPOCH }];
+        gatemq_store::wait(|answer| store.commit(Batch { ops }, answer))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The cluster, as the rest of the node sees it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`mod@start`] | the node joins before it serves anybody |
+//! | [`driver`], [`told`] | the one task that owns the core, and what it is told |
+//! | [`actions`], [`routes`] | what the core wants done |
+//! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
+//! | [`hints`] | those that are kept for nodes that are away |
+//! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
+//! | [`status`] | what operators see |
+//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`network`], [`receive`] | what other nodes say and send |
+
+mod actions;
+mod awaited;
+mod content;
+mod driver;
+mod hints;
+mod link;
+mod network;
+mod outgoing;
+mod queue;
+mod receive;
+mod routes;
+mod sets;
+mod start;
+mod status;
+mod told;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
+use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted, NotReady};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+pub(crate) use awaited::{Awaited, Forwarded};
+use content::Content;
+pub(crate) use hints::PREFIX as HINTS;
+use outgoing::Link;
+use queue::{Item, Queue, What};
+pub(crate) use receive::FromNode;
+pub(crate) use start::{NotStarted, Running, start};
+use status::Roster;
+use told::{Inbox, Told};
+
+/// Whose values in the store marks are: no plugin has this name.
+pub(crate) const MARKS: &str = "$cluster";
+
+/// Another node.
+struct Peer {
+    /// As it stands in tenants' trees: for clients that are there, and for persistent sessions.
+    remotes: [Arc<Remote>; 2],
+    /// Somebody sends what is in its queues.
+    is_served: AtomicBool,
+    /// Messages at QoS 0.
+    fast: Queue,
+    /// The others.
+    kept: Queue,
+}
+
+impl Peer {
+    fn new(name: &str) -> Self {
+        let (fast, kept) = (Queue::default(), Queue::default());
+        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept }
+    }
+}
+
+/// See the module.
+pub(crate) struct Cluster {
+    /// What the driver is told.
+    inbox: Inbox,
+    /// By name; those too that are away and have persistent sessions.
+    peers: RwLock<HashMap<Box<str>, Arc<Peer>>>,
+    /// Who subscribed, for the others: taken in the driver's next round.
+    interests: Mutex<Vec<Interest>>,
+    /// Messages that were not accepted, and so not acknowledged.
+    refused: AtomicU64,
+    environment: String,
+    name: String,
+    /// Who was there.
+    roster: Roster,
+    /// Whether the node has what it needs to serve.
+    ready: watch::Sender<Result<(), NotReady>>,
+    /// Nodes that an operator forbade.
+    forbidden: RwLock<HashSet<Box<str>>>,
+    /// To the other nodes.
+    link: Box<dyn Link>,
+}
+
+impl Cluster {
+    fn new(environment: &str, name: &str, link: Box<dyn Link>) -> Arc<Self> {
+        Arc::new(Cluster {
+            environment: environment.to_owned(),
+            name: name.to_owned(),
+            roster: Roster::default(),
+            inbox: Inbox::default(),
+            peers: RwLock::default(),
+            interests: Mutex::default(),
+            refused: AtomicU64::new(0),
+            ready: watch::Sender::new(Err(NotReady::Joining)),
+            forbidden: RwLock::default(),
+            link,
+        })
+    }
+
+    /// Sends messages to the nodes that are to have them. Never waits; any worker.
+    pub(crate) fn forward(&self, forwards: Vec<Forward>, awaited: Option<&Arc<Awaited>>) {
+        let mut told = Vec::new();
+        for mut forward in forwards {
+            let destinations = std::mem::take(&mut forward.to);
+            let is_fast = !forward.is_awaited();
+            let forward = Arc::new(forward);
+            for Destination { node, durable, plain, shares } in destinations {
+                let content = Content::new(&forward, plain, shares);
+                if is_fast {
+                    if let Some(peer) = self.peers.read().get(&*node) {
+                        peer.fast.put(Item { number: None, what: What::New(content) });
+                    }
+                } else {
+                    let answer = awaited.map(|awaited| awaited.one_more());
+                    told.push(Told::Forward { to: node, content, durable, answer });
+                }
+            }
+        }
+        self.inbox.tell_all(told);
+    }
+
+    /// Tells the others who subscribed. Never waits; any worker.
+    pub(crate) fn interests(&self, interests: Vec<Interest>) {
+        self.interests.lock().extend(interests);
+        self.inbox.wake();
+    }
+
+    /// Who subscribed since the last time.
+    fn take_interests(&self) -> Vec<InterestChange> {
+        let interests = std::mem::take(&mut *self.interests.lock());
+        let change = |of: Interest| InterestChange {
+            key: FilterKey::new(of.tenant.name(), &of.filter),
+            durable: of.durable,
+            came: of.added,
+        };
+        interests.into_iter().map(change).collect()
+    }
+
+    /// A node; made where it is not known yet.
+    fn peer(self: &Arc<Self>, name: &str) -> Arc<Peer> {
+        if let Some(peer) = self.peers.read().get(name) {
+            return peer.clone();
+        }
+        let mut peers = self.peers.write();
+        let new = || Arc::new(Peer::new(name));
+        peers.entry(name.into()).or_insert_with(new).clone()
+    }
+
+    /// Begins to send what is in a node's queues, if nobody does. In the cluster's runtime.
+    fn serve(self: &Arc<Self>, node: &NodeName) {
+        let peer = self.peer(node.as_str());
+        if !peer.is_served.swap(true, Ordering::Relaxed) {
+            outgoing::start(self, &peer, node);
+        }
+    }
+
+    /// Puts a message at QoS 1 or 2 into a node's queue.
+    fn put(&self, to: &str, item: Item) {
+        if let Some(peer) = self.peers.read().get(to) {
+            peer.kept.put(item);
+        }
+    }
+
+    fn send_control(&self, to: &NodeName, control: &Control) {
+        self.link.control(to, control);
+    }
+
+    fn not_accepted(&self, to: &NodeName, why: NotAccepted) {
+        if self.refused.fetch_add(1, Ordering::Relaxed).is_multiple_of(1000) {
+            tracing::warn!(
+                node = to.as_str(),
+                ?why,
+                "messages for a node cannot be kept, so they are not acknowledged"
+            );
+        }
+    }
+
+    /// The worker that has a node's messages.
+    fn worker_of(&self, node: &str, workers: usize) -> usize {
+        node.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % workers.max(1)
+    }
+}

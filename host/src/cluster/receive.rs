@@ -1,0 +1,75 @@
+//! Messages that other nodes send, delivered on a worker.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gatemq_broker::{Out, router};
+use gatemq_cluster::core::{Forward, Input, NodeName};
+
+use super::Cluster;
+use super::content::Header;
+use super::told::Told;
+use crate::worker::Worker;
+
+/// A message that another node has sent.
+pub(super) struct Sent {
+    pub(super) header: Header,
+    /// Its PUBLISH of MQTT 5.
+    pub(super) packet: Bytes,
+}
+
+/// Some for one worker, which always has those of one node.
+pub(crate) struct FromNode {
+    cluster: Option<Arc<Cluster>>,
+    /// In order.
+    messages: Vec<Sent>,
+    /// Of those at QoS 1 and 2 their numbers: the core is told when they are stored.
+    numbers: Vec<(NodeName, Forward)>,
+}
+
+impl FromNode {
+    /// At QoS 0: nobody waits.
+    pub(super) fn new(messages: Vec<Sent>) -> Self {
+        FromNode { cluster: None, messages, numbers: Vec::new() }
+    }
+
+    /// At QoS 1 and 2.
+    pub(super) fn for_driver(cluster: &Arc<Cluster>) -> Self {
+        FromNode { cluster: Some(cluster.clone()), ..FromNode::new(Vec::new()) }
+    }
+
+    pub(super) fn push(&mut self, sent: Sent, number: Option<(NodeName, Forward)>) {
+        self.messages.push(sent);
+        self.numbers.extend(number);
+    }
+
+    /// Delivers them; those at QoS 1 and 2 are settled when the store has what it is to have of them.
+    pub(crate) async fn deliver(self, worker: &Rc<Worker>) {
+        let FromNode { cluster, messages, numbers } = self;
+        let ticket = {
+            let hot = &mut *worker.hot.borrow_mut();
+            for sent in &messages {
+                sent.deliver(worker, &mut hot.out);
+            }
+            worker.submitted(hot)
+        };
+        let Some(cluster) = cluster else { return };
+        worker.stored(ticket).await;
+        let settled = |(from, forward)| Told::Core(Input::Settled { from, forward, stored: true });
+        cluster.inbox.tell_all(numbers.into_iter().map(settled));
+    }
+}
+
+impl Sent {
+    /// What nobody here can have is done with: sending it again does not help.
+    fn deliver(&self, worker: &Worker, out: &mut Out) {
+        let Header { tenant, plain, shares } = &self.header;
+        let Ok(tenant) = worker.node.tenants.get_or_create(tenant) else { return };
+        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares };
+        let routed = router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out);
+        if routed.is_err() {
+            tracing::debug!("a message of another node cannot be published");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The node joins its cluster before it serves anybody, and leaves it when it stops.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use gatemq_cluster::core::{Action, Boot, Core, Input, Name, NodeName, NotReady, Settings};
+use gatemq_cluster::net::{self, Clock, Joined, Net, Secret, TlsFiles};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::driver::Driver;
+use super::hints::{self, Hints, RestoredHints};
+use super::link::NetLink;
+use super::network::Network;
+use super::told::Told;
+use super::{Cluster, sets};
+use crate::admin::Desk;
+use crate::clock;
+use crate::config::{self, ClusterTls, OnRefused};
+use crate::node::{Node, Recovered};
+
+/// Threads of the cluster's runtime.
+const THREADS: usize = 2;
+/// How long a start waits until seeds have been asked.
+const JOIN_WAIT: Duration = Duration::from_secs(30);
+/// How long it waits then until what the others have is here.
+const SYNC_WAIT: Duration = Duration::from_secs(60);
+/// How long stopping may take to say goodbye.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
+
+/// Why a node does not start.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// Its configuration, a file, or the system.
+    Cannot(String),
+    /// The members refused it.
+    Refused(String),
+    /// It was told to stop meanwhile.
+    Stopped,
+}
+
+impl From<String> for NotStarted {
+    fn from(why: String) -> Self {
+        NotStarted::Cannot(why)
+    }
+}
+
+/// A node in its cluster.
+pub(crate) struct Running {
+    net: Arc<OnceLock<Net>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Joins: returns when the node has what it needs to serve, or goes on alone, as configured.
+///
+/// # Errors
+/// See [`NotStarted`]; nothing runs then.
+pub(crate) async fn start(
+    config: &config::Config,
+    cluster: &config::Cluster,
+    node: &Arc<Node>,
+    desk: &Arc<Desk>,
+    recovered: Recovered,
+) -> Result<Running, NotStarted> {
+    let settings = settings(config, cluster).map_err(NotStarted::Cannot)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("cluster")
+        .enable_all()
+        .build()
+        .map_err(|e| NotStarted::Cannot(format!("the cluster's threads cannot be started: {e}")))?;
+    let net = Arc::new(OnceLock::new());
+    let handle = Cluster::new(&cluster.environment, &cluster.name, Box::new(NetLink::new(net.clone())));
+    let driver = driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?;
+    node.set_cluster(handle.clone());
+    let known = Arc::new(OnceLock::from(handle.clone()));
+    let (joined, mut joining) = watch::channel(None);
+    let network = Arc::new(Network::new(node, known, joined));
+    let (started, name) = (net::Net::start(settings, network), format!("{}/{}", cluster.environment, cluster.name));
+    let started = runtime.spawn(started).await;
+    let started = started.map_err(|e| e.to_string()).and_then(|net| net.map_err(|e| e.to_string()));
+    let started = started.map_err(|e| NotStarted::Cannot(format!("cluster: {e}")))?;
+    tracing::info!(cluster = name, gossip = %started.gossip_address(), rpc = %started.rpc_address(), "joining");
+    // The only one that sets it.
+    drop(net.set(started));
+    runtime.spawn(driver.run());
+    let running = Running { net, runtime };
+    let asked = timeout(JOIN_WAIT, joining.wait_for(Option::is_some)).await;
+    let joined = match asked {
+        Ok(Ok(joined)) => joined.clone(),
+        _ => None,
+    };
+    if let Some(Joined::Refused { reasons }) = &joined
+        && cluster.on_refused == OnRefused::Exit
+    {
+        let reasons: Vec<_> = reasons.iter().map(|(seed, why)| format!("{seed}: {why}")).collect();
+        let why = format!("the cluster refused this node: {}", reasons.join("; "));
+        running.stop().await;
+        return Err(NotStarted::Refused(why));
+    }
+    tell(joined.as_ref());
+    running.synchronised(&handle).await;
+    Ok(running)
+}
+
+/// Says how the first attempt ended.
+fn tell(joined: Option<&Joined>) {
+    match joined {
+        Some(Joined::Admitted { by }) => tracing::info!(by = by.as_str(), "admitted to the cluster"),
+        Some(Joined::Alone { unreachable }) if unreachable.is_empty() => {
+            tracing::info!("the first node of its cluster")
+        }
+        Some(Joined::Alone { unreachable }) => {
+            for (seed, why) in unreachable {
+                tracing::warn!(%seed, %why, "a seed does not answer; the node serves alone and keeps asking");
+            }
+        }
+        Some(Joined::Refused { reasons }) => {
+            for (seed, why) in reasons {
+                let why = why.to_string();
+                tracing::error!(%seed, why = %why.escape_debug(), "refused; the node serves alone, degraded, and keeps asking");
+            }
+        }
+        None => tracing::warn!("the seeds have not been asked yet; the node serves alone and keeps asking"),
+    }
+}
+
+fn settings(config: &config::Config, cluster: &config::Cluster) -> Result<net::Settings, String> {
+    let name = |key: &str, text: &str| Name::new(text).map_err(|e| format!("{key}: {e}"));
+    let file = cluster.secret_file.display();
+    let secrets =
+        std::fs::read_to_string(&cluster.secret_file).map_err(|e| format!("cluster.secret_file: {file}: {e}"))?;
+    let secrets = Secret::parse_file(&secrets).map_err(|e| format!("cluster.secret_file: {file}: {e}"))?;
+    Ok(net::Settings {
+        environment: name("cluster.environment", &cluster.environment)?,
+        cluster: name("cluster.name", &cluster.name)?,
+        node: NodeName::new(&config.node.name).map_err(|e| format!("node.name: {e}"))?,
+        boot: Boot(clock::now_ms()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: net::Settings::PROTOCOL,
+        rpc_bind: cluster.rpc_bind,
+        rpc_advertise: cluster.rpc_advertise,
+        gossip_bind: cluster.bind,
+        gossip_advertise: cluster.advertise,
+        seeds: cluster.seeds.clone(),
+        tls: tls_files(&cluster.tls),
+        secrets,
+        allowed_networks: cluster.allowed_networks.clone(),
+        // One for messages at QoS 0, one for the others.
+        data_connections: 2,
+        rejoin_interval: net::REJOIN_INTERVAL,
+        clock: Clock(Arc::new(clock::now_ms)),
+    })
+}
+
+fn tls_files(tls: &ClusterTls) -> TlsFiles {
+    let ClusterTls { certificate_file, private_key_file, ca_file, crl_file } = tls.clone();
+    TlsFiles { certificate_file, private_key_file, ca_file, crl_file }
+}
+
+/// The driver, with a core that knows what the store had.
+fn driver(
+    cluster: &config::Cluster,
+    net: &net::Settings,
+    node: &Arc<Node>,
+    desk: &Arc<Desk>,
+    handle: &Arc<Cluster>,
+    recovered: Recovered,
+) -> Result<Driver, String> {
+    let mut settings = Settings::new(net.environment.clone(), net.cluster.clone(), net.node.clone());
+    settings.ack_wait_ms = cluster.ack_wait_ms;
+    settings.hint_bytes_max = cluster.hint_bytes_max;
+    settings.hint_keep_ms = cluster.hint_s_max.saturating_mul(1000);
+    let restored: Vec<_> = recovered.hints.iter().filter_map(RestoredHints::new).collect();
+    let kept = Hints::new(node.sessions.numbers(), &restored);
+    let mut driver = Driver::new(node, desk, handle, Core::new(settings, net.boot), kept);
+    let mut told = Vec::new();
+    if let Some(store) = &node.store {
+        let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
+        told.extend(sets::restored(handle, &**store).map_err(unreadable)?);
+        for of in &restored {
+            let mut hint = |to: &NodeName, forward, bytes, since_ms| {
+                told.push(Input::HintRestored { to: to.clone(), forward, bytes, since_ms });
+            };
+            hints::restored(&**store, of, &mut hint).map_err(unreadable)?;
+        }
+    }
+    handle.interests(recovered.interests);
+    driver.round(&mut told.into_iter().map(Told::Core).collect(), &mut Vec::<Action>::new());
+    Ok(driver)
+}
+
+impl Running {
+    /// Waits until what the others have is here: routes, denials, retained messages.
+    async fn synchronised(&self, cluster: &Arc<Cluster>) {
+        let mut ready = cluster.ready.subscribe();
+        let waited = timeout(SYNC_WAIT, ready.wait_for(|ready| ready.is_ok())).await;
+        if waited.is_err() {
+            let lacks = match &*cluster.ready.borrow() {
+                Err(NotReady::Joining) | Ok(()) => "an answer of the seeds".to_owned(),
+                Err(NotReady::Routes { of }) => format!("the routes of {of}"),
+                Err(NotReady::Sets { set }) => format!("{set:?} of the others"),
+            };
+            tracing::warn!("the node serves though it lacks {lacks}");
+        }
+    }
+
+    /// Has certificates, authorities and revocations read again.
+    ///
+    /// # Errors
+    /// What is wrong; nothing changes then.
+    pub(crate) fn reload(&self, tls: &ClusterTls) -> Result<(), String> {
+        match self.net.get() {
+            Some(net) => net.reload(&tls_files(tls)).map_err(|e| format!("cluster.tls: {e}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Says goodbye to the others and stops.
+    pub(crate) async fn stop(self) {
+        let net = self.net.clone();
+        let left = self.runtime.spawn(async move {
+            if let Some(net) = net.get() {
+                net.leave().await;
+            }
+        });
+        // Whoever does not hear it finds out.
+        drop(timeout(LEAVE_WAIT, left).await);
+        self.runtime.shutdown_background();
+    }
+}

@@ -1,0 +1,74 @@
+//! The cluster as operators see it.
+
+use std::collections::BTreeMap;
+
+use gatemq_cluster::core::{Member, NodeName, NotReady};
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+
+use super::Cluster;
+use crate::clock;
+
+/// A node as it was last heard of.
+struct Seen {
+    state: &'static str,
+    since_ms: u64,
+    version: String,
+    address: String,
+}
+
+/// Every node that was a member since the start.
+#[derive(Default)]
+pub(super) struct Roster(RwLock<BTreeMap<String, Seen>>);
+
+impl Roster {
+    pub(super) fn up(&self, member: &Member) {
+        let (version, address) = (member.version.clone(), member.rpc.to_string());
+        let seen = Seen { state: "up", since_ms: clock::now_ms(), version, address };
+        self.0.write().insert(member.node.as_str().to_owned(), seen);
+    }
+
+    pub(super) fn is_now(&self, node: &NodeName, state: &'static str) {
+        if let Some(seen) = self.0.write().get_mut(node.as_str()) {
+            (seen.state, seen.since_ms) = (state, clock::now_ms());
+        }
+    }
+}
+
+impl Cluster {
+    /// As JSON: this node's readiness, and a row a member.
+    pub(crate) fn status(&self) -> Value {
+        let ready = match &*self.ready.borrow() {
+            Ok(()) => None,
+            Err(NotReady::Joining) => Some("it has not joined yet".to_owned()),
+            Err(NotReady::Routes { of }) => Some(format!("it lacks the routes of {of}")),
+            Err(NotReady::Sets { set }) => Some(format!("it lacks {set:?} of the others").to_lowercase()),
+        };
+        let peers = self.peers.read();
+        let rows: Vec<Value> = self
+            .roster
+            .0
+            .read()
+            .iter()
+            .map(|(name, seen)| {
+                let dropped = peers.get(name.as_str()).map_or(0, |peer| peer.fast.dropped());
+                json!({
+                    "name": name,
+                    "state": seen.state,
+                    "since_ms": seen.since_ms,
+                    "version": seen.version,
+                    "address": seen.address,
+                    "dropped": dropped,
+                })
+            })
+            .collect();
+        json!({
+            "environment": self.environment,
+            "cluster": self.name,
+            "ready": ready.is_none(),
+            "lacks": ready,
+            "not_acknowledged": self.refused.load(std::sync::atomic::Ordering::Relaxed),
+            "rows": rows,
+        })
+    }
+}
