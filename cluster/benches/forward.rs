@@ -151,9 +151,8 @@ async fn nets(one: &TlsFiles, two: &TlsFiles) -> Result<(Net, Net)> {
 
 async fn forward(sender: &Net) -> Result<()> {
     let (node, payload) = (Name::new("n1")?, [7; PAYLOAD_BYTES]);
-    let mut under_way = VecDeque::new();
+    let (mut under_way, mut batch) = (VecDeque::new(), BatchBuilder::default());
     for _ in 0..BATCHES {
-        let mut batch = BatchBuilder::default();
         for _ in 0..BATCH_MESSAGES {
             batch.push(&HEAD, &payload)?;
         }

@@ -20,7 +20,7 @@ use crate::durable;
 use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::{Node, Recovered};
-use crate::plugins::{self, PluginSet, Problem};
+use crate::plugins::{self, Guards, PluginSet, Problem};
 use crate::reload::Reload;
 use crate::{log, ready, service, worker};
 
@@ -200,7 +200,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
 }
 
 /// Each listener with its chain; one without, of which there is none, admits nobody.
-fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &BTreeMap<String, Guard>) -> Vec<(Arc<Listener>, SocketAddr)> {
+fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &Guards) -> Vec<(Arc<Listener>, SocketAddr)> {
     let guarded = |(listener, at): (Listener, SocketAddr)| {
         let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
         (Arc::new(listener.guarded_by(chain)), at)

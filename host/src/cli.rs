@@ -119,9 +119,7 @@ pub(crate) enum Command {
         /// User.
         name: String,
     },
-    /// Make a certificate authority for a cluster, and certificates for its nodes.
-    ///
-    /// Exit codes: 65 what was given cannot be used, 74 a file cannot be read or written. No file is overwritten.
+    /// Make an authority for a cluster, and certificates of its nodes. Files that are there are never overwritten.
     Pki {
         /// What to make.
         #[command(subcommand)]
@@ -148,33 +146,44 @@ pub(crate) enum ClusterCommand {
     },
 }
 
+/// Which cluster.
+#[derive(Args)]
+pub(crate) struct ClusterArgs {
+    /// What it is for, as cluster.environment says.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) environment: String,
+    /// Its name, as cluster.name says.
+    #[arg(long, value_name = "NAME", default_value = "gatemq")]
+    pub(crate) cluster: String,
+}
+
 /// What to make.
 #[derive(Subcommand)]
 pub(crate) enum PkiCommand {
-    /// Make a certificate authority: ca.pem, which every node needs, and ca.key, which signs nodes. Keep that one safe.
+    /// An authority: ca.pem for every node, and ca.key, which signs them.
     Ca {
-        /// Environment whose nodes it signs: a to z, 0 to 9, dot, dash, underscore.
-        #[arg(long, value_name = "NAME")]
-        environment: String,
-        /// Their cluster.
-        #[arg(long, value_name = "NAME", default_value = "gatemq")]
-        cluster: String,
-        /// Directory to write into; it is made if it is not there.
+        /// Of which cluster.
+        #[command(flatten)]
+        of: ClusterArgs,
+        /// Directory for its files, made where there is none.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Make the certificate of a node: NAME.pem and NAME.key.
+    /// The certificate of a node: NAME.pem and NAME.key.
     Node {
-        /// The node's name, as in its `node.name`.
+        /// Name of the node, as node.name says.
         name: String,
-        /// Directory of the authority.
+        /// Of which cluster.
+        #[command(flatten)]
+        of: ClusterArgs,
+        /// Directory with the authority's files.
         #[arg(long, value_name = "DIR")]
         ca: PathBuf,
-        /// Directory to write into; it is made if it is not there.
+        /// Directory for the node's files, made where there is none.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
-        /// Days that it is valid.
-        #[arg(long, default_value_t = 365, value_name = "N")]
+        /// Days for which it is valid.
+        #[arg(long, value_name = "N", default_value_t = 365)]
         days: u32,
     },
 }

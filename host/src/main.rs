@@ -20,7 +20,7 @@ mod log;
 mod manual;
 mod node;
 mod passwd;
-mod pki_command;
+mod pki;
 mod plugins;
 mod ready;
 mod reload;
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
         }
         Command::Manual { directory } => manual::run(&directory),
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
-        Command::Pki { command } => pki_command::run(&command),
+        Command::Pki { command } => pki::run(command),
         Command::Store { command } => store(command),
         Command::Check { sources: args, without_plugins } => {
             let sources = sources(args);

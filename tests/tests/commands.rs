@@ -185,29 +185,3 @@ fn plugins_are_listed_and_reloaded() {
     broker.tape().wait_for("ConfigRefused", |e| e["event"] == "ConfigRefused");
     client.ping();
 }
-
-/// `gatemq pki` makes an authority and a node's certificate; keys are private, nothing is overwritten, names are checked.
-#[test]
-fn pki_makes_files_and_keeps_those_that_are_there() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let dir = tempfile::tempdir().unwrap();
-    let pki = |arguments: &[&str]| {
-        let output =
-            Command::new(Artifacts::get().broker()).arg("pki").args(arguments).current_dir(&dir).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    let ca = ["ca", "--environment", "prod", "--cluster", "east", "--out", "ca"];
-    let node = ["node", "n1", "--ca", "ca", "--out", "n1"];
-    assert_eq!(pki(&ca), (Some(0), String::new()));
-    assert_eq!(pki(&node), (Some(0), String::new()));
-    for (file, mode) in [("ca/ca.pem", 0o644), ("ca/ca.key", 0o600), ("n1/n1.pem", 0o644), ("n1/n1.key", 0o600)] {
-        let found = std::fs::metadata(dir.path().join(file)).unwrap().permissions().mode() & 0o777;
-        assert_eq!(found & !0o022, mode, "{file}");
-    }
-    assert_eq!((pki(&ca).0, pki(&node).0), (Some(74), Some(74)), "files were overwritten");
-    let (code, err) = pki(&["node", "N 1", "--ca", "ca", "--out", "n2"]);
-    assert!(code == Some(65) && err.contains("is no name of a node"), "{code:?} {err}");
-    let (code, err) = pki(&["node", "n2", "--ca", "n1", "--out", "n2"]);
-    assert!(code == Some(65) && err.contains("ca.pem"), "{code:?} {err}");
-}

@@ -18,7 +18,7 @@ use super::peers::Peer;
 use super::rpc::batch::{Batch, Outcomes};
 use super::rpc::codec::{ClientCodec, FrameLimit};
 use super::rpc::service::{HelloReply, NodeClient, Purpose};
-use super::rpc::{WINDOW, WRITE_BYTES_FULL};
+use super::rpc::{READ_BYTES, WINDOW, WRITE_BYTES_FULL};
 use super::shared::{Open, Shared};
 use super::tls::TlsPeer;
 use crate::core::{Admitted, Refusal, SpiffeId};
@@ -100,7 +100,7 @@ pub(super) async fn connect(shared: &Shared, address: SocketAddr) -> Result<Raw,
     let handshake = handshake.map_err(|_| refused("no TLS handshake in time".into()))?;
     let (stream, peer) = handshake.map_err(|e| refused(e.to_string()))?;
     let (codec, limit) = ClientCodec::new();
-    let mut framed = Framed::with_capacity(stream, codec, WRITE_BYTES_FULL);
+    let mut framed = Framed::with_capacity(stream, codec, READ_BYTES);
     framed.set_backpressure_boundary(WRITE_BYTES_FULL);
     let mut config = client::Config::default();
     // The order of calls is that of their first polls, so each must find a place at once.

@@ -10,11 +10,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use super::TlsFiles;
-use super::tls::identity::only_uri;
 use crate::core::{Name, SpiffeId};
 
 /// Days that an authority is valid.
@@ -60,8 +57,6 @@ pub fn make_ca(directory: &Path, environment: &Name, cluster: &Name) -> Result<(
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("GateMQ cluster {cluster} of {environment}"));
-    // Whose nodes it signs, for those who make the nodes.
-    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(cluster_uri(environment, cluster))?)];
     // It signs nodes and no further authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -71,26 +66,6 @@ pub fn make_ca(directory: &Path, environment: &Name, cluster: &Name) -> Result<(
     std::fs::create_dir_all(directory).map_err(|error| PkiError::File { file: directory.to_owned(), error })?;
     write(&directory.join("ca.key"), &key.serialize_pem(), 0o600)?;
     write(&directory.join("ca.pem"), &certificate.pem(), 0o644)
-}
-
-fn cluster_uri(environment: &Name, cluster: &Name) -> String {
-    format!("spiffe://{environment}/gatemq/{cluster}")
-}
-
-/// The environment and the cluster whose nodes the authority in `ca` signs, as [`make_ca`] wrote them.
-///
-/// # Errors
-/// There is no authority, or another one made it.
-pub fn names_of(ca: &Path) -> Result<(Name, Name), PkiError> {
-    let file = ca.join("ca.pem");
-    let wrong = |problem: String| PkiError::Authority { file: file.clone(), problem };
-    let certificate = CertificateDer::from_pem_file(&file).map_err(|e| wrong(format!("cannot be read: {e}")))?;
-    let uri = only_uri(&certificate).map_err(|e| wrong(e.to_string()))?;
-    let names = || {
-        let (environment, cluster) = uri.strip_prefix("spiffe://")?.split_once("/gatemq/")?;
-        Some((Name::new(environment).ok()?, Name::new(cluster).ok()?))
-    };
-    names().ok_or_else(|| wrong("was not made by `gatemq pki ca`: it does not say whose nodes it signs".into()))
 }
 
 /// Makes the certificate of `identity`: `NODE.pem` and `NODE.key` (mode 0600) in `out`, signed by the authority in
@@ -165,7 +140,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let name = |text| Name::new(text).unwrap();
         make_ca(dir.path(), &name("prod"), &name("east")).unwrap();
-        assert_eq!(names_of(dir.path()).unwrap(), (name("prod"), name("east")));
         let identity = SpiffeId { environment: name("prod"), cluster: name("east"), node: name("n1") };
         let out = dir.path().join("n1");
         let files = make_node(dir.path(), &out, &identity, 30).unwrap();

@@ -13,7 +13,7 @@ impl Driver {
         match action {
             Action::Send { to, control } => self.cluster.send_control(&to, &control),
             Action::Route { node, key, interest } => self.route(&node, &key, interest),
-            Action::Forward { to, id, forward, low } => self.forward(&to, id, (forward, low)),
+            Action::Forward { to, id, forward, low, .. } => self.forward(&to, id, (forward, low)),
             Action::CommitHint { to, id, forward } => self.commit_hint(to, id, forward),
             Action::SendHint { to, forward, low } => self.send_hint(&to, (forward, low)),
             Action::DropHint { to, forward } => self.ops.extend(self.hints.drop(&to, forward)),

@@ -46,7 +46,7 @@ impl Driver {
             Action::HandOver { key, .. } => self.hand_over(key),
             Action::HandOverCancelled { key } => _ = self.handing.remove(&key),
             Action::Moved { key, to, .. } => self.moved(&key, &to),
-            Action::MoveOver { key, to } => {
+            Action::MoveOver { key, to, .. } => {
                 self.moved(&key, &to);
                 if let Some(handing) = self.handing.remove(&key) {
                     self.forget_session(handing.session, None);

@@ -29,18 +29,8 @@ pub enum IdentityError {
 /// # Errors
 /// It is no node's.
 pub(crate) fn identity_of(leaf: &CertificateDer<'_>) -> Result<SpiffeId, IdentityError> {
-    let uri = only_uri(leaf)?;
-    SpiffeId::parse(&uri).map_err(|problem| {
-        let shown = uri.chars().take(SHOWN_MAX).flat_map(char::escape_default).collect();
-        IdentityError::Form(shown, problem.to_string())
-    })
-}
-
-/// The one URI in the subject alternative name of `certificate`.
-pub(crate) fn only_uri(certificate: &CertificateDer<'_>) -> Result<String, IdentityError> {
-    let unreadable = |e: String| IdentityError::Unreadable(e);
-    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|e| unreadable(e.to_string()))?;
-    let names = certificate.subject_alternative_name().map_err(|e| unreadable(e.to_string()))?;
+    let (_, certificate) = X509Certificate::from_der(leaf).map_err(|e| IdentityError::Unreadable(e.to_string()))?;
+    let names = certificate.subject_alternative_name().map_err(|e| IdentityError::Unreadable(e.to_string()))?;
     let names = names.iter().flat_map(|extension| &extension.value.general_names);
     let uris: Vec<&str> = names
         .filter_map(|name| match name {
@@ -48,8 +38,9 @@ pub(crate) fn only_uri(certificate: &CertificateDer<'_>) -> Result<String, Ident
             _ => None,
         })
         .collect();
-    match uris[..] {
-        [uri] => Ok(uri.to_owned()),
-        _ => Err(IdentityError::Uris(uris.len())),
-    }
+    let [uri] = uris[..] else { return Err(IdentityError::Uris(uris.len())) };
+    SpiffeId::parse(uri).map_err(|problem| {
+        let shown = uri.chars().take(SHOWN_MAX).flat_map(char::escape_default).collect();
+        IdentityError::Form(shown, problem.to_string())
+    })
 }
