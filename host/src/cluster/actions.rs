@@ -29,8 +29,7 @@ impl Driver {
             }
             Action::Deliver { from, forward } => self.deliver(from, forward),
             Action::Answer { from, forward } => self.answer(from, forward),
-            // Records of what was committed are this process's.
-            Action::ForgetRecord { .. } => {}
+            Action::ForgetRecord { from, boot } => self.records.forget(from, boot, &mut self.ops),
             Action::Store { set, entry, foreign } => self.store(set, entry, foreign),
             Action::Forget { set, key } => self.forget(set, &key),
             Action::Load { to, set, keys } => self.load(to, set, keys),

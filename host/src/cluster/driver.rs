@@ -13,6 +13,7 @@ use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
+use super::records::Records;
 use super::told::Told;
 use crate::admin::Desk;
 use crate::clock;
@@ -39,6 +40,7 @@ pub(crate) struct Driver {
     pub(super) cluster: Arc<Cluster>,
     pub(super) core: Core,
     pub(super) hints: Hints,
+    pub(super) records: Records,
     pub(super) desk: Arc<Desk>,
     /// Keys of retained messages that another node's came in for.
     pub(super) overwritten: HashSet<Box<[u8]>>,
@@ -59,6 +61,7 @@ impl Driver {
             cluster: cluster.clone(),
             core,
             hints,
+            records: Records::default(),
             desk: desk.clone(),
             overwritten: HashSet::new(),
             waiting: HashMap::new(),
@@ -114,6 +117,7 @@ impl Driver {
                 Input::Forward { to, wanted }
             }
             Told::Arrived { from, forward, low, sent, answer } => {
+                self.records.raised(&from, forward.boot, low, &mut self.ops);
                 let of = (from.clone(), forward);
                 let new = || Arrived { sent: Some(sent), answers: Vec::new() };
                 self.arrived.entry(of).or_insert_with(new).answers.push(answer);
@@ -126,7 +130,8 @@ impl Driver {
 
     /// What the round wants stored and delivered.
     fn flush(&mut self) {
-        for (worker, sent) in self.deliveries.drain() {
+        for (worker, mut sent) in self.deliveries.drain() {
+            sent.recorded(|numbers| self.records.of(numbers));
             self.node.send(worker, |mail| mail.from_nodes.push(sent));
         }
         let (ops, stored) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.stored));

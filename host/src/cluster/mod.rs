@@ -11,6 +11,7 @@
 //! | [`status`] | what operators see |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
+//! | [`records`] | what of it was committed, so that it is not twice |
 
 mod actions;
 mod awaited;
@@ -22,6 +23,7 @@ mod network;
 mod outgoing;
 mod queue;
 mod receive;
+mod records;
 mod routes;
 mod sets;
 mod start;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gatemq_broker::{Out, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
+use gatemq_store::Op;
 
 use super::Cluster;
 use super::content::Header;
@@ -26,12 +27,14 @@ pub(crate) struct FromNode {
     messages: Vec<Sent>,
     /// Of those at QoS 1 and 2 their numbers: the core is told when they are stored.
     numbers: Vec<(NodeName, Forward)>,
+    /// What records these in the store.
+    records: Vec<Op>,
 }
 
 impl FromNode {
     /// At QoS 0: nobody waits.
     pub(super) fn new(messages: Vec<Sent>) -> Self {
-        FromNode { cluster: None, messages, numbers: Vec::new() }
+        FromNode { cluster: None, messages, numbers: Vec::new(), records: Vec::new() }
     }
 
     /// At QoS 1 and 2.
@@ -44,15 +47,20 @@ impl FromNode {
         self.numbers.extend(number);
     }
 
+    /// Has what it is of recorded when it is stored.
+    pub(super) fn recorded(&mut self, of: impl FnOnce(&[(NodeName, Forward)]) -> Vec<Op>) {
+        self.records = of(&self.numbers);
+    }
+
     /// Delivers them; those at QoS 1 and 2 are settled when the store has what it is to have of them.
     pub(crate) async fn deliver(self, worker: &Rc<Worker>) {
-        let FromNode { cluster, messages, numbers } = self;
+        let FromNode { cluster, messages, numbers, records } = self;
         let ticket = {
             let hot = &mut *worker.hot.borrow_mut();
             for sent in &messages {
                 sent.deliver(worker, &mut hot.out);
             }
-            worker.submitted(hot)
+            worker.submitted(hot, records)
         };
         let Some(cluster) = cluster else { return };
         worker.stored(ticket).await;

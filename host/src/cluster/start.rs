@@ -18,6 +18,7 @@ use crate::admin::Desk;
 use crate::clock;
 use crate::config::{self, ClusterTls, OnRefused};
 use crate::node::{Node, Recovered};
+use crate::ready::Addresses;
 
 /// Threads of the cluster's runtime.
 const THREADS: usize = 2;
@@ -178,6 +179,7 @@ fn driver(
     if let Some(store) = &node.store {
         let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
         told.extend(sets::restored(handle, &**store).map_err(unreadable)?);
+        told.extend(driver.records.restored(&**store).map_err(unreadable)?);
         for of in &restored {
             let mut hint = |to: &NodeName, forward, bytes, since_ms| {
                 told.push(Input::HintRestored { to: to.clone(), forward, bytes, since_ms });
@@ -203,6 +205,11 @@ impl Running {
             };
             tracing::warn!("the node serves though it lacks {lacks}");
         }
+    }
+
+    /// Where other nodes find this one.
+    pub(crate) fn addresses(&self) -> Option<Addresses> {
+        self.net.get().map(|net| Addresses { gossip: net.gossip_address(), rpc: net.rpc_address() })
     }
 
     /// Has certificates, authorities and revocations read again.
