@@ -13,6 +13,7 @@ use crate::cluster::{ALL, Member, members};
 /// So many namespaces. Gone when dropped.
 pub struct Network {
     nodes: u8,
+    members: Vec<Member>,
 }
 
 impl Network {
@@ -25,7 +26,7 @@ impl Network {
             eprintln!("there are no namespaces here: that takes root, and ip of the package iproute2");
             return None;
         }
-        let network = Network { nodes };
+        let network = Network { nodes, members: Self::members(nodes) };
         let between = network.namespace(0);
         ip(&["netns", "add", &between]);
         ip(&["-n", &between, "link", "add", "bridge", "type", "bridge"]);
@@ -68,13 +69,17 @@ impl Network {
     }
 
     /// A broker for each, a cluster; its listener `mqtt` admits everybody to everything.
-    pub fn setups(&self, environment: &str) -> Vec<Setup> {
-        let mut all = members(environment, self.nodes.into());
+    pub fn setups(&self) -> Vec<Setup> {
+        self.members.iter().zip(1..).map(|(member, node)| self.setup(member, node)).collect()
+    }
+
+    fn members(nodes: u8) -> Vec<Member> {
+        let mut all = members("test", nodes.into());
         for (member, node) in all.iter_mut().zip(1..) {
             member.address = Self::address(node);
-            member.seeds = (1..=self.nodes).map(Self::address).collect();
+            member.seeds = (1..=nodes).map(Self::address).collect();
         }
-        all.iter().zip(1..).map(|(member, node)| self.setup(member, node)).collect()
+        all
     }
 
     fn setup(&self, member: &Member, node: u8) -> Setup {

@@ -1,6 +1,6 @@
 //! The one task that owns the core: tells it what happens, in order, and does what it wants done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,12 +34,22 @@ pub(super) struct Arrived {
     pub(super) answers: Vec<oneshot::Sender<()>>,
 }
 
+/// What is to be read of what was kept for a node. Bounded by what the core lets out to it.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// With the lowest that may still come, in order.
+    pub(super) wanted: VecDeque<(Forward, u64)>,
+    /// Some is being read.
+    pub(super) is_under_way: bool,
+}
+
 /// See the module.
 pub(crate) struct Driver {
     pub(super) node: Arc<Node>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) core: Core,
     pub(super) hints: Hints,
+    pub(super) reading: HashMap<NodeName, Reading>,
     pub(super) records: Records,
     pub(super) desk: Arc<Desk>,
     /// Keys of retained messages that another node's came in for.
@@ -61,6 +71,7 @@ impl Driver {
             cluster: cluster.clone(),
             core,
             hints,
+            reading: HashMap::new(),
             records: Records::default(),
             desk: desk.clone(),
             overwritten: HashSet::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gatemq_cluster::core::{Action, Boot, Core, Input, Name, NodeName, NotReady, Settings};
 use gatemq_cluster::net::{self, Clock, Joined, Net, Secret, TlsFiles};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -46,10 +47,23 @@ impl From<String> for NotStarted {
     }
 }
 
+/// The cluster's threads. A runtime may not be dropped by a task of another, as it is when a start fails or is given up: its drop
+/// waits for its threads.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A node in its cluster.
 pub(crate) struct Running {
     net: Arc<OnceLock<Net>>,
-    runtime: tokio::runtime::Runtime,
+    runtime: Handle,
+    _threads: Threads,
 }
 
 /// Joins: returns when the node has what it needs to serve, or goes on alone, as configured.
@@ -70,6 +84,7 @@ pub(crate) async fn start(
         .enable_all()
         .build()
         .map_err(|e| NotStarted::Cannot(format!("the cluster's threads cannot be started: {e}")))?;
+    let (runtime, threads) = (runtime.handle().clone(), Threads(Some(runtime)));
     let net = Arc::new(OnceLock::new());
     let handle = Cluster::new(&cluster.environment, &cluster.name, Box::new(NetLink::new(net.clone())));
     let driver = driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?;
@@ -85,7 +100,7 @@ pub(crate) async fn start(
     // The only one that sets it.
     drop(net.set(started));
     runtime.spawn(driver.run());
-    let running = Running { net, runtime };
+    let running = Running { net, runtime, _threads: threads };
     let asked = timeout(JOIN_WAIT, joining.wait_for(Option::is_some)).await;
     let joined = match asked {
         Ok(Ok(joined)) => joined.clone(),
@@ -233,6 +248,5 @@ impl Running {
         });
         // Whoever does not hear it finds out.
         drop(timeout(LEAVE_WAIT, left).await);
-        self.runtime.shutdown_background();
     }
 }

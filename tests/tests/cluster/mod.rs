@@ -1,5 +1,6 @@
 //! The cluster, with real processes: several nodes are one broker, and another environment's never join.
 
+mod costs;
 mod denials;
 mod messages;
 mod page;
