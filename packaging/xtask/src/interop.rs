@@ -231,21 +231,24 @@ fn programs() -> Result<(), String> {
         return if packages.is_empty() { Ok(()) } else { Err(ask) };
     }
     // One after another: some packages bring the program of the next.
-    for (program, package) in PROGRAMS {
-        if runs(program).is_ok() {
-            continue;
-        }
-        println!("installing {package}");
-        let install = ["install", "--yes", "--no-install-recommends", package];
-        // The lists of packages may be old, or absent.
-        let installed = apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)));
-        installed.map_err(|why| format!("{program:?} does not run, and {package} cannot be installed: {why}"))?;
-        runs(program).map_err(|why| format!("{package} is installed, and still: {why}"))?;
-    }
-    Ok(())
+    PROGRAMS.iter().try_for_each(|(program, package)| installed(program, package))
 }
 
-fn is_root() -> bool {
+/// Sees to it that a program runs, by installing its package where it does not. As root.
+pub(crate) fn installed(program: &[&str], package: &str) -> Result<(), String> {
+    let runs = || succeeds(Command::new(program[0]).args(&program[1..]));
+    if runs().is_ok() {
+        return Ok(());
+    }
+    println!("installing {package}");
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    // The lists of packages may be old, or absent.
+    let installed = apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)));
+    installed.map_err(|why| format!("{program:?} does not run, and {package} cannot be installed: {why}"))?;
+    runs().map_err(|why| format!("{package} is installed, and still: {why}"))
+}
+
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|ours| ours.uid() == 0)
 }
 

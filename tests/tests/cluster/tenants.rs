@@ -43,3 +43,31 @@ fn promise_8_tenants_do_not_meet_across_nodes() {
         late.nothing_came(&mut publishers[at]);
     }
 }
+
+/// `$SYS` is each node's own: it says how many clients are connected to that node, and nobody gets another's.
+#[test]
+fn sys_says_what_its_own_node_has() {
+    let grants =
+        r##"config.grants = [{ allow = ["all"], filter = "#" }, { allow = ["subscribe"], filter = "$SYS/#" }]"##;
+    let members = cluster::members("test", 2);
+    let setup = |member: &Member| {
+        let setup = member.bare().mqtt("mqtt").faults(grants);
+        setup.argument("--set").argument("node.sys_interval_s=1")
+    };
+    let brokers = cluster::start(members.iter().map(setup));
+    let mut watchers: Vec<_> =
+        brokers.iter().enumerate().map(|(n, at)| super::comes(at, &format!("watcher-{n}"))).collect();
+    let _more = ["a", "b"].map(|id| super::comes(&brokers[1], id));
+    for (watcher, connected) in watchers.iter_mut().zip(["1", "3"]) {
+        assert_eq!(watcher.subscribe("$SYS/broker/clients/connected", 0), 0);
+        assert_eq!(watcher.subscribe("$SYS/broker/version", 0), 0);
+        // The one that was there when it subscribed may be of before; then each second of two seconds says the same, once.
+        let mut said = Vec::new();
+        while said.len() < 4 {
+            let (topic, value) = watcher.message();
+            said.push((topic.ends_with("connected"), String::from_utf8(value).unwrap()));
+        }
+        let counts: Vec<_> = said.iter().filter(|(of_clients, _)| *of_clients).map(|(_, value)| &**value).collect();
+        assert!(counts.len() <= 3 && counts[1..].iter().all(|count| *count == connected), "{said:?}");
+    }
+}
