@@ -134,14 +134,16 @@ impl Hints {
 /// What was read.
 #[derive(Default)]
 pub(super) struct Found {
-    /// In order; without a message: it is not there, or its time is over.
-    pub(super) found: Vec<(Forward, u64, Option<(Header, bytes::Bytes)>)>,
+    /// In order, with the lowest that may still come; without a message: it is not there, or its time is over.
+    pub(super) found: Vec<(Forward, u64, Option<Ready>)>,
     /// What is still to be read, in order.
     pub(super) left: Vec<(u64, u64)>,
 }
 
-/// As it is to be sent.
-fn ready(content: Content, now_ms: u64) -> Option<(Header, bytes::Bytes)> {
+/// A message as it is to be sent.
+type Ready = (Header, bytes::Bytes);
+
+fn ready(content: Content, now_ms: u64) -> Option<Ready> {
     let Content::Message(_, message) = content else { return None };
     let (kept, packet) = unpack(message.payload()).filter(|(kept, _)| now_ms < kept.expires_ms)?;
     Some((kept.header, aged(&packet, kept.expires_ms, now_ms)?))

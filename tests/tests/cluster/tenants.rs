@@ -2,7 +2,7 @@
 
 use gatemq_tests::broker::Broker;
 use gatemq_tests::client::{Client, Version};
-use gatemq_tests::cluster::{self, wait_until_reached};
+use gatemq_tests::cluster::{self, Member, wait_until_reached};
 use gatemq_tests::pki::Pki;
 
 fn comes(broker: &Broker, tenant: &str, client_id: &str) -> Client {
