@@ -365,7 +365,8 @@ async fn start(
         running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
     }
     if let Some(file) = &config.node.ready_file {
-        ready::write(file, &bound).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
+        let cluster = running.cluster.as_ref().and_then(cluster::Running::addresses);
+        ready::write(file, &bound, cluster).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
     }
     Ok((running, bound))
 }

@@ -4,6 +4,7 @@
 mod certificates;
 mod chains;
 mod check;
+mod cluster;
 mod commands;
 mod configuration;
 mod conformance;

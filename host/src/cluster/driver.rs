@@ -1,6 +1,6 @@
 //! The one task that owns the core: tells it what happens, in order, and does what it wants done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
+use super::records::Records;
 use super::sessions::Handing;
 use super::told::Told;
 use crate::admin::Desk;
@@ -34,12 +35,23 @@ pub(super) struct Arrived {
     pub(super) answers: Vec<oneshot::Sender<()>>,
 }
 
+/// What is to be read of what was kept for a node. Bounded by what the core lets out to it.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// With the lowest that may still come, in order.
+    pub(super) wanted: VecDeque<(Forward, u64)>,
+    /// Some is being read.
+    pub(super) is_under_way: bool,
+}
+
 /// See the module.
 pub(crate) struct Driver {
     pub(super) node: Arc<Node>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) core: Core,
     pub(super) hints: Hints,
+    pub(super) reading: HashMap<NodeName, Reading>,
+    pub(super) records: Records,
     pub(super) desk: Arc<Desk>,
     /// Keys of retained messages that another node's came in for.
     pub(super) overwritten: HashSet<Box<[u8]>>,
@@ -64,6 +76,8 @@ impl Driver {
             cluster: cluster.clone(),
             core,
             hints,
+            reading: HashMap::new(),
+            records: Records::default(),
             desk: desk.clone(),
             overwritten: HashSet::new(),
             waiting: HashMap::new(),
@@ -121,6 +135,7 @@ impl Driver {
                 Input::Forward { to, wanted }
             }
             Told::Arrived { from, forward, low, sent, answer } => {
+                self.records.raised(&from, forward.boot, low, &mut self.ops);
                 let of = (from.clone(), forward);
                 let new = || Arrived { sent: Some(sent), answers: Vec::new() };
                 self.arrived.entry(of).or_insert_with(new).answers.push(answer);
@@ -141,7 +156,8 @@ impl Driver {
 
     /// What the round wants stored and delivered.
     fn flush(&mut self) {
-        for (worker, sent) in self.deliveries.drain() {
+        for (worker, mut sent) in self.deliveries.drain() {
+            sent.recorded(|numbers| self.records.of(numbers));
             self.node.send(worker, |mail| mail.from_nodes.push(sent));
         }
         let (ops, stored) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.stored));

@@ -12,6 +12,7 @@
 //! | [`status`] | what operators see |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
+//! | [`records`] | what of it was committed, so that it is not twice |
 
 mod actions;
 mod awaited;
@@ -24,6 +25,7 @@ mod network;
 mod outgoing;
 mod queue;
 mod receive;
+mod records;
 mod routes;
 mod sessions;
 mod sets;

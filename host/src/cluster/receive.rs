@@ -7,6 +7,7 @@ use bytes::Bytes;
 use gatemq_broker::session::{Late, Message, Way};
 use gatemq_broker::{Out, SessionKey, Tenant, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
+use gatemq_store::Op;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -31,12 +32,14 @@ pub(crate) struct FromNode {
     messages: Vec<Sent>,
     /// Of those at QoS 1 and 2 their numbers: the core is told when they are stored.
     numbers: Vec<(NodeName, Forward)>,
+    /// What records these in the store.
+    records: Vec<Op>,
 }
 
 impl FromNode {
     /// At QoS 0: nobody waits.
     pub(super) fn new(messages: Vec<Sent>) -> Self {
-        FromNode { cluster: None, messages, numbers: Vec::new() }
+        FromNode { cluster: None, messages, numbers: Vec::new(), records: Vec::new() }
     }
 
     /// At QoS 1 and 2.
@@ -49,15 +52,20 @@ impl FromNode {
         self.numbers.extend(number);
     }
 
+    /// Has what it is of recorded when it is stored.
+    pub(super) fn recorded(&mut self, of: impl FnOnce(&[(NodeName, Forward)]) -> Vec<Op>) {
+        self.records = of(&self.numbers);
+    }
+
     /// Delivers them; those at QoS 1 and 2 are settled when the store has what it is to have of them.
     pub(crate) async fn deliver(self, worker: &Rc<Worker>) {
-        let FromNode { cluster, messages, numbers } = self;
+        let FromNode { cluster, messages, numbers, records } = self;
         let ticket = {
             let hot = &mut *worker.hot.borrow_mut();
             for sent in &messages {
                 sent.deliver(worker, &mut hot.out);
             }
-            worker.submitted(hot)
+            worker.submitted(hot, records)
         };
         let Some(cluster) = cluster else { return };
         worker.stored(ticket).await;

@@ -31,6 +31,9 @@ enum Command {
         /// Instead, connect to a broker of its own, check every step, and end
         #[arg(long)]
         demo: bool,
+        /// So many nodes of one cluster; the first is on port 8883, the next on 8884
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+        nodes: u16,
     },
     /// Do everything that the tests need, and run them all
     Test {
@@ -75,8 +78,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Dev { demo: false } => dev::run(),
-        Command::Dev { demo: true } => demo::run(),
+        Command::Dev { demo: false, nodes: 1 } => dev::run(),
+        Command::Dev { demo: false, nodes } => dev::cluster::run(nodes),
+        Command::Dev { demo: true, nodes: 1 } => demo::run(),
+        Command::Dev { demo: true, nodes } => demo::cluster::run(nodes.into()),
         Command::Test { long, interop, packages } => test::run(long, interop, packages),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
