@@ -3,6 +3,7 @@
 mod costs;
 mod denials;
 mod messages;
+mod moves;
 mod page;
 mod partitions;
 mod promise_4;

@@ -30,7 +30,7 @@ impl Nodes {
         Nodes { brokers: brokers.into_iter().map(Some).collect(), away }
     }
 
-    fn address(&self, n: usize) -> Option<SocketAddr> {
+    pub(super) fn address(&self, n: usize) -> Option<SocketAddr> {
         self.brokers[n].as_ref().map(|at| at.address("mqtt"))
     }
 
@@ -44,7 +44,7 @@ impl Nodes {
     }
 }
 
-fn setups(members: &[Member]) -> Vec<Setup> {
+pub(super) fn setups(members: &[Member]) -> Vec<Setup> {
     members.iter().map(Member::setup).collect()
 }
 
@@ -58,11 +58,22 @@ fn subscribers() -> Vec<Subscriber> {
 }
 
 /// Publishers at one node, persistent subscribers at another, and what `round` does to the nodes meanwhile, so many times.
-pub(super) fn run(setups: Vec<Setup>, rounds: usize, mut round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64))) {
+pub(super) fn run(setups: Vec<Setup>, rounds: usize, round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64))) {
+    run_with(setups, subscribers(), rounds, true, round);
+}
+
+/// As [`run`], with these subscribers, to whom messages come in order, if that is asked for.
+pub(super) fn run_with(
+    setups: Vec<Setup>,
+    mut subscribers: Vec<Subscriber>,
+    rounds: usize,
+    ordered: bool,
+    mut round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64)),
+) {
     let last = setups.len() - 1;
     let fields = [Field::default(), Field::default()];
     let [sends, takes] = &fields;
-    let (mut publishers, mut subscribers) = (load::publishers(), subscribers());
+    let mut publishers = load::publishers();
     let mut nodes = Nodes::start(setups);
     std::thread::scope(|all| {
         let _ends = [EndsAll(sends), EndsAll(takes)];
@@ -97,7 +108,7 @@ pub(super) fn run(setups: Vec<Setup>, rounds: usize, mut round: impl FnMut(&mut 
         assert_eq!(ends.published(END, 2, false, b"0"), 0);
         receiving.into_iter().for_each(|one| one.join().expect("a subscriber"));
     });
-    subscribers.iter().for_each(|subscriber| load::count(subscriber, &publishers));
+    subscribers.iter().for_each(|subscriber| load::count_in(subscriber, &publishers, ordered));
 }
 
 /// The subscribers' node is killed under load, again and again: what was acknowledged while it was there and while it was away is
