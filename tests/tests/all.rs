@@ -41,5 +41,6 @@ mod store_command;
 mod sys;
 mod template;
 mod tidy;
+mod web;
 mod websocket;
 mod wills;
