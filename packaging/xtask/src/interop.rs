@@ -188,7 +188,7 @@ fn look_for_breaches(broker: &mut Broker, table: &mut Table) {
 fn install() -> Result<Vec<Command>, String> {
     let (here, there) = (workspace().join("tests/interop"), target_directory().join("interop"));
     fs::create_dir_all(&there).map_err(|e| format!("{}: {e}", there.display()))?;
-    programs()?;
+    programs(&PROGRAMS)?;
     let venv = there.join("venv");
     let python = venv.join("bin/python");
     // Whatever was left half done, or made by a Python that is gone, is made again.
@@ -221,17 +221,17 @@ fn install() -> Result<Vec<Command>, String> {
     ])
 }
 
-/// Sees to it that every one of [`PROGRAMS`] runs: root installs the packages of those that do not, anybody else is told to.
-fn programs() -> Result<(), String> {
+/// Sees to it that every one of these runs (each with the package that brings it): root installs the packages of those that do not, anybody else is told to.
+pub(crate) fn programs(all: &[(&[&str], &str)]) -> Result<(), String> {
     let runs = |program: &[&str]| succeeds(Command::new(program[0]).args(&program[1..]));
-    let missing = || PROGRAMS.iter().filter(|(program, _)| runs(program).is_err()).map(|(_, package)| *package);
+    let missing = || all.iter().filter(|(program, _)| runs(program).is_err()).map(|(_, package)| *package);
     if !is_root() {
         let packages = missing().collect::<Vec<_>>().join(" ");
         let ask = format!("missing: {packages}; as root: apt-get install {packages}");
         return if packages.is_empty() { Ok(()) } else { Err(ask) };
     }
     // One after another: some packages bring the program of the next.
-    for (program, package) in PROGRAMS {
+    for (program, package) in all.iter().copied() {
         if runs(program).is_ok() {
             continue;
         }
@@ -255,7 +255,7 @@ fn apt(arguments: &[&str]) -> Result<(), String> {
     succeeds(apt.args(["--quiet", "--option", "DPkg::Lock::Timeout=300"]).args(arguments))
 }
 
-fn succeeds(command: &mut Command) -> Result<(), String> {
+pub(crate) fn succeeds(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
     match output.status.success() {
         true => Ok(()),
@@ -263,7 +263,7 @@ fn succeeds(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
+pub(crate) fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
     fs::copy(from.join(name), to.join(name)).map(drop).map_err(|e| format!("{name}: {e}"))
 }
 

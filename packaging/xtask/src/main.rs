@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod console;
 mod demo;
 mod dev;
 mod docs;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Install other people's clients and run them against the broker
     Interop,
+    /// Install a browser and walk through the console page with it
+    Console,
     /// Write the reference pages that are made of the code's tables
     Docs,
     /// Measure
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Test { long, interop } => test::run(long, interop),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
+        Command::Console => console::run(),
         Command::Docs => docs::run(),
         Command::Bench { what, more } => bench::run(what, &more),
     }

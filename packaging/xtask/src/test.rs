@@ -49,6 +49,7 @@ pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
     fuzz::smoke(&mut steps, if long { 60 } else { 5 });
     if interop {
         steps.run("interop", &mut with_binaries(xtask(&["interop"])));
+        steps.run("console", &mut with_binaries(xtask(&["console"])));
     }
     if long {
         let mut documentation = at_root("doc", &["--workspace", "--no-deps", "--document-private-items"]);
