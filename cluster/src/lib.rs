@@ -4,3 +4,7 @@
 
 pub mod core;
 pub mod net;
+
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;

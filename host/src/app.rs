@@ -23,7 +23,7 @@ use crate::listen::{self, Accepting, Listener};
 use crate::node::{Node, Recovered};
 use crate::plugins::{self, Guards, PluginSet, Problem};
 use crate::reload::Reload;
-use crate::{log, ready, worker};
+use crate::{log, ready, service, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -183,15 +183,16 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             serving.set(true);
             tell_started(&events, bound, dev);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            // It ends with the runtime, and its file with it.
+            // They end with the runtime, and the socket's file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(api)));
             let reloading = tokio::spawn(reload.at_each(hup));
+            let _watched = tokio::spawn(service::watched(node.clone()));
             let code = until_stopped(&events, &node, &mut term, &mut int).await;
             serving.set(false);
             reloading.abort();
             code
         }
-        Err(why) => not_started(&events, why),
+        Err(why) => not_started(why, &events),
     };
     let deadline = Instant::now() + STOP_MAX;
     if let Ok((running, _)) = started {
@@ -204,16 +205,13 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     code
 }
 
-/// The listeners with their chains. One without a chain, of which there is none, admits nobody.
+/// Each listener with its chain; one without, of which there is none, admits nobody.
 fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &Guards) -> Vec<(Arc<Listener>, SocketAddr)> {
-    let chain = |listener: &Listener| auth.get(&*listener.name).cloned().unwrap_or_default();
-    listeners
-        .into_iter()
-        .map(|(listener, at)| {
-            let chain = chain(&listener);
-            (Arc::new(listener.guarded_by(chain)), at)
-        })
-        .collect()
+    let guarded = |(listener, at): (Listener, SocketAddr)| {
+        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
+        (Arc::new(listener.guarded_by(chain)), at)
+    };
+    listeners.into_iter().map(guarded).collect()
 }
 
 /// Until it is told to stop, or cannot go on.
@@ -227,8 +225,7 @@ async fn until_stopped(events: &Events, node: &Node, term: &mut Signal, int: &mu
     }
 }
 
-/// It does not serve.
-fn not_started(events: &Events, why: &NotStarted) -> ExitCode {
+fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
     match why {
         NotStarted::Stopped => stopping(events, "signal", ExitCode::SUCCESS),
         NotStarted::Cannot(e) => unavailable(e),
@@ -239,7 +236,6 @@ fn not_started(events: &Events, why: &NotStarted) -> ExitCode {
     }
 }
 
-/// What happened, in the log.
 fn tell_totals(events: &Events) {
     events.look(u64::MAX);
     for (kind, n) in events.counts() {
@@ -255,6 +251,7 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
     }
     let version = env!("CARGO_PKG_VERSION").into();
     events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
+    service::ready();
 }
 
 /// Has what happens handed on to those who follow it, and serves the API over HTTP where it is configured: before the node serves,
@@ -323,6 +320,7 @@ fn recovered(
 
 /// The node stops.
 fn stopping(events: &Events, reason: &'static str, code: ExitCode) -> ExitCode {
+    service::stopping();
     events.emit(None, Fact::NodeStopping { reason: reason.into() });
     code
 }
@@ -399,7 +397,8 @@ async fn start(
         running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
     }
     if let Some(file) = &config.node.ready_file {
-        ready::write(file, &bound, http).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
+        let cluster = running.cluster.as_ref().and_then(cluster::Running::addresses);
+        ready::write(file, &bound, cluster, http).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
     }
     Ok((running, bound))
 }

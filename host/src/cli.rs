@@ -115,12 +115,6 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
-    /// Make an authority for a cluster, and certificates of its nodes. Files that are there are never overwritten.
-    Pki {
-        /// What to make.
-        #[command(subcommand)]
-        command: PkiCommand,
-    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -131,8 +125,20 @@ pub(crate) enum Command {
         /// User.
         name: String,
     },
+    /// Make an authority for a cluster, and certificates of its nodes. Files that are there are never overwritten.
+    Pki {
+        /// What to make.
+        #[command(subcommand)]
+        command: PkiCommand,
+    },
     /// Print the version.
     Version,
+    /// Write man pages and shell completions: for packages.
+    #[command(hide = true)]
+    Manual {
+        /// Where to.
+        directory: PathBuf,
+    },
 }
 
 /// What to do with the cluster.

@@ -17,6 +17,7 @@ mod exclusive;
 mod inspect;
 mod listen;
 mod log;
+mod manual;
 mod node;
 mod passwd;
 mod pki;
@@ -24,6 +25,7 @@ mod plugins;
 mod ready;
 mod reload;
 mod revocations;
+mod service;
 mod store_command;
 mod sys;
 mod worker;
@@ -70,6 +72,17 @@ fn plugin(command: PluginCommand) -> ExitCode {
     }
 }
 
+fn store(command: StoreCommand) -> ExitCode {
+    let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
+        StoreCommand::Check { sources, json } => (sources, json, store_command::check),
+        StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
+    };
+    match app::load(&Sources::of_process(args.config, args.set), false) {
+        Ok(config) => run(&config, json),
+        Err(code) => code,
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -105,22 +118,14 @@ fn main() -> ExitCode {
         Command::Cluster { command: ClusterCommand::Status { ask } } => {
             with_socket(ask, |ask| command::cluster::status(&ask))
         }
-        Command::Pki { command } => pki::run(command),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS
         }
+        Command::Manual { directory } => manual::run(&directory),
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
-        Command::Store { command } => {
-            let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
-                StoreCommand::Check { sources, json } => (sources, json, store_command::check),
-                StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
-            };
-            match app::load(&sources(args), false) {
-                Ok(config) => run(&config, json),
-                Err(code) => code,
-            }
-        }
+        Command::Pki { command } => pki::run(command),
+        Command::Store { command } => store(command),
         Command::Check { sources: args, without_plugins } => {
             let sources = sources(args);
             match app::load(&sources, false) {

@@ -11,6 +11,7 @@ use crate::api::http::{self, Tokens};
 use crate::config::{self, Config, Sources};
 use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
+use crate::service::Reloading;
 
 /// Problems of a refused configuration that its event names; the log has all.
 const TOLD_MAX: usize = 10;
@@ -54,6 +55,7 @@ impl Reload {
     /// # Errors
     /// Everything that is wrong with the configuration, a line each.
     pub(crate) async fn reload(&self, only: Option<&str>) -> Result<Reloads, Vec<String>> {
+        let _told = Reloading::begin();
         let problems = |problems: Vec<config::Problem>| problems.iter().map(config::Problem::to_string).collect();
         let config = config::load(&self.sources).and_then(|config| match self.dev {
             true => Some(config::check_dev(&config)).filter(|problems| !problems.is_empty()).map_or(Ok(config), Err),

@@ -28,6 +28,9 @@ pub const RECORD: &str = "seen.json";
 /// A broker to start: its files are in a directory of its own, its listeners on free ports.
 pub struct Setup {
     directory: TempDir,
+    name: String,
+    /// What runs the broker, such as `ip netns exec NAME`; empty: nothing but we.
+    runner: Vec<String>,
     text: String,
     log_level: String,
     arguments: Vec<String>,
@@ -39,6 +42,8 @@ impl Default for Setup {
     fn default() -> Setup {
         Setup {
             directory: tempfile::tempdir().expect("a directory"),
+            name: "node-1".into(),
+            runner: Vec::new(),
             text: String::new(),
             log_level: "info".into(),
             arguments: Vec::new(),
@@ -57,6 +62,18 @@ impl Setup {
     /// The broker's directory, removed when it ends.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Under this name; the default is `node-1`.
+    pub fn name(mut self, name: &str) -> Setup {
+        self.name = name.into();
+        self
+    }
+
+    /// Run by this command, which becomes the broker, as `ip netns exec NAME` does.
+    pub fn runner(mut self, runner: &[&str]) -> Setup {
+        self.runner = runner.iter().map(|part| (*part).to_owned()).collect();
+        self
     }
 
     /// With this text in the configuration file.
@@ -254,14 +271,23 @@ impl Setup {
         let nothing = self.directory().join("nothing-in-here");
         std::fs::create_dir_all(&nothing).expect("a directory");
         let head = format!(
-            "[node]\nname = \"node-1\"\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
+            "[node]\nname = {:?}\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
              [log]\nlevel = {:?}\n[plugin_host]\ndrop_in_dir = {nothing:?}\nbundled_dir = {nothing:?}\n\
              owner_checked = false\n",
+            self.name,
             self.data_directory(),
             self.log_level,
         );
         std::fs::write(&config, head + &self.text).expect("the configuration is written");
-        let mut broker = Command::new(Artifacts::get().broker());
+        let program = Artifacts::get().broker();
+        let mut broker = match &*self.runner {
+            [] => Command::new(program),
+            [runner, arguments @ ..] => {
+                let mut runner = Command::new(runner);
+                runner.args(arguments).arg(program);
+                runner
+            }
+        };
         broker.arg(command).arg("--config").arg(&config).args(&self.arguments);
         broker.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::spawn(&mut broker)
@@ -380,6 +406,18 @@ impl Broker {
     /// Its directory.
     pub fn directory(&self) -> &Path {
         self.setup.directory()
+    }
+
+    /// Runs `gatemq` with these arguments, for this broker: its answer, as JSON.
+    ///
+    /// # Panics
+    /// When it is not done.
+    pub fn command(&self, arguments: &[&str]) -> Value {
+        let mut gatemq = Command::new(Artifacts::get().broker());
+        gatemq.args(arguments).arg("--json").arg("--config").arg(self.directory().join("gatemq.toml"));
+        let output = gatemq.output().unwrap_or_else(|e| panic!("{gatemq:?}: {e}"));
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Its process.

@@ -4,6 +4,7 @@
 mod certificates;
 mod chains;
 mod check;
+mod cluster;
 mod commands;
 mod configuration;
 mod conformance;
@@ -35,6 +36,7 @@ mod reload;
 mod retained;
 mod revoke;
 mod road;
+mod service;
 mod sessions;
 mod slow;
 mod store_command;

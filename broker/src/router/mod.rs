@@ -13,7 +13,7 @@ mod retained;
 mod shared;
 mod subscribe;
 
-pub(crate) use close::close;
+pub(crate) use close::{close, forget};
 pub use from_node::{FromNode, publish_from_node};
 pub(crate) use layouts::Layouts;
 pub use publish::{NodeMessage, NotPublishable, Out, Routed, publish, publish_for_plugin, publish_own, publish_will};

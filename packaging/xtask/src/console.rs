@@ -13,10 +13,11 @@ use gatemq_tests::client::{Client, Version};
 use gatemq_tests::workspace;
 use serde_json::json;
 
-use crate::interop::{copy, programs, succeeds};
+use crate::install::{Program, programs, succeeds};
+use crate::interop::copy;
 
 /// What must run, and the package of Debian and its kin that brings it.
-const PROGRAMS: [(&[&str], &str); 3] =
+const PROGRAMS: [Program; 3] =
     [(&["chromium", "--version"], "chromium"), (&["node", "--version"], "nodejs"), (&["npm", "--version"], "npm")];
 /// A client identifier that would be markup, and would act on a terminal.
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\u{1b}[31m\u{202e}";

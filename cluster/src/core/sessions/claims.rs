@@ -182,7 +182,18 @@ impl Claims {
             }
             return;
         }
+        // It was offered to somebody who may have taken it already: that is heard first.
+        if let Some((_, epoch)) = owner.offered(&key) {
+            let epoch = epoch.clone();
+            said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch })));
+            if let Some(claim) = self.claims.get_mut(&key) {
+                claim.why = ClaimRefusal::HandOverUnfinished;
+                claim.ask_ms = members.now_ms + RETRY_MS;
+            }
+            return;
+        }
         let Some(claim) = self.claims.remove(&key) else { return };
+        said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch: epoch.clone() })));
         owner.granted(key, epoch.clone(), out);
         if let Some(request) = claim.request {
             out.push(Action::Granted { request, epoch, previous: Previous::Nobody });
@@ -222,6 +233,11 @@ impl Claims {
             }
             return;
         }
+        claim.why = ClaimRefusal::HandOverUnfinished;
+        // An older one of ours is on its way to somebody else, who answers first; then this is offered again.
+        if owner.offered(&key).is_some_and(|(to, _)| to != from) {
+            return;
+        }
         let offset = match &claim.step {
             Step::Installing { .. } => return,
             Step::Fetching { from: node, epoch: under, state, .. } if node == from && *under == epoch => {
@@ -238,7 +254,6 @@ impl Claims {
                 0
             }
         };
-        claim.why = ClaimRefusal::HandOverUnfinished;
         said.push((from.clone(), Control::StateWanted { key, epoch, offset }));
     }
 

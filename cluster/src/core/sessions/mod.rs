@@ -127,6 +127,7 @@ impl Sessions {
             Control::Register { .. }
             | Control::Owns(_)
             | Control::Gone(_)
+            | Control::MovedTo { .. }
             | Control::Will(_)
             | Control::WillDue { .. }
             | Control::Claim { .. }

@@ -82,15 +82,17 @@ impl Owner {
 
     /// A keeper gave us a session that nobody else has.
     pub(super) fn granted(&mut self, key: SessionKey, epoch: Epoch, out: &mut Vec<Action>) {
-        // Nobody took it in time, and its client is here again.
-        if let Some(Move { to, step, .. }) = self.moves.remove(&key) {
-            let key = key.clone();
-            out.push(match step {
-                Step::Lingering { .. } => Action::MoveOver { key, to },
-                _ => Action::HandOverCancelled { key },
-            });
+        // It moved and ended there, and its client is here again.
+        if let Some(Move { to, epoch, .. }) = self.moves.remove(&key) {
+            out.push(Action::MoveOver { key: key.clone(), to, epoch });
         }
         self.sessions.insert(key, Session { epoch });
+    }
+
+    /// To whom a session of ours was offered that has not answered, and its epoch here.
+    pub(super) fn offered(&self, key: &SessionKey) -> Option<(&NodeName, &Epoch)> {
+        let moving = self.moves.get(key).filter(|moving| !matches!(moving.step, Step::Lingering { .. }))?;
+        Some((&moving.to, self.epoch(key)?))
     }
 
     /// We took a session from another node.
@@ -251,8 +253,14 @@ impl Owner {
             self.moves.insert(key.clone(), Move { to: to.clone(), epoch: epoch.clone(), step });
             return out.push(Action::HandOver { key, to, epoch });
         };
-        // Asked again, perhaps by another keeper or for another node.
-        (moving.to, moving.epoch) = (to.clone(), epoch.clone());
+        // It was offered to another one, which may have taken it already: that one answers first.
+        if moving.to != to {
+            let owned = Owned { key, epoch: session.epoch.clone() };
+            said.push((keeper.clone(), Control::Owns(owned)));
+            return;
+        }
+        // Asked again, perhaps by another keeper.
+        moving.epoch = epoch.clone();
         if let Step::Offered { state, said_ms } = &mut moving.step {
             *said_ms = members.now_ms;
             said.push((to, Control::Offer { key, epoch, len: state.len() as u64 }));
@@ -310,10 +318,21 @@ impl Owner {
             && *epoch <= moving.epoch
         {
             moving.step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
-            self.gone(&key, members, said);
+            self.moved(&key, from, epoch, members, said);
             out.push(Action::Moved { key: key.clone(), to: from.clone(), epoch: epoch.clone() });
         }
         self.moves.insert(key, moving);
+    }
+
+    /// A session was taken: its keeper hears who has it now, and its will is the other one's.
+    fn moved(&mut self, key: &SessionKey, to: &NodeName, epoch: &Epoch, members: &Members, said: &mut Said) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        let owned = Owned { key: key.clone(), epoch: session.epoch };
+        if self.wills.remove(key).is_some() {
+            say_will(WillKept { key: key.clone(), epoch: owned.epoch.clone(), will: None }, members, said);
+        }
+        let moved = Control::MovedTo { owned, to: to.clone(), epoch: epoch.clone() };
+        said.push((members.keeper(key, None).clone(), moved));
     }
 
     pub(super) fn declined(
@@ -358,11 +377,11 @@ impl Owner {
             said.push((keeper.clone(), Control::Owns(owned)));
             return;
         }
-        // That is who fetched it: it tells us when we may forget it.
-        if self.moves.get(&key).is_some_and(|moving| moving.to == by) {
+        // It was offered: who took it, perhaps to give it on, says so, and then what came meanwhile goes there. If nobody took
+        // it, we say that it is ours, and hear of this again.
+        if self.moves.contains_key(&key) {
             return;
         }
-        self.moves.remove(&key);
         self.gone(&key, members, said);
         out.push(Action::Superseded { key, by, epoch });
     }
@@ -395,7 +414,7 @@ impl Owner {
         }
         for key in over {
             if let Some(moving) = self.moves.remove(&key) {
-                out.push(Action::MoveOver { key, to: moving.to });
+                out.push(Action::MoveOver { key, to: moving.to, epoch: moving.epoch });
             }
         }
     }

@@ -196,12 +196,6 @@ impl Sets {
         let replicas = self.replicas.iter().map(Replica::due_ms).min().unwrap_or(u64::MAX);
         replicas.min(self.next_digest_ms).min(self.next_contact_ms)
     }
-
-    /// The keys that are there, for the simulation.
-    #[cfg(test)]
-    pub(crate) fn marks(&self, set: Set) -> impl Iterator<Item = (&[u8], &Mark)> {
-        self.replicas.iter().find(|replica| replica.set() == set).into_iter().flat_map(Replica::all)
-    }
 }
 
 /// Whether a removal is to be forgotten at once: only in the simulation.

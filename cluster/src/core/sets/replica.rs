@@ -109,11 +109,6 @@ impl Replica {
         self.marks.get(&(part_of(key), key.into()))
     }
 
-    #[cfg(test)]
-    pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], &Mark)> {
-        self.marks.iter().map(|((_, key), mark)| (&**key, mark))
-    }
-
     /// When a mark ends by itself: a tombstone when it is old, an entry when its time is over.
     fn end(mark: &Mark, keep_ms: u64) -> Option<u64> {
         match (mark.removed, mark.until_ms) {
