@@ -13,7 +13,8 @@ use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Desk;
-use crate::api::{self, Api, Socket};
+use crate::api::http;
+use crate::api::{self, Api, Serving, Socket};
 use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
@@ -78,6 +79,7 @@ pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
 pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> ExitCode {
     let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
     let listeners = listeners(config);
+    let http = config.http.as_ref().map_or(Ok(()), http::check).inspect_err(|e| eprintln!("{e}"));
     let problems = match runtime() {
         Ok(runtime) if with_plugins => runtime.block_on(plugins::check(config, |plugin, told| {
             config::plugin_problems(sources, plugin, told).iter().map(config::Problem::to_string).collect()
@@ -85,18 +87,18 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
         Ok(_) => Vec::new(),
         Err(e) => vec![Problem::Plugin(e)],
     };
-    match (filter, listeners) {
-        (Ok(_), Ok(_)) if problems.is_empty() => {
+    match (filter, listeners, &http) {
+        (Ok(_), Ok(_), Ok(())) if problems.is_empty() => {
             println!(
                 "the configuration is good{}",
                 if with_plugins { "" } else { "; no plugin has looked at its own" }
             );
             ExitCode::SUCCESS
         }
-        (filter, listeners) => {
+        (filter, listeners, _) => {
             problems.iter().for_each(|problem| eprintln!("{}", problem.why().escape_debug()));
             let of_plugins = problems.iter().all(|problem| matches!(problem, Problem::Plugin(_)));
-            let is_good = filter.is_ok() && listeners.is_ok();
+            let is_good = filter.is_ok() && listeners.is_ok() && http.is_ok();
             ExitCode::from(if is_good && of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
         }
     }
@@ -162,27 +164,31 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), node: node.clone() };
+    let (started, tokens) = (config.clone(), Arc::default());
+    let reload = Reload { sources, started, dev, plugins: plugins.clone(), node: node.clone(), tokens };
     let reload = Arc::new(reload);
+    let serving = Serving::default();
+    let of_clients = listeners.iter().map(|(listener, _)| listener.clone()).collect();
+    let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
+    let http_at = match serve_http(config, &events, &api) {
+        Ok(at) => at,
+        Err(code) => return code,
+    };
     let started = tokio::select! {
-        started = start(config, &node, &desk, recovered, listeners) => started,
+        started = start(config, &node, &desk, recovered, (listeners, http_at)) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
     };
     let code = match &started {
         Ok((_, bound)) => {
+            serving.set(true);
             tell_started(&events, bound, dev);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
             // They end with the runtime, and the socket's file with it.
-            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(api)));
             let reloading = tokio::spawn(reload.at_each(hup));
             let _watched = tokio::spawn(service::watched(node.clone()));
-            let code = tokio::select! {
-                () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
-                () = node.failed.notified() => {
-                    let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
-                    stopping(&events, "the store failed", code)
-                }
-            };
+            let code = until_stopped(&events, &node, &mut term, &mut int).await;
+            serving.set(false);
             reloading.abort();
             code
         }
@@ -206,6 +212,17 @@ fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &Guards) -> Vec<(Arc<Li
         (Arc::new(listener.guarded_by(chain)), at)
     };
     listeners.into_iter().map(guarded).collect()
+}
+
+/// Until it is told to stop, or cannot go on.
+async fn until_stopped(events: &Events, node: &Node, term: &mut Signal, int: &mut Signal) -> ExitCode {
+    tokio::select! {
+        () = told_to_stop(term, int) => stopping(events, "signal", ExitCode::SUCCESS),
+        () = node.failed.notified() => {
+            let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
+            stopping(events, "the store failed", code)
+        }
+    }
 }
 
 fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
@@ -235,6 +252,21 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
     let version = env!("CARGO_PKG_VERSION").into();
     events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
     service::ready();
+}
+
+/// Has what happens handed on to those who follow it, and serves the API over HTTP where it is configured: before the node serves,
+/// for whether it does is among what is asked. Both end with the runtime. Returns where it is served.
+fn serve_http(config: &Config, events: &Arc<Events>, api: &Api) -> Result<Option<SocketAddr>, ExitCode> {
+    tokio::spawn(events.clone().serve_readers());
+    let Some(http) = &config.http else { return Ok(None) };
+    http::check(http).map_err(|e| {
+        fatal(&e);
+        ExitCode::from(EXIT_CONFIG)
+    })?;
+    let http = http::bind(http).map_err(|e| unavailable(&e))?;
+    let at = http.address();
+    tokio::spawn(http.serve(api.clone()));
+    Ok(at)
 }
 
 /// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
@@ -342,7 +374,7 @@ async fn start(
     node: &Arc<Node>,
     desk: &Arc<Desk>,
     recovered: Recovered,
-    listeners: Vec<(Arc<Listener>, SocketAddr)>,
+    (listeners, http): (Vec<(Arc<Listener>, SocketAddr)>, Option<SocketAddr>),
 ) -> Result<(Running, Bound), NotStarted> {
     let (mut sockets, mut bound) = (Vec::new(), Bound::new());
     for (listener, address) in listeners {
@@ -366,7 +398,7 @@ async fn start(
     }
     if let Some(file) = &config.node.ready_file {
         let cluster = running.cluster.as_ref().and_then(cluster::Running::addresses);
-        ready::write(file, &bound, cluster).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
+        ready::write(file, &bound, cluster, http).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
     }
     Ok((running, bound))
 }

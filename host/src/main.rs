@@ -34,7 +34,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
+use cli::{
+    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, EventsCommand, PluginCommand, SourceArgs,
+    StoreCommand,
+};
 use config::Sources;
 
 /// Finds the broker's socket, and runs a command that talks to it.
@@ -57,6 +60,15 @@ fn deny(command: DenyCommand) -> ExitCode {
             with_socket(ask, |ask| command::deny::add(&ask, &subject, ttl_ms.unwrap_or(0), &reason))
         }
         DenyCommand::Lift { ask, subject } => with_socket(ask, |ask| command::deny::lift(&ask, &subject)),
+    }
+}
+
+fn plugin(command: PluginCommand) -> ExitCode {
+    match command {
+        PluginCommand::List { ask } => with_socket(ask, |ask| command::plugins::list(&ask)),
+        PluginCommand::Reload { ask, name } => with_socket(ask, |ask| command::plugins::reload_one(&ask, &name)),
+        PluginCommand::Check { of, here } => inspect::check(&of.of(), here),
+        PluginCommand::Try { of, args } => inspect::attempt(&of.of(), &args),
     }
 }
 
@@ -97,16 +109,12 @@ fn main() -> ExitCode {
         Command::Clients { ask, which, rows } => with_socket(ask, |ask| command::clients::list(&ask, &which, rows)),
         Command::Kick { ask, which, reason } => with_socket(ask, |ask| command::clients::kick(&ask, &which, &reason)),
         Command::Deny { command } => deny(command),
-        Command::Plugin { command: PluginCommand::List { ask } } => {
-            with_socket(ask, |ask| command::plugins::list(&ask))
-        }
-        Command::Plugin { command: PluginCommand::Reload { ask, name } } => {
-            with_socket(ask, |ask| command::plugins::reload_one(&ask, &name))
-        }
-        Command::Plugin { command: PluginCommand::Check { of, here } } => inspect::check(&of.of(), here),
-        Command::Plugin { command: PluginCommand::Try { of, args } } => inspect::attempt(&of.of(), &args),
+        Command::Plugin { command } => plugin(command),
         Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
+        Command::Events { command: EventsCommand::Tail { ask, args } } => {
+            with_socket(ask, |ask| command::events::tail(&ask, &args))
+        }
         Command::Cluster { command: ClusterCommand::Status { ask } } => {
             with_socket(ask, |ask| command::cluster::status(&ask))
         }

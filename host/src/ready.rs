@@ -21,6 +21,7 @@ pub(crate) fn write(
     file: &Path,
     listeners: &BTreeMap<String, (&'static str, SocketAddr)>,
     cluster: Option<Addresses>,
+    http: Option<SocketAddr>,
 ) -> std::io::Result<()> {
     let listeners: serde_json::Map<String, serde_json::Value> = listeners
         .iter()
@@ -31,6 +32,9 @@ pub(crate) fn write(
     let mut ready = serde_json::json!({"pid": std::process::id(), "listeners": listeners});
     if let Some(Addresses { gossip, rpc }) = cluster {
         ready["cluster"] = serde_json::json!({"gossip": gossip.to_string(), "rpc": rpc.to_string()});
+    }
+    if let Some(http) = http {
+        ready["http"] = http.to_string().into();
     }
     let text = ready.to_string();
     let beside = file.with_extension("new");

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use gatemq_types::event::Fact;
 use tokio::signal::unix::Signal;
 
+use crate::api::http::{self, Tokens};
 use crate::config::{self, Config, Sources};
 use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
@@ -26,6 +28,8 @@ pub(crate) struct Reload {
     pub(crate) plugins: Arc<Plugins>,
     /// The node.
     pub(crate) node: Arc<Node>,
+    /// Who may use the API over HTTP.
+    pub(crate) tokens: Arc<ArcSwap<Tokens>>,
 }
 
 /// What a reload came to.
@@ -58,6 +62,7 @@ impl Reload {
             false => Ok(config),
         });
         let config = config.map_err(|wrong| self.refused(problems(wrong)))?;
+        let tokens = self.tokens(&config, only).map_err(|why| self.refused(vec![why]))?;
         let restart = needs_restart(&self.started, &config);
         if !restart.is_empty() {
             tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
@@ -69,10 +74,20 @@ impl Reload {
                 Err(why) => tracing::error!("not reloaded: {}", why.escape_debug()),
             }
         }
+        if let Some(tokens) = tokens {
+            self.tokens.store(Arc::new(tokens));
+        }
         if only.is_none() {
             self.node.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
         }
         Ok(Reloads { restart, plugins })
+    }
+
+    /// The tokens that are in the file now; `None`: nothing is to be changed.
+    fn tokens(&self, config: &Config, only: Option<&str>) -> Result<Option<Tokens>, String> {
+        let file = |config: &Config| config.http.as_ref().and_then(|http| http.token_file.clone());
+        let now = file(config).filter(|now| only.is_none() && file(&self.started).as_ref() == Some(now));
+        now.map(|file| http::tokens(&file)).transpose()
     }
 
     fn refused(&self, problems: Vec<String>) -> Vec<String> {
@@ -95,6 +110,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
         ("[plugin_host] health_interval_ms", {
             before.plugin_host.health_interval_ms == now.plugin_host.health_interval_ms
         }),
+        ("[http]", before.http == now.http),
         ("[limits]", before.limits == now.limits),
     ];
     let changed = sections.iter().filter(|(_, is_same)| !is_same).map(|(section, _)| (*section).to_owned());

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,6 +20,8 @@ use crate::pki::Pki;
 use crate::tape::Tape;
 use crate::{Kind, PATIENCE, wait_for};
 
+/// A token that [`Setup::http`] makes known.
+pub const TOKEN: &str = "a-token-of-the-tests-0123456789abcdef";
 /// What `test-faults` was shown, a JSON line a client.
 pub const RECORD: &str = "seen.json";
 
@@ -124,6 +127,14 @@ impl Setup {
             let _ = writeln!(text, "client_ca_file = {root:?}");
         }
         self.toml(&text).toml(more)
+    }
+
+    /// With the API over HTTP, for whoever has [`TOKEN`], which is `operator`'s; `more` goes into its table.
+    pub fn http(self, more: &str) -> Setup {
+        let file = self.directory().join("tokens");
+        std::fs::write(&file, format!("operator {TOKEN}\n")).expect("the token file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        self.toml(&format!("[http]\nbind = \"127.0.0.1:0\"\ntoken_file = {file:?}\n{more}"))
     }
 
     /// With a plugin: `library` is a file; `more` goes into its table.
@@ -310,6 +321,7 @@ pub struct Ended {
 pub struct Broker {
     process: Process,
     listeners: Value,
+    http: Value,
     tape: Option<Tape>,
     setup: Setup,
 }
@@ -319,7 +331,15 @@ impl Broker {
         let ready: Value = serde_json::from_slice(ready).expect("the ready file is JSON");
         assert_eq!(ready["pid"], process.child.id(), "the ready file is of another process");
         let tape = setup.tape.then(|| Tape::new(setup.tape_file()));
-        Broker { listeners: ready["listeners"].clone(), tape, process, setup }
+        Broker { listeners: ready["listeners"].clone(), http: ready["http"].clone(), tape, process, setup }
+    }
+
+    /// Where it serves its API over HTTP.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.as_str().and_then(|at| at.parse().ok()).expect("[http] is configured")
     }
 
     /// The address of a listener.

@@ -13,6 +13,7 @@
 //! | [`power`] | what a power cut leaves of a directory |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
+//! | [`web`] | a script that asks the API over HTTP |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
 //! | [`requests`] | what a plugin asks of the broker, on demand |
 //! | [`tape`] | the events, as `events-json` writes them |
@@ -33,6 +34,7 @@ pub mod properties;
 pub mod requests;
 pub mod session;
 pub mod tape;
+pub mod web;
 pub mod websocket;
 
 use std::path::{Path, PathBuf};

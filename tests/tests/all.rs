@@ -43,5 +43,6 @@ mod store_command;
 mod sys;
 mod template;
 mod tidy;
+mod web;
 mod websocket;
 mod wills;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::cluster::cluster;
+use super::http::http;
 use super::layers::{Raw, Sources};
 use super::listener::{proxies, sni};
 use super::plugin::plugins;
@@ -85,6 +86,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     {
         values.refuse(&["store", "kind"], "must be embedded in a cluster: what others are to have is kept in it");
     }
+    let http = http(values);
     let packet_bytes_max = limits.as_ref().map_or(0, |limits| limits.packet_bytes_max);
     if matches!(cluster, Some(Some(_))) && packet_bytes_max > CLUSTER_PACKET_BYTES_MAX {
         let message = format!("is above {CLUSTER_PACKET_BYTES_MAX}, which is what one node can send to another");
@@ -101,6 +103,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         limits: limits?,
         denials: Denials { per_raiser_max: per_raiser_max? },
         cluster: cluster?,
+        http: http?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Table tests of problems, of layers, and of the annotated file.
 
 mod cluster;
+mod http;
 mod layered;
 mod show;
 

@@ -222,7 +222,7 @@ fn install() -> Result<Vec<Command>, String> {
     ])
 }
 
-fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
+pub(crate) fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
     fs::copy(from.join(name), to.join(name)).map(drop).map_err(|e| format!("{name}: {e}"))
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod console;
 mod demo;
 mod dev;
 mod docs;
@@ -55,6 +56,8 @@ enum Command {
     },
     /// Install other people's clients and run them against the broker
     Interop,
+    /// Install a browser and walk through the console page with it
+    Console,
     /// Write the reference pages that are made of the code's tables
     Docs,
     /// Build the deb and rpm packages
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Test { long, interop, packages } => test::run(long, interop, packages),
         Command::Fuzz { seconds } => fuzz::run(seconds),
         Command::Interop => interop::run(),
+        Command::Console => console::run(),
         Command::Docs => docs::run(),
         Command::Package { revision } => package::run(revision),
         Command::Installed => installed::run(),

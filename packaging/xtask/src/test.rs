@@ -56,6 +56,7 @@ pub(crate) fn run(long: bool, with_interop: bool, packages: bool) -> ExitCode {
     fuzz::smoke(&mut steps, if long { 60 } else { 5 });
     if with_interop {
         steps.run("interop", &mut with_binaries(xtask(&["interop"])));
+        steps.run("console", &mut with_binaries(xtask(&["console"])));
     }
     if packages {
         steps.run("packages", &mut with_binaries(xtask(&["installed"])));

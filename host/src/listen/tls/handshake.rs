@@ -11,6 +11,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVer
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::error::{HandshakeError, TlsConfigError, VerifyError};
 use super::server_certificate::ServerCertificates;
@@ -87,6 +88,12 @@ impl Acceptor {
         Ok(Acceptor { config: Arc::new(config), versions, client })
     }
 
+    /// Speaks another application protocol than MQTT.
+    pub(crate) fn speaking(mut self, protocol: &[u8]) -> Acceptor {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![protocol.to_vec()];
+        self
+    }
+
     #[cfg(test)]
     pub(super) fn client_mut(&mut self) -> &mut ClientTrust {
         self.client.as_mut().unwrap()
@@ -98,6 +105,16 @@ impl Acceptor {
     /// # Errors
     /// The handshake failed; the peer was told, and what it sent is in the error.
     pub(crate) async fn accept(&self, tcp: TcpStream) -> Result<(TcpStream, ServerConnection, Tls), HandshakeError> {
+        let (stream, tls) = self.accept_stream(tcp).await?;
+        let (tcp, connection) = stream.into_inner();
+        Ok((tcp, connection, tls))
+    }
+
+    /// As [`accept`](Self::accept), for whoever leaves records to tokio-rustls.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn accept_stream(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, Tls), HandshakeError> {
         let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
         let start = match (&mut hello).await {
             Ok(start) => start,
@@ -108,16 +125,14 @@ impl Acceptor {
         };
         let (config, verifier) = self.connection_config().map_err(HandshakeError::anonymous)?;
         match start.into_stream(config).into_fallible().await {
-            Ok(stream) => {
-                let (tcp, mut connection) = stream.into_inner();
-                match self.describe(&connection, verifier.as_deref()) {
-                    Ok(tls) => Ok((tcp, connection, tls)),
-                    Err(e) => {
-                        refuse(tcp, &mut connection).await;
-                        Err(e)
-                    }
+            Ok(stream) => match self.describe(stream.get_ref().1, verifier.as_deref()) {
+                Ok(tls) => Ok((stream, tls)),
+                Err(e) => {
+                    let (tcp, mut connection) = stream.into_inner();
+                    refuse(tcp, &mut connection).await;
+                    Err(e)
                 }
-            }
+            },
             Err((e, tcp)) => {
                 close(Some(tcp)).await;
                 let record = verifier.map(|v| v.take()).unwrap_or_default();
