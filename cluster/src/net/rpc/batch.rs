@@ -89,19 +89,14 @@ impl BatchBuilder {
             return Err(PushError::Full);
         }
         self.bytes.reserve(if self.messages == 0 { bytes.max(self.last) } else { bytes });
-        for n in [head.boot.0, head.seq, head.low, head.expiry_ms.unwrap_or(NEVER)] {
-            self.bytes.put_u64_le(n);
-        }
+        let numbers = [head.boot.0, head.seq, head.low, head.expiry_ms.unwrap_or(NEVER)];
+        numbers.iter().for_each(|n| self.bytes.put_u64_le(*n));
         self.bytes.put_u32_le(head.flags);
         self.bytes.put_u8(head.qos | if head.retain { RETAIN } else { 0 });
-        for text in texts {
-            self.bytes.put_u16_le(text.len() as u16);
-        }
+        texts.iter().for_each(|text| self.bytes.put_u16_le(text.len() as u16));
         self.bytes.put_u32_le(head.properties.len() as u32);
         self.bytes.put_u32_le(payload.len() as u32);
-        for text in texts {
-            self.bytes.put_slice(text.as_bytes());
-        }
+        texts.iter().for_each(|text| self.bytes.put_slice(text.as_bytes()));
         self.bytes.put_slice(head.properties);
         self.bytes.put_slice(payload);
         self.messages += 1;
