@@ -311,3 +311,6 @@ impl Core {
         self.sessions.epoch(key)
     }
 }
+
+#[cfg(test)]
+mod tests;
