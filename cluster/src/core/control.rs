@@ -154,6 +154,8 @@ pub enum Control {
         key: SessionKey,
         /// Its epoch with you.
         epoch: Epoch,
+        /// Its epoch with me.
+        since: Epoch,
         /// Bytes of its state.
         len: u64,
     },

@@ -316,3 +316,6 @@ impl Core {
         self.sessions.epoch(key)
     }
 }
+
+#[cfg(test)]
+mod tests;

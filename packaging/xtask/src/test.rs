@@ -10,6 +10,8 @@ use crate::{fuzz, install};
 
 /// Cases of each property test with `--long`; without, each test has its own number.
 const LONG_CASES: &str = "20000";
+/// Seeds of the cluster's simulation with `--long`.
+const LONG_SEEDS: &str = "100000";
 
 pub(crate) fn run(long: bool, with_interop: bool, packages: bool) -> ExitCode {
     let mut steps = Steps::new();
@@ -28,7 +30,7 @@ pub(crate) fn run(long: bool, with_interop: bool, packages: bool) -> ExitCode {
     let with_binaries = |mut command: Command| {
         command.env("GATEMQ_BIN_DIR", target_directory().join(profile()));
         if long {
-            command.env("PROPTEST_CASES", LONG_CASES);
+            command.env("PROPTEST_CASES", LONG_CASES).env("GATEMQ_SIM_SEEDS", LONG_SEEDS);
         }
         command
     };

@@ -131,14 +131,14 @@ impl Keeper {
                 }
                 see(from, clock, members, out);
                 for owned in sessions {
-                    self.owns(from, owned, false, members, said, out);
+                    self.owns(from, owned, members, said, out);
                 }
                 wills.into_iter().for_each(|kept| self.keep_will(from, kept, members));
                 if !last {
                     said.push((from.clone(), Control::RegisterNext { view, round, part }));
                 }
             }
-            Control::Owns(owned) => self.owns(from, owned, true, members, said, out),
+            Control::Owns(owned) => self.owns(from, owned, members, said, out),
             Control::Gone(owned) => self.gone(from, &owned),
             Control::MovedTo { owned, to, epoch } => {
                 self.gone(from, &owned);
@@ -174,16 +174,8 @@ impl Keeper {
         next
     }
 
-    /// A node says that a session is its own. `now`: since this moment, or again, since nobody took it.
-    fn owns(
-        &mut self,
-        from: &NodeName,
-        owned: Owned,
-        now: bool,
-        members: &mut Members,
-        said: &mut Said,
-        out: &mut Vec<Action>,
-    ) {
+    /// A node says that a session is its own.
+    fn owns(&mut self, from: &NodeName, owned: Owned, members: &mut Members, said: &mut Said, out: &mut Vec<Action>) {
         let Owned { key, epoch } = owned;
         see(from, epoch.time, members, out);
         let boot = members.get(from).map(|peer| peer.member.boot);
@@ -196,8 +188,8 @@ impl Keeper {
         if kept.owners.get(from).is_none_or(|ownership| ownership.epoch <= epoch || !ownership.said) {
             kept.owners.insert(from.clone(), Ownership { epoch, said: true });
         }
-        // It was taken, or its owner kept it: what was demanded is over. Who still wants it asks again.
-        kept.moving.take_if(|moving| now || moving.to == *from);
+        // It was taken.
+        kept.moving.take_if(|moving| moving.to == *from);
         // After a partition, or at the end of a hand-over, there are two: the highest epoch wins.
         let known = || kept.owners.iter().filter(|(_, ownership)| ownership.said);
         let by_epoch = |a: &(&NodeName, &Ownership), b: &(&NodeName, &Ownership)| a.1.epoch.cmp(&b.1.epoch);

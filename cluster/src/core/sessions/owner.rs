@@ -19,7 +19,6 @@ struct Session {
 
 /// A session that was taken from another node, also when it is over since.
 struct Taken {
-    from: NodeName,
     epoch: Epoch,
     forget_ms: u64,
 }
@@ -65,7 +64,8 @@ pub(super) struct Owner {
     sessions: BTreeMap<SessionKey, Session>,
     wills: BTreeMap<SessionKey, Will>,
     moves: BTreeMap<SessionKey, Move>,
-    taken: BTreeMap<SessionKey, Taken>,
+    /// By session and old owner.
+    taken: BTreeMap<(SessionKey, NodeName), Taken>,
     rounds: BTreeMap<NodeName, Round>,
     last_round: u64,
 }
@@ -99,14 +99,15 @@ impl Owner {
     pub(super) fn took(&mut self, key: SessionKey, epoch: Epoch, from: NodeName, now_ms: u64) {
         // It came back while we were lingering: what comes for it here is its own again.
         self.moves.remove(&key);
-        let taken = Taken { from, epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
-        self.taken.insert(key.clone(), taken);
+        let taken = Taken { epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
+        self.taken.insert((key.clone(), from), taken);
         self.sessions.insert(key, Session { epoch });
     }
 
-    /// Whether a session was taken from this node under this epoch.
-    pub(super) fn has_taken(&self, key: &SessionKey, from: &NodeName, epoch: &Epoch) -> bool {
-        self.taken.get(key).is_some_and(|taken| taken.from == *from && taken.epoch == *epoch)
+    /// Under which epoch a session was taken from a node that has it `since` an earlier one.
+    pub(super) fn taken_from(&self, key: &SessionKey, from: &NodeName, since: &Epoch) -> Option<&Epoch> {
+        let taken = self.taken.get(&(key.clone(), from.clone()))?;
+        Some(&taken.epoch).filter(|epoch| *epoch > since)
     }
 
     pub(super) fn will(&mut self, key: SessionKey, will: Option<Will>, members: &Members, said: &mut Said) {
@@ -244,9 +245,7 @@ impl Owner {
         };
         // The keeper does not know our last epoch: it was said to another one.
         if session.epoch > epoch {
-            let owned = Owned { key, epoch: session.epoch.clone() };
-            said.push((keeper.clone(), Control::Owns(owned)));
-            return;
+            return say_kept(keeper, key, session.epoch.clone(), epoch, said);
         }
         let Some(moving) = self.moves.get_mut(&key) else {
             let step = Step::Gathering;
@@ -255,15 +254,14 @@ impl Owner {
         };
         // It was offered to another one, which may have taken it already: that one answers first.
         if moving.to != to {
-            let owned = Owned { key, epoch: session.epoch.clone() };
-            said.push((keeper.clone(), Control::Owns(owned)));
-            return;
+            return say_kept(keeper, key, session.epoch.clone(), epoch, said);
         }
         // Asked again, perhaps by another keeper.
         moving.epoch = epoch.clone();
         if let Step::Offered { state, said_ms } = &mut moving.step {
             *said_ms = members.now_ms;
-            said.push((to, Control::Offer { key, epoch, len: state.len() as u64 }));
+            let since = session.epoch.clone();
+            said.push((to, Control::Offer { key, epoch, since, len: state.len() as u64 }));
         }
     }
 
@@ -278,9 +276,10 @@ impl Owner {
         let Some(moving) = self.moves.get_mut(&key) else { return };
         let Step::Gathering = moving.step else { return };
         let Some(state) = state else { return self.gone(&key, members, said) };
+        let Some(since) = self.sessions.get(&key).map(|session| session.epoch.clone()) else { return };
         let (to, epoch, len) = (moving.to.clone(), moving.epoch.clone(), state.len() as u64);
         moving.step = Step::Offered { state, said_ms: members.now_ms };
-        said.push((to, Control::Offer { key, epoch, len }));
+        said.push((to, Control::Offer { key, epoch, since, len }));
     }
 
     fn state_wanted(
@@ -354,8 +353,8 @@ impl Owner {
         out.push(Action::HandOverCancelled { key: key.clone() });
         // If it has a later one without having taken ours, we hear of it now.
         if let Some(session) = self.sessions.get(&key) {
-            let owned = Owned { key: key.clone(), epoch: session.epoch.clone() };
-            said.push((members.keeper(&key, None).clone(), Control::Owns(owned)));
+            let keeper = members.keeper(&key, None);
+            say_kept(keeper, key, session.epoch.clone(), epoch.clone(), said);
         }
     }
 
@@ -406,8 +405,9 @@ impl Owner {
                 Step::Lingering { until_ms } if now_ms >= *until_ms => over.push(key.clone()),
                 Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
                     *said_ms = now_ms;
+                    let Some(since) = self.sessions.get(key).map(|session| session.epoch.clone()) else { continue };
                     let (key, epoch, len) = (key.clone(), moving.epoch.clone(), state.len() as u64);
-                    said.push((moving.to.clone(), Control::Offer { key, epoch, len }));
+                    said.push((moving.to.clone(), Control::Offer { key, epoch, since, len }));
                 }
                 _ => {}
             }
@@ -427,6 +427,13 @@ impl Owner {
         });
         due.min().unwrap_or(u64::MAX)
     }
+}
+
+/// Tells a keeper that a session stays ours, and that its demand is over: who still wants the session asks again.
+fn say_kept(keeper: &NodeName, key: SessionKey, ours: Epoch, demand: Epoch, said: &mut Said) {
+    let owned = Owned { key: key.clone(), epoch: ours };
+    said.push((keeper.clone(), Control::Owns(owned)));
+    said.push((keeper.clone(), Control::Declined { key, epoch: demand }));
 }
 
 /// Says a will to the member that would be the session's keeper without us.

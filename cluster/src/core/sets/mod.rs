@@ -90,7 +90,11 @@ impl Sets {
         members.tell_all(&Control::Put { set, entries: vec![entry] }, out);
     }
 
-    pub(crate) fn loaded(&self, to: NodeName, set: Set, entries: Vec<Entry>, out: &mut Vec<Action>) {
+    pub(crate) fn loaded(&mut self, to: NodeName, set: Set, entries: Vec<Entry>, out: &mut Vec<Action>) {
+        let replica = self.of(set);
+        // As it is now: what was removed since, or is distrusted, is not given.
+        let current = |entry: Entry| Some(Entry { mark: replica.trusted(&entry.key)?.clone(), ..entry });
+        let entries = entries.into_iter().filter_map(current).collect();
         for part in replica::parts(entries) {
             out.push(Action::Send { to: to.clone(), control: Control::Put { set, entries: part } });
         }

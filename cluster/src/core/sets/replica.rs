@@ -109,6 +109,11 @@ impl Replica {
         self.marks.get(&(part_of(key), key.into()))
     }
 
+    /// The mark of an entry that is there and may be given to others.
+    pub(super) fn trusted(&self, key: &[u8]) -> Option<&Mark> {
+        self.get(key).filter(|mark| !mark.removed && mark.stamp.time != HybridTime(0))
+    }
+
     /// When a mark ends by itself: a tombstone when it is old, an entry when its time is over.
     fn end(mark: &Mark, keep_ms: u64) -> Option<u64> {
         match (mark.removed, mark.until_ms) {
