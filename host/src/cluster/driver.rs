@@ -13,6 +13,7 @@ use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
+use super::kept_routes::KeptRoutes;
 use super::records::Records;
 use super::told::Told;
 use crate::admin::Desk;
@@ -50,6 +51,7 @@ pub(crate) struct Driver {
     pub(super) core: Core,
     pub(super) hints: Hints,
     pub(super) reading: HashMap<NodeName, Reading>,
+    pub(super) kept_routes: KeptRoutes,
     pub(super) records: Records,
     pub(super) desk: Arc<Desk>,
     /// Keys of retained messages that another node's came in for.
@@ -72,6 +74,7 @@ impl Driver {
             core,
             hints,
             reading: HashMap::new(),
+            kept_routes: KeptRoutes::default(),
             records: Records::default(),
             desk: desk.clone(),
             overwritten: HashSet::new(),

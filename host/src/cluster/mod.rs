@@ -11,6 +11,7 @@
 //! | [`status`] | what operators see |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
+//! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
 
 mod actions;
@@ -18,6 +19,7 @@ mod awaited;
 mod content;
 mod driver;
 mod hints;
+mod kept_routes;
 mod link;
 mod network;
 mod outgoing;
