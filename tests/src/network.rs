@@ -45,7 +45,7 @@ impl Network {
         ip(&["-n", between, "link", "set", &port, "master", "bridge", "up"]);
         ip(&["-n", &own, "address", "add", &format!("{}/24", Self::address(node)), "dev", "nodes"]);
         ip(&["-n", &own, "link", "set", "nodes", "up"]);
-        let here = format!("gq{}n{node}", id());
+        let here = self.link_to_clients(node);
         ip(&["link", "add", &here, "type", "veth", "peer", "name", "clients", "netns", &own]);
         ip(&["-n", &own, "address", "add", &format!("{}/30", Self::at_clients(node, 1)), "dev", "clients"]);
         ip(&["-n", &own, "link", "set", "clients", "up"]);
@@ -55,6 +55,10 @@ impl Network {
 
     fn namespace(&self, node: u8) -> String {
         format!("gatemq-{}-{node}", id())
+    }
+
+    fn link_to_clients(&self, node: u8) -> String {
+        format!("gq{}n{node}", id())
     }
 
     /// Among nodes: nobody else sees it.
@@ -105,9 +109,10 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Links go with the namespace of either end, once nobody runs in it.
+        let gone = |arguments: &[&str]| drop(Command::new("ip").args(arguments).output());
         for node in 0..=self.nodes {
-            let _ = Command::new("ip").args(["netns", "delete", &self.namespace(node)]).output();
+            gone(&["link", "delete", &self.link_to_clients(node)]);
+            gone(&["netns", "delete", &self.namespace(node)]);
         }
     }
 }

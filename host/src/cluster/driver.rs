@@ -13,6 +13,7 @@ use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
+use super::kept_routes::KeptRoutes;
 use super::records::Records;
 use super::sessions::Handing;
 use super::told::Told;
@@ -31,6 +32,8 @@ pub(super) struct Waiting {
 pub(super) struct Arrived {
     /// `None`: a worker has it.
     pub(super) sent: Option<(Header, Bytes)>,
+    /// The lowest that could still come.
+    low: u64,
     /// Each time that it came somebody waits.
     pub(super) answers: Vec<oneshot::Sender<()>>,
 }
@@ -51,6 +54,7 @@ pub(crate) struct Driver {
     pub(super) core: Core,
     pub(super) hints: Hints,
     pub(super) reading: HashMap<NodeName, Reading>,
+    pub(super) kept_routes: KeptRoutes,
     pub(super) records: Records,
     pub(super) desk: Arc<Desk>,
     /// Keys of retained messages that another node's came in for.
@@ -77,6 +81,7 @@ impl Driver {
             core,
             hints,
             reading: HashMap::new(),
+            kept_routes: KeptRoutes::default(),
             records: Records::default(),
             desk: desk.clone(),
             overwritten: HashSet::new(),
@@ -125,6 +130,11 @@ impl Driver {
 
     fn take(&mut self, told: Told, actions: &mut Vec<Action>) {
         let input = match told {
+            Told::Core(Input::PeerUp(member)) => {
+                let node = member.node.clone();
+                self.core.handle(clock::now_ms(), Input::PeerUp(member), actions);
+                return self.arrived_early(&node, actions);
+            }
             Told::Core(input) => input,
             Told::Forward { to, content, durable, answer } => {
                 let Ok(to) = NodeName::new(&to) else { return };
@@ -137,7 +147,7 @@ impl Driver {
             Told::Arrived { from, forward, low, sent, answer } => {
                 self.records.raised(&from, forward.boot, low, &mut self.ops);
                 let of = (from.clone(), forward);
-                let new = || Arrived { sent: Some(sent), answers: Vec::new() };
+                let new = || Arrived { sent: Some(sent), low, answers: Vec::new() };
                 self.arrived.entry(of).or_insert_with(new).answers.push(answer);
                 Input::Arrived { from, forward, low }
             }
@@ -152,6 +162,16 @@ impl Driver {
             Told::Ask(ask) => return ask(self),
         };
         self.core.handle(clock::now_ms(), input, actions);
+    }
+
+    /// What a node sent before it was a member here waits, in its order: sent again it would come after what was sent behind it.
+    fn arrived_early(&mut self, node: &NodeName, actions: &mut Vec<Action>) {
+        let of_node = self.arrived.iter().filter(|((from, _), arrived)| from == node && arrived.sent.is_some());
+        let mut early: Vec<_> = of_node.map(|((_, forward), arrived)| (*forward, arrived.low)).collect();
+        early.sort_unstable();
+        for (forward, low) in early {
+            self.core.handle(clock::now_ms(), Input::Arrived { from: node.clone(), forward, low }, actions);
+        }
     }
 
     /// What the round wants stored and delivered.

@@ -12,6 +12,7 @@
 //! | [`status`] | what operators see |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
+//! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
 
 mod actions;
@@ -20,6 +21,7 @@ mod claim;
 mod content;
 mod driver;
 mod hints;
+mod kept_routes;
 mod link;
 mod network;
 mod outgoing;

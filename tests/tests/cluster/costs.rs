@@ -27,7 +27,7 @@ fn signal(to: &Broker, signal: Signal) {
 #[test]
 fn an_idle_node_costs_next_to_nothing() {
     const WATCHED: Duration = Duration::from_secs(10);
-    let (_, brokers) = started(3);
+    let (_members, brokers) = started(3);
     let before: Vec<_> = brokers.iter().map(cpu).collect();
     // What is measured is what happens while nothing does.
     std::thread::sleep(WATCHED);
@@ -42,7 +42,7 @@ fn an_idle_node_costs_next_to_nothing() {
 /// A subscription is known at the other nodes within 100 ms: the best of ten, for others may hold this machine meanwhile.
 #[test]
 fn subscriptions_are_known_everywhere_in_a_tenth_of_a_second() {
-    let (_, brokers) = started(3);
+    let (_members, brokers) = started(3);
     let (mut subscriber, mut one) = (comes(&brokers[2], "subscriber"), comes(&brokers[0], "one"));
     let mut took = Vec::new();
     for n in 0..10 {
@@ -65,7 +65,7 @@ fn subscriptions_are_known_everywhere_in_a_tenth_of_a_second() {
 #[test]
 fn promise_6_a_node_that_hangs_costs_the_others_no_memory() {
     const KEPT: u32 = 2_000;
-    let (_, brokers) = started(2);
+    let (_members, brokers) = started(2);
     let connect = Connect::stays(Level::V5, "stays");
     let (mut stays, _) = joins(&brokers[1], &connect);
     assert_eq!(stays.subscribe("kept", 1), 1);

@@ -12,7 +12,7 @@ use super::{comes, joins, started};
 /// A joining node is told of all; each names all others; a node that stops has left, one that was killed is dead within 5 s.
 #[test]
 fn members_are_known_and_who_leaves_or_dies_is_told() {
-    let (_, mut brokers) = started(3);
+    let (_members, mut brokers) = started(3);
     let seen = status(&brokers[0]);
     assert_eq!((&seen["environment"], &seen["cluster"]), (&"test".into(), &"gatemq".into()), "{seen:#}");
     assert_eq!(cluster::up(&seen), ["node-2", "node-3"]);
@@ -42,7 +42,7 @@ fn members_are_known_and_who_leaves_or_dies_is_told() {
 /// Each QoS, between every two nodes, both ways; also an empty message, and one as large as a listener takes.
 #[test]
 fn messages_of_each_qos_cross_between_all_nodes() {
-    let (_, brokers) = started(3);
+    let (_members, brokers) = started(3);
     let mut clients: Vec<_> =
         brokers.iter().enumerate().map(|(n, broker)| comes(broker, &format!("client-{n}"))).collect();
     for (from, to) in [(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)] {
@@ -73,7 +73,7 @@ fn messages_of_each_qos_cross_between_all_nodes() {
 #[test]
 fn a_shared_subscription_has_members_at_several_nodes() {
     const COUNT: usize = 300;
-    let (_, brokers) = started(3);
+    let (_members, brokers) = started(3);
     let mut publisher = comes(&brokers[0], "publisher");
     let mut sharing: Vec<_> =
         [(1, "a"), (1, "b"), (2, "c")].into_iter().map(|(at, id)| comes(&brokers[at], id)).collect();
@@ -111,7 +111,7 @@ fn a_shared_subscription_has_members_at_several_nodes() {
 /// A will is published to subscribers of other nodes.
 #[test]
 fn a_will_comes_to_subscribers_of_other_nodes() {
-    let (_, brokers) = started(2);
+    let (_members, brokers) = started(2);
     let mut subscriber = comes(&brokers[1], "subscriber");
     assert_eq!(subscriber.subscribe("wills/#", 1), 1);
     let connect = Connect::new(Level::V5, "mortal").will(Will::new("wills/mortal", b"gone"));
@@ -135,7 +135,7 @@ fn publish_for(topic: &str, expiry_s: u32, payload: &[u8]) -> Vec<u8> {
 /// A message that waited for a node longer than its time is not delivered there; its twin with more time is, with what is left.
 #[test]
 fn a_message_expires_while_it_waits_for_a_node() {
-    let (_, mut brokers) = started(2);
+    let (_members, mut brokers) = started(2);
     let connect = Connect::stays(Level::V5, "stays");
     let (mut stays, _) = joins(&brokers[1], &connect);
     assert_eq!(stays.subscribe("t", 1), 1);

@@ -103,7 +103,6 @@ pub(super) fn run_with(
         sending.into_iter().for_each(|one| one.join().expect("a publisher"));
         // Who is away comes back.
         takes.started(nodes.address(last));
-        takes.draining.store(true, Ordering::Release);
         let mut ends = comes(nodes.brokers[0].as_ref().unwrap(), "ends");
         assert_eq!(ends.published(END, 2, false, b"0"), 0);
         receiving.into_iter().for_each(|one| one.join().expect("a subscriber"));

@@ -61,7 +61,7 @@ fn retained_messages_are_set_and_removed_everywhere() {
 #[test]
 fn topics_that_two_nodes_set_at_once_end_the_same_everywhere() {
     const TOPICS: usize = 200;
-    let (_, brokers) = started(3);
+    let (_members, brokers) = started(3);
     std::thread::scope(|all| {
         for (n, broker) in brokers.iter().take(2).enumerate() {
             all.spawn(move || {

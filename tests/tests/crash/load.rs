@@ -30,7 +30,7 @@ pub(crate) struct Field {
     changed: Condvar,
     pub(crate) ending: AtomicBool,
     /// Those who share take what has waited: the others may have everything already.
-    pub(crate) draining: AtomicBool,
+    draining: AtomicBool,
     /// Topics and numbers that were acknowledged, and those that came to one of those who share.
     acknowledged: Mutex<BTreeSet<(String, u64)>>,
     taken_of_shared: Mutex<BTreeSet<(String, u64)>>,
