@@ -150,6 +150,63 @@ pub(crate) enum ClusterCommand {
         #[command(flatten)]
         ask: AskArgs,
     },
+    /// Keep a node out, on every node and over restarts: its connections end, and it is not admitted again.
+    Forbid {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Its name.
+        node: String,
+    },
+    /// Let a forbidden node join again.
+    Allow {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Its name.
+        node: String,
+    },
+    /// Exchange the key of gossip without a pause: add the new one on every node, then use it on every node, then remove the old one.
+    ///
+    /// Keys are of this node until it ends: write the secrets into cluster.secret_file too.
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+}
+
+/// What to do with the keys of gossip.
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Show those that this node accepts, by the first bytes of their digests.
+    List {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Accept the key of one more secret, which is read from the first line of standard input.
+    Add {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+    },
+    /// Encrypt with a key from now on; every node must accept it already.
+    Use {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Which, as `list` shows it.
+        key: String,
+    },
+    /// Accept a key no more; no node may use it any more.
+    Remove {
+        /// Which broker, and how its answer is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Which, as `list` shows it.
+        key: String,
+    },
 }
 
 /// Which cluster.

@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{
-    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, EventsCommand, PluginCommand, SourceArgs,
-    StoreCommand,
+    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, EventsCommand, KeyCommand, PluginCommand,
+    SourceArgs, StoreCommand,
 };
 use config::Sources;
 
@@ -69,6 +69,26 @@ fn plugin(command: PluginCommand) -> ExitCode {
         PluginCommand::Reload { ask, name } => with_socket(ask, |ask| command::plugins::reload_one(&ask, &name)),
         PluginCommand::Check { of, here } => inspect::check(&of.of(), here),
         PluginCommand::Try { of, args } => inspect::attempt(&of.of(), &args),
+    }
+}
+
+fn cluster_command(command: ClusterCommand) -> ExitCode {
+    use command::cluster;
+
+    match command {
+        ClusterCommand::Status { ask } => with_socket(ask, |ask| cluster::status(&ask)),
+        ClusterCommand::Forbid { ask, node } => with_socket(ask, |ask| cluster::forbid(&ask, &node, true)),
+        ClusterCommand::Allow { ask, node } => with_socket(ask, |ask| cluster::forbid(&ask, &node, false)),
+        ClusterCommand::Key { command } => match command {
+            KeyCommand::List { ask } => with_socket(ask, |ask| cluster::keys(&ask)),
+            KeyCommand::Add { ask } => with_socket(ask, |ask| cluster::add_key(&ask)),
+            KeyCommand::Use { ask, key } => {
+                with_socket(ask, |ask| cluster::change_key(&ask, serde_json::json!({ "action": "use", "key": key })))
+            }
+            KeyCommand::Remove { ask, key } => {
+                with_socket(ask, |ask| cluster::change_key(&ask, serde_json::json!({ "action": "remove", "key": key })))
+            }
+        },
     }
 }
 
@@ -115,9 +135,7 @@ fn main() -> ExitCode {
         Command::Events { command: EventsCommand::Tail { ask, args } } => {
             with_socket(ask, |ask| command::events::tail(&ask, &args))
         }
-        Command::Cluster { command: ClusterCommand::Status { ask } } => {
-            with_socket(ask, |ask| command::cluster::status(&ask))
-        }
+        Command::Cluster { command } => cluster_command(command),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

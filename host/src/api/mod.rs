@@ -7,6 +7,7 @@
 //! | [`http`] | the port, with its authentication and its bounds |
 //! | [`caller`] | who asks |
 //! | [`routes`] | which path does what, and how a refusal reads |
+//! | [`cluster`] | other nodes |
 //! | [`desk`] | clients, kicks, denials |
 //! | [`plugins`] | plugins and their reload, the configuration's reload |
 //! | [`explain`] | why a client may do something, or may not |
@@ -18,6 +19,7 @@
 
 mod caller;
 mod client;
+mod cluster;
 mod console;
 mod desk;
 mod events;

@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Api, client, desk, events, explain, metrics, openapi, plugins};
+use super::{Api, client, cluster, desk, events, explain, metrics, openapi, plugins};
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -109,7 +109,20 @@ pub(super) fn table() -> Vec<Route> {
     }
     vec![
         route("/v1/node", &[], "The node in numbers", read(node)),
-        route("/v1/cluster", &[], "The cluster as this node sees it", read(cluster)),
+        route("/v1/cluster", &[], "The cluster as this node sees it", read(cluster::status)),
+        route(
+            "/v1/cluster/forbid",
+            &["node", "forbidden"],
+            "Forbids a node everywhere, or allows it",
+            act(cluster::forbid),
+        ),
+        route(
+            "/v1/cluster/keys",
+            &[],
+            "Keys of gossip that this node accepts, the one in use first",
+            read(cluster::keys),
+        ),
+        route("/v1/cluster/keys", &["action", "secret", "key"], "Adds, uses or removes a key here", act(cluster::key)),
         route("/v1/clients", WHICH, "Clients that are connected, a page of them", read(desk::clients)),
         route(
             "/v1/client",
@@ -143,15 +156,6 @@ pub(super) fn router(api: Api) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(api)
-}
-
-/// The cluster as this node sees it.
-async fn cluster(State(api): State<Api>) -> Answer {
-    let cluster = api
-        .node
-        .cluster()
-        .ok_or_else(|| Refusal::conflict("the node is in no cluster: [cluster] is not configured"))?;
-    Ok(Json(cluster.status()))
 }
 
 /// The node in numbers.

@@ -21,6 +21,10 @@ impl NetLink {
 }
 
 impl Link for NetLink {
+    fn net(&self) -> Option<&Net> {
+        self.net.get()
+    }
+
     fn control(&self, to: &NodeName, control: &Control) {
         let Some(net) = self.net.get() else { return };
         match control.encode(PROTOCOL_MAX) {

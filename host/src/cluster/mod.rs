@@ -9,7 +9,7 @@
 //! | [`hints`] | those that are kept for nodes that are away |
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
-//! | [`status`] | what operators see |
+//! | [`status`], [`operate`] | what operators see, and do |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
@@ -24,6 +24,7 @@ mod hints;
 mod kept_routes;
 mod link;
 mod network;
+mod operate;
 mod outgoing;
 mod queue;
 mod receive;

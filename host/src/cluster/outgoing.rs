@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatemq_cluster::core::{Control, Forward, Input, NodeName};
+use gatemq_cluster::net::Net;
 
 use super::content::Header;
 use super::queue::{Item, Queue, What};
@@ -37,6 +38,8 @@ pub(crate) trait Link: Send + Sync {
     fn control(&self, to: &NodeName, control: &Control);
     /// Sends messages, in order; `lane` 0 is for those at QoS 0.
     fn deliver(&self, to: &NodeName, lane: u8, batch: Vec<Message>) -> Delivered;
+    /// The network behind it; `None`: not yet.
+    fn net(&self) -> Option<&Net>;
 }
 
 /// Serves a node's queues for as long as the runtime lives. In the cluster's runtime.

@@ -197,6 +197,7 @@ impl Driver {
                     self.retain(&entry.key, value);
                 }
             }
+            Set::Nodes => self.forbid(&entry.key, value.is_some()),
             _ if !foreign => {}
             Set::Denials => self.deny(&entry.key, value),
             Set::Retained => {
@@ -206,7 +207,6 @@ impl Driver {
                 }
                 self.overwritten.insert(entry.key);
             }
-            Set::Nodes => self.forbid(&entry.key, value.is_some()),
         }
     }
 
@@ -289,12 +289,8 @@ impl Driver {
     }
 
     fn forbid(&self, key: &[u8], forbidden: bool) {
-        let Ok(name) = std::str::from_utf8(key) else { return };
-        let mut nodes = self.cluster.forbidden.write();
-        if forbidden {
-            nodes.insert(name.into());
-        } else {
-            nodes.remove(name);
+        if let Ok(name) = std::str::from_utf8(key) {
+            self.cluster.note_forbidden(name, forbidden);
         }
     }
 }

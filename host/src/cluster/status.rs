@@ -73,6 +73,7 @@ impl Cluster {
             "ready": ready.is_none(),
             "lacks": ready,
             "not_acknowledged": self.refused.load(std::sync::atomic::Ordering::Relaxed),
+            "forbidden": self.forbidden.read().iter().map(|node| node.to_string()).collect::<Vec<_>>(),
             "rows": rows,
         })
     }
