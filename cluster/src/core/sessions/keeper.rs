@@ -293,7 +293,7 @@ impl Keeper {
     /// The owner has no such session: it goes without.
     fn not_here(&mut self, from: &NodeName, key: SessionKey, epoch: &Epoch, members: &mut Members, said: &mut Said) {
         let Some(kept) = self.kept.get_mut(&key) else { return };
-        if !kept.moving.as_ref().is_some_and(|moving| moving.epoch == *epoch) {
+        if kept.moving.as_ref().is_none_or(|moving| moving.epoch != *epoch) {
             return;
         }
         kept.owners.remove(from);
