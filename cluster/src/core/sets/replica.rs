@@ -17,6 +17,9 @@ use crate::core::words::{Entry, Mark, Set, Standing};
 /// Entries whose time is over that one tick takes away.
 const EXPIRED_PER_TICK: usize = 1_000;
 
+/// Some parts of a set, a bit each, from behind a key on.
+type Span = ([u8; 32], Option<Box<[u8]>>);
+
 /// A key behind the part that it belongs to.
 type Place = (u8, Box<[u8]>);
 
@@ -33,7 +36,7 @@ struct Asking {
     /// Since when.
     since_ms: u64,
     /// Marks of these parts from behind this key on.
-    wanted: Option<([u8; 32], Option<Box<[u8]>>)>,
+    wanted: Option<Span>,
     /// Whether all marks came.
     seen: bool,
     /// Entries that did not come yet.
