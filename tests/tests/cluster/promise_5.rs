@@ -53,7 +53,7 @@ fn subscribers() -> Vec<Subscriber> {
         Subscriber::new("all-5", Level::V5, 2),
         Subscriber::new("all-3", Level::V311, 1),
         Subscriber { breaks_after: Some(40), stays_away: true, ..Subscriber::new("away", Level::V311, 2) },
-        Subscriber { breaks_after: Some(150), receive_max: Some(5), ..Subscriber::new("breaks", Level::V5, 2) },
+        Subscriber { breaks_after: Some(500), receive_max: Some(50), ..Subscriber::new("breaks", Level::V5, 2) },
     ]
 }
 
