@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Api;
+use super::caller::Caller;
 use super::desk::tell;
 use super::routes::{Answer, Refusal};
-use super::caller::Caller;
 use crate::cluster::Cluster;
 
 fn of(api: &Api) -> Result<&Arc<Cluster>, Refusal> {

@@ -5,6 +5,7 @@ use gatemq_tests::{cluster, short_or_long};
 
 use super::promise_5::{run_with, setups};
 use super::{comes, joins, started};
+use crate::crash::load::Holds;
 use crate::crash::subscriber::Subscriber;
 
 /// Session Present is 1 at the next node, with subscriptions and what waited; whoever had it is told 0x8E; and what is published
@@ -60,8 +61,9 @@ fn promise_5_sessions_that_move_lose_and_double_nothing() {
         |name, level, qos| Subscriber { breaks_after: Some(60), stays_away: true, ..Subscriber::new(name, level, qos) };
     let subscribers =
         vec![moves("moves-5", Level::V5, 2), moves("moves-3", Level::V311, 2), moves("moves-1", Level::V5, 1)];
+    let holds = Holds { once: true, ordered: false };
     let mut at = 2;
-    run_with(setups(&members), subscribers, short_or_long(12, 100), false, |nodes, [_, takes], _| {
+    run_with(setups(&members), subscribers, short_or_long(12, 100), holds, |nodes, [_, takes], _| {
         at = (at + 1) % 3;
         takes.started(nodes.address(at));
     });

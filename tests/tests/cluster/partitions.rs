@@ -23,8 +23,8 @@ fn state(at: &Broker, node: usize) -> Option<String> {
 #[test]
 fn promise_5_a_link_is_cut_under_load_and_healed() {
     let Some(network) = Network::new(3) else { return };
-    let cut_for = short_or_long(Duration::from_secs(15), Duration::from_secs(60));
-    promise_5::run(network.setups(), short_or_long(1, 3), |nodes, _, more| {
+    let cut_for = short_or_long(Duration::from_secs(8), Duration::from_secs(60));
+    promise_5::run(network.setups(), short_or_long(1, 3), true, |nodes, _, more| {
         let [one, two, three] = [0, 1, 2].map(|n| nodes.brokers[n].as_ref().unwrap());
         let begun = Instant::now();
         network.cut(3);

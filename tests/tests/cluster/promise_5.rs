@@ -11,7 +11,7 @@ use gatemq_tests::session::{Connect, Level, Message, ack};
 use gatemq_tests::{PATIENCE, short_or_long, wait_for};
 
 use super::{comes, joins};
-use crate::crash::load::{self, END, EndsAll, Field};
+use crate::crash::load::{self, END, EndsAll, Field, Holds};
 use crate::crash::subscriber::Subscriber;
 
 const LIMITS: &str = "[limits]\nqueue_messages_max = 1000000\nqueue_bytes_max = 1000000000";
@@ -53,21 +53,27 @@ fn subscribers() -> Vec<Subscriber> {
         Subscriber::new("all-5", Level::V5, 2),
         Subscriber::new("all-3", Level::V311, 1),
         Subscriber { breaks_after: Some(40), stays_away: true, ..Subscriber::new("away", Level::V311, 2) },
-        Subscriber { breaks_after: Some(150), receive_max: Some(5), ..Subscriber::new("breaks", Level::V5, 2) },
+        Subscriber { breaks_after: Some(500), receive_max: Some(50), ..Subscriber::new("breaks", Level::V5, 2) },
     ]
 }
 
 /// Publishers at one node, persistent subscribers at another, and what `round` does to the nodes meanwhile, so many times.
-pub(super) fn run(setups: Vec<Setup>, rounds: usize, round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64))) {
-    run_with(setups, subscribers(), rounds, true, round);
+pub(super) fn run(
+    setups: Vec<Setup>,
+    rounds: usize,
+    strict: bool,
+    round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64)),
+) {
+    let holds = Holds { once: strict, ordered: strict };
+    run_with(setups, subscribers(), rounds, holds, round);
 }
 
-/// As [`run`], with these subscribers, to whom messages come in order, if that is asked for.
+/// As [`run`], with these subscribers.
 pub(super) fn run_with(
     setups: Vec<Setup>,
     mut subscribers: Vec<Subscriber>,
     rounds: usize,
-    ordered: bool,
+    holds: Holds,
     mut round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64)),
 ) {
     let last = setups.len() - 1;
@@ -107,7 +113,7 @@ pub(super) fn run_with(
         assert_eq!(ends.published(END, 2, false, b"0"), 0);
         receiving.into_iter().for_each(|one| one.join().expect("a subscriber"));
     });
-    subscribers.iter().for_each(|subscriber| load::count_in(subscriber, &publishers, ordered));
+    subscribers.iter().for_each(|subscriber| load::count(subscriber, &publishers, holds));
 }
 
 /// The subscribers' node is killed under load, again and again: what was acknowledged while it was there and while it was away is
@@ -115,19 +121,21 @@ pub(super) fn run_with(
 #[test]
 fn promise_5_a_kill_of_the_subscribers_node_loses_and_doubles_nothing() {
     let members = cluster::members("test", 2);
-    run(setups(&members), short_or_long(3, 30), |nodes, [_, takes], more| {
+    run(setups(&members), short_or_long(3, 30), true, |nodes, [_, takes], more| {
         nodes.kill(1);
         more(300);
         nodes.start_again(1, takes);
     });
 }
 
+// Not strict: what was kept for the other node before the packet identifier was stored here is published again by its client, so it
+// may come twice, and behind what followed it. Promise 5 is that it comes.
 /// The publishers' node is killed while it keeps messages for the subscribers' node, which is away: it has them still when both are
 /// back.
 #[test]
 fn promise_5_a_kill_of_the_publishers_node_loses_nothing_that_it_keeps_for_another() {
     let members = cluster::members("test", 2);
-    run(setups(&members), short_or_long(2, 20), |nodes, [sends, takes], more| {
+    run(setups(&members), short_or_long(2, 20), false, |nodes, [sends, takes], more| {
         nodes.kill(1);
         more(300);
         nodes.kill(0);

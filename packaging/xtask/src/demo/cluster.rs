@@ -34,7 +34,7 @@ fn steps(demo: &mut Demo, count: usize) {
     let (mut publisher, _) = comes(&brokers[0], &Connect::new(Level::V5, "publisher"));
     let (mut subscriber, _) = comes(&brokers[count - 1], &stays);
     demo.step("a message crosses", || {
-        assert_eq!(subscriber.subscribe("demo/#", 2), 2);
+        assert_eq!(subscriber.subscribe("demo/#", 1), 1);
         let took = wait_until_reached(&mut publisher, &mut subscriber, "demo/probe");
         assert_eq!(publisher.published("demo/t", 2, false, b"21.5"), 0);
         let message = subscriber.take_message();
@@ -45,7 +45,11 @@ fn steps(demo: &mut Demo, count: usize) {
         assert_eq!(publisher.published("demo/t", 2, false, b"kept"), 0);
         let back = killed.start();
         let (mut subscriber, present) = comes(&back, &stays);
-        let message = subscriber.take_message();
+        let mut message = subscriber.take_message();
+        // One that it had comes again where the kill was faster than its acknowledgement.
+        if message.text() == "21.5" {
+            message = subscriber.take_message();
+        }
         brokers.push(back);
         let found = format!("after its restart: session present {present}, {} = {}", message.topic, message.text());
         if present && message.text() == "kept" { Ok(((), found)) } else { Err(found) }
