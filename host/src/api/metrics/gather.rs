@@ -195,7 +195,7 @@ fn latency(counts: &Counts) -> Value {
         *bucket = (2_f64.powi(power) / 1e6, *n);
     }
     buckets[BUCKETS - 1].0 = f64::INFINITY;
-    Value::Histogram { sum: counts.latency_us_sum as f64 / 1e6, buckets }
+    Value::Histogram { sum: counts.latency_us_sum as f64 / 1e6, buckets: Box::new(buckets) }
 }
 
 fn collectors(metrics: &mut Metrics, api: &Api) {

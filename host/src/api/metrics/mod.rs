@@ -25,14 +25,14 @@ const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8
 type Labels = Vec<(&'static str, String)>;
 
 /// What a sample says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Value {
     /// Only grows.
     Counter(u64),
     /// As it is now.
     Gauge(u64),
     /// How many calls took how long: upper bounds in seconds, and calls up to each that were above the one before.
-    Histogram { sum: f64, buckets: [(f64, u64); BUCKETS] },
+    Histogram { sum: f64, buckets: Box<[(f64, u64); BUCKETS]> },
 }
 
 const BUCKETS: usize = 32;
@@ -66,7 +66,7 @@ impl Collector for Snapshot {
                     Value::Gauge(n) => ConstGauge::new(i64::try_from(*n).unwrap_or(i64::MAX)).encode(encoder)?,
                     Value::Histogram { sum, buckets } => {
                         let count = buckets.iter().map(|(_, n)| n).sum();
-                        encoder.encode_histogram::<Labels>(*sum, count, buckets, None)?;
+                        encoder.encode_histogram::<Labels>(*sum, count, &buckets[..], None)?;
                     }
                 }
             }
