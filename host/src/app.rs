@@ -14,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Desk;
 use crate::api::{self, Api, Socket};
+use crate::certificates::Certificates;
 use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
@@ -162,20 +163,26 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
         (Arc::new(listener.guarded_by(chain)), at)
     };
-    let listeners = listeners.into_iter().map(guarded).collect();
+    let listeners: Vec<_> = listeners.into_iter().map(guarded).collect();
+    let certificates =
+        Certificates::new(node.clone(), listeners.iter().map(|(listener, _)| listener.clone()).collect());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let reload = Reload { sources, started: config.clone(), dev, plugins: plugins.clone(), node: node.clone() };
+    let (started, plugins_of, node_of) = (config.clone(), plugins.clone(), node.clone());
+    let certificates_of = certificates.clone();
+    let reload =
+        Reload { sources, started, dev, plugins: plugins_of, certificates: certificates_of, node: node_of };
     let reload = Arc::new(reload);
     let started = tokio::select! {
         started = start(config, &node, &desk, recovered, listeners) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
     };
     let code = match &started {
-        Ok((_, bound)) => {
+        Ok((running, bound)) => {
             tell_started(&events, bound, dev);
+            look_after(config, running, &certificates);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
             // It ends with the runtime, and its file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
@@ -209,6 +216,18 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     }
     plugins.stop(deadline).await;
     code
+}
+
+/// Has the TLS files looked after as long as the runtime runs.
+fn look_after(config: &Config, running: &Running, certificates: &Arc<Certificates>) {
+    if let (Some(cluster), Some(settings)) = (&running.cluster, &config.cluster) {
+        certificates.with_cluster(cluster.tls(), settings.tls.clone());
+    }
+    if config.node.tls_watch_s > 0 {
+        let every = Duration::from_secs(config.node.tls_watch_s.into());
+        tokio::spawn(certificates.clone().watch(every));
+    }
+    tokio::spawn(certificates.clone().tell_expiring());
 }
 
 /// The node serves.

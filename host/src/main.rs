@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 mod app;
+mod certificates;
 mod cli;
 mod clock;
 mod cluster;
@@ -14,6 +15,7 @@ mod denials;
 mod durable;
 mod events;
 mod exclusive;
+mod import;
 mod inspect;
 mod listen;
 mod log;
@@ -32,7 +34,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use cli::{AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, PluginCommand, SourceArgs, StoreCommand};
+use cli::{
+    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, ImportCommand, PluginCommand, SourceArgs,
+    StoreCommand,
+};
 use config::Sources;
 
 /// Finds the broker's socket, and runs a command that talks to it.
@@ -98,6 +103,7 @@ fn main() -> ExitCode {
             with_socket(ask, |ask| command::cluster::status(&ask))
         }
         Command::Pki { command } => pki::run(command),
+        Command::Import { command: ImportCommand::Mosquitto { file, out } } => import::mosquitto(&file, &out),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

@@ -7,7 +7,7 @@ use figment::value::Value;
 
 use super::cluster::cluster;
 use super::layers::{Raw, Sources};
-use super::listener::{proxies, sni};
+use super::listener::{client_crl, proxies, sni};
 use super::plugin::plugins;
 use super::problem::Problem;
 use super::values::{Values, is_name};
@@ -120,9 +120,10 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     let data_dir = values.path(&["node", "data_dir"]);
     let ready_file = values.path(&["node", "ready_file"]);
     let sys_interval_s = values.number(&["node", "sys_interval_s"]);
+    let tls_watch_s = values.number(&["node", "tls_watch_s"]);
     let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
     let admin_socket = values.path(&["admin", "socket"]);
-    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, admin_socket })
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, tls_watch_s: tls_watch_s?, admin_socket })
 }
 
 /// The host name, or `gatemq` where it cannot be known.
@@ -278,6 +279,7 @@ fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
     let private_key_file = needed_path(values, &path("private_key_file"));
     let sni = sni(values, name);
     let client_auth = client_auth(values, name);
+    let client_crl = client_crl(values, name, client_auth.as_ref());
     let min_version = values.text(&path("min_version"));
     let resumption = match values.raw.get(&path("resumption")) {
         Some(_) => values.flag(&path("resumption")),
@@ -288,6 +290,7 @@ fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
         private_key_file: private_key_file?,
         sni: sni?,
         client_auth: client_auth?,
+        client_crl: client_crl?,
         min_version: if min_version? == "1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
         resumption: resumption?,
     })

@@ -69,6 +69,12 @@ pub(crate) const KEYS: &[Key] = &[
         "10",
         "Seconds between two publications of the node's values below $SYS/broker/, in each tenant where somebody subscribed to them. 0: never.",
     ),
+    key(
+        "node.tls_watch_s",
+        Kind::Number(0, 86_400),
+        "0",
+        "Seconds between two looks whether the files of [listeners.*.tls] and [cluster.tls] have changed; then they are read again, as at a reload. 0: only at a reload.",
+    ),
     open(
         "admin.socket",
         Kind::Path,
@@ -198,6 +204,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Path,
         r#""/etc/gatemq/tls/client-ca.crt""#,
         "Authorities that sign client certificates, in PEM form. Needed when client_auth is optional or required.",
+    ),
+    open(
+        "listeners.*.tls.client_crl_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/client-ca.crl""#,
+        "Revocation lists in PEM form, one of every authority in a client's chain: each certificate of the chain is looked up, and lists that are out of date refuse. Default: none.",
+    ),
+    open(
+        "listeners.*.tls.client_crl_missing",
+        Kind::Choice(&["refuse", "allow"]),
+        r#""refuse""#,
+        "What a certificate gets that no list in client_crl_file is about. Default: refuse.",
     ),
     key(
         "listeners.*.tls.min_version",

@@ -102,6 +102,8 @@ pub(crate) struct Node {
     pub(crate) ready_file: Option<PathBuf>,
     /// Seconds between two publications below `$SYS/`; 0: never.
     pub(crate) sys_interval_s: u32,
+    /// Seconds between two looks at TLS files; 0: only at a reload.
+    pub(crate) tls_watch_s: u32,
     /// `[admin] socket`, where it is written.
     pub(crate) admin_socket: Option<PathBuf>,
 }
@@ -189,6 +191,8 @@ pub(crate) struct ListenerTls {
     pub(crate) sni: BTreeMap<String, CertificateFiles>,
     /// Whether clients show a certificate, and who signs it.
     pub(crate) client_auth: ClientAuth,
+    /// Revocation lists of client certificates.
+    pub(crate) client_crl: Option<ClientCrl>,
     /// Lowest version spoken.
     pub(crate) min_version: TlsVersion,
     /// Whether sessions may be resumed.
@@ -202,6 +206,15 @@ pub(crate) struct CertificateFiles {
     pub(crate) certificate_file: PathBuf,
     /// Its key, PEM.
     pub(crate) private_key_file: PathBuf,
+}
+
+/// `client_crl_file` and `client_crl_missing`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCrl {
+    /// Lists, PEM.
+    pub(crate) file: PathBuf,
+    /// Whether a certificate is accepted that no list is about.
+    pub(crate) missing_allowed: bool,
 }
 
 /// Whether clients show a certificate. There is no asking for one without an authority that signs it.
