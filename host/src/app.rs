@@ -33,7 +33,7 @@ pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 pub(crate) const EXIT_CONFIG: u8 = 78;
 /// Exit code: the members of the cluster refused this node (EX_NOPERM).
 pub(crate) const EXIT_REFUSED: u8 = 77;
-/// How long stopping may take in all: less than the ten seconds after which supervisors kill.
+/// How long stopping may take besides `node.stop_spread_ms`: less than the ten seconds after which supervisors kill.
 const STOP_MAX: Duration = Duration::from_secs(9);
 
 /// Loads the configuration or prints every problem.
@@ -204,7 +204,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             ExitCode::from(EXIT_REFUSED)
         }
     };
-    let deadline = Instant::now() + STOP_MAX;
+    let deadline = Instant::now() + node.stop_spread + STOP_MAX;
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
@@ -282,6 +282,7 @@ fn recovered(
     let denials_max = config.denials.per_raiser_max;
     let node =
         Node::new(&config.node, config.limits.clone(), denials_max, config.cluster.is_some(), events.clone(), store);
+    node.overload.adjust(config.overload);
     let proxies = config.listeners.values().flat_map(|listener| listener.proxies.clone());
     node.denials.spare_proxies(proxies.collect());
     let recovered = node.recover().map_err(|e| format!("{}: {e}", durable::directory(config).display()))?;

@@ -20,6 +20,7 @@ mod inspect;
 mod listen;
 mod log;
 mod node;
+mod overload;
 mod passwd;
 mod pki;
 mod plugins;

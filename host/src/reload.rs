@@ -83,6 +83,7 @@ impl Reload {
                     listener.adjust(settings);
                 }
             }
+            self.node.overload.adjust(config.overload);
             log::adjust(filter);
             self.node.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
         }

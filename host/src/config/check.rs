@@ -12,7 +12,7 @@ use super::plugin::plugins;
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, PluginHost, Store,
+    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, Overload, PluginHost, Store,
     StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
@@ -79,6 +79,8 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), Limits::checked(values), store(values));
     let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
+    let (lag_ms_max, memory_bytes_max) =
+        (values.number(&["overload", "lag_ms_max"]), values.number(&["overload", "memory_bytes_max"]));
     let cluster = cluster(values, node.as_ref().map(|node| &*node.name));
     if let (Some(Some(_)), Some(store)) = (&cluster, &store)
         && store.kind == StoreKind::Memory
@@ -100,6 +102,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugins: plugins?,
         limits: limits?,
         denials: Denials { per_raiser_max: per_raiser_max? },
+        overload: Overload { lag_ms_max: lag_ms_max?, memory_bytes_max: memory_bytes_max? },
         cluster: cluster?,
     })
 }
@@ -121,9 +124,11 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     let ready_file = values.path(&["node", "ready_file"]);
     let sys_interval_s = values.number(&["node", "sys_interval_s"]);
     let tls_watch_s = values.number(&["node", "tls_watch_s"]);
+    let stop_spread_ms = values.number(&["node", "stop_spread_ms"]);
     let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
     let admin_socket = values.path(&["admin", "socket"]);
-    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, tls_watch_s: tls_watch_s?, admin_socket })
+    let (tls_watch_s, stop_spread_ms) = (tls_watch_s?, stop_spread_ms?);
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, tls_watch_s, stop_spread_ms, admin_socket })
 }
 
 /// The host name, or `gatemq` where it cannot be known.

@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// `[limits]`
     pub(crate) limits: Limits,
+    /// `[overload]`
+    pub(crate) overload: Overload,
     /// `[denials]`
     pub(crate) denials: Denials,
     /// `[cluster]`; `None`: the node is alone.
@@ -104,6 +106,8 @@ pub(crate) struct Node {
     pub(crate) sys_interval_s: u32,
     /// Seconds between two looks at TLS files; 0: only at a reload.
     pub(crate) tls_watch_s: u32,
+    /// Milliseconds over which clients are told to go when the node stops.
+    pub(crate) stop_spread_ms: u64,
     /// `[admin] socket`, where it is written.
     pub(crate) admin_socket: Option<PathBuf>,
 }
@@ -113,6 +117,15 @@ impl Node {
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
     }
+}
+
+/// `[overload]`; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Overload {
+    /// Milliseconds that a worker may come late.
+    pub(crate) lag_ms_max: u64,
+    /// Bytes of memory of the process.
+    pub(crate) memory_bytes_max: u64,
 }
 
 /// `[log]`

@@ -73,6 +73,9 @@ const PROBLEMS: &[Row] = &[
     (LISTENER, "[node]\nworkers = \"2\"\n", "node.workers", Some(5), "must be a whole number"),
     (LISTENER, "[node]\nworkers = 1.5\n", "node.workers", Some(5), "must be a whole number"),
     (LISTENER, "[node]\ntls_watch_s = 86401\n", "node.tls_watch_s", Some(5), "from 0 to 86400"),
+    (LISTENER, "[node]\nstop_spread_ms = 600001\n", "node.stop_spread_ms", Some(5), "from 0 to 600000"),
+    (LISTENER, "[overload]\nlag_ms_max = 60001\n", "overload.lag_ms_max", Some(5), "from 0 to 60000"),
+    (LISTENER, "[overload]\nmemory_bytes_max = \"1G\"\n", "overload.memory_bytes_max", Some(5), "must be a whole number"),
     (SECURE, "client_crl_file = \"a.crl\"\n", "listeners.a.tls.client_crl_file", Some(7), "not used while client_auth"),
     (SECURE, "client_crl_missing = \"allow\"\n", "listeners.a.tls.client_crl_missing", Some(7), "not used without client_crl_file"),
     (

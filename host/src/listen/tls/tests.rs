@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::testkit::{Bench, Credentials, Outcome, Pki, Wanted, connect, parameters, root};
 use super::trust::{CHAIN_CERTIFICATES_MAX, Trust, sha256};
-use super::{Acceptor, HandshakeError, certificate};
+use super::{HandshakeError, certificate};
 use crate::config::{ClientAuth, TlsVersion};
 
 const VERSIONS: [(&SupportedProtocolVersion, u16); 2] = [(&TLS12, 0x0303), (&TLS13, 0x0304)];
