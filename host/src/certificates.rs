@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use gatemq_types::CloseReason;
 use gatemq_types::event::Fact;
+use tokio::sync::{Mutex, MutexGuard};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -37,6 +38,8 @@ pub(crate) struct Certificates {
     node: Arc<Node>,
     listeners: Vec<Arc<Listener>>,
     cluster: OnceLock<(ClusterTlsReload, ClusterTls)>,
+    /// Of whoever reads files and puts in force what was in them: what was read first must not come last.
+    turn: Mutex<()>,
 }
 
 /// What was read for each listener.
@@ -48,13 +51,18 @@ type Told = HashMap<(PathBuf, String), u64>;
 impl Certificates {
     /// Of these listeners.
     pub(crate) fn new(node: Arc<Node>, listeners: Vec<Arc<Listener>>) -> Arc<Certificates> {
-        Arc::new(Certificates { node, listeners, cluster: OnceLock::new() })
+        Arc::new(Certificates { node, listeners, cluster: OnceLock::new(), turn: Mutex::default() })
     }
 
     /// And of the cluster, which the node has joined.
     pub(crate) fn with_cluster(&self, reload: ClusterTlsReload, files: ClusterTls) {
         // Once, by the start.
         let _ = self.cluster.set((reload, files));
+    }
+
+    /// To be held from [`prepare`](Self::prepare) to [`exchange`](Self::exchange).
+    pub(crate) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// The listeners.
@@ -145,6 +153,7 @@ impl Certificates {
                 continue;
             }
             seen = now;
+            let _turn = self.turn().await;
             self.look_again();
         }
     }

@@ -65,6 +65,7 @@ impl Reload {
         if !restart.is_empty() {
             tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
         }
+        let _turn = self.certificates.turn().await;
         let all = match only {
             None => Some(self.prepare(&config).map_err(|wrong| self.refused(wrong))?),
             Some(_) => None,

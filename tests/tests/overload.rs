@@ -54,8 +54,8 @@ fn a_worker_that_comes_late_refuses_whoever_comes() {
     wait_for("taken again", PATIENCE, || enter(&broker, "comes"));
 }
 
-/// Issue 7, item 10: at TERM nobody is taken any more, and clients are told to go one after the other, the last not before the spread is
-/// nearly over, served until then, what they published kept; the exit is clean. Twin: few go at once.
+/// Issue 7, item 10: at TERM nobody is taken any more, and clients are told to go in steps; the exit is clean. Twin: few go at once,
+/// however long the spread is.
 #[test]
 fn who_is_there_goes_one_after_the_other() {
     let broker = setup().toml("").argument("--set").argument("node.stop_spread_ms=1500").start();

@@ -74,7 +74,7 @@ pub(crate) fn mosquitto(file: &Path, out: &Path) -> ExitCode {
     let mut report = Report::default();
     match import(file, out, &mut report) {
         Ok((config, users)) => {
-            report.lines.iter().for_each(|line| println!("{}", line.escape_debug()));
+            report.lines.iter().for_each(|line| println!("{}", printable(line)));
             println!("{}: the configuration; look at it with `gatemq check --config {0}`", config.display());
             println!("{}: the users, with their passwords and grants", users.display());
             println!("{} lines have no counterpart (NOT TAKEN above); messages and sessions are not taken along", {
@@ -88,7 +88,7 @@ pub(crate) fn mosquitto(file: &Path, out: &Path) -> ExitCode {
                 Failure::NoInput(line) => (vec![line], EXIT_NO_INPUT),
                 Failure::CannotCreate(line) => (vec![line], EXIT_CANNOT_CREATE),
             };
-            lines.iter().for_each(|line| eprintln!("gatemq: {}", line.escape_debug()));
+            lines.iter().for_each(|line| eprintln!("gatemq: {}", printable(line)));
             eprintln!("gatemq: nothing was written");
             ExitCode::from(code)
         }
@@ -106,6 +106,15 @@ fn import(file: &Path, out: &Path, report: &mut Report) -> Result<(PathBuf, Path
         return Err(Failure::Data(std::mem::take(&mut report.wrong)));
     }
     write::write(out, file, &settings, &passwords, rules.as_ref(), report)
+}
+
+/// Quotes as they are, but nothing that a terminal would obey.
+fn printable(line: &str) -> String {
+    let shown = |c: char| match c {
+        '"' | '\'' | '\\' => c.to_string(),
+        c => c.escape_debug().to_string(),
+    };
+    line.chars().map(shown).collect()
 }
 
 /// The text of a file.
