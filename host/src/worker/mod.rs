@@ -65,7 +65,8 @@ pub(crate) struct Worker {
     stopping: Cell<bool>,
     /// Tells those that wait in [`Worker::stops`].
     stop: Notify,
-    stopped: Notify,
+    /// Wakes the loop that takes its mail; also when its last connection has ended.
+    wake: Arc<Notify>,
 }
 
 /// Runs a worker until the node stops and its last connection has ended. `ready` is called when its inbox is open.
@@ -96,16 +97,13 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         tasks: Cell::new(0),
         stopping: Cell::new(false),
         stop: Notify::new(),
-        stopped: Notify::new(),
+        wake: notify.clone(),
     });
     spawn_local(tick::run(worker.clone()));
     ready();
     let mut mail = Mail::default();
     loop {
-        tokio::select! {
-            () = notify.notified() => {}
-            () = worker.stopped.notified() => {}
-        }
+        notify.notified().await;
         if worker.is_stopping() && worker.tasks.get() == 0 {
             return;
         }
@@ -202,7 +200,7 @@ impl Worker {
         self.node.unload(self.id);
         self.tasks.set(self.tasks.get() - 1);
         if self.tasks.get() == 0 {
-            self.stopped.notify_one();
+            self.wake.notify_one();
         }
     }
 
