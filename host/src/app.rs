@@ -172,8 +172,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     };
     let (started, plugins_of, node_of) = (config.clone(), plugins.clone(), node.clone());
     let certificates_of = certificates.clone();
-    let reload =
-        Reload { sources, started, dev, plugins: plugins_of, certificates: certificates_of, node: node_of };
+    let reload = Reload { sources, started, dev, plugins: plugins_of, certificates: certificates_of, node: node_of };
     let reload = Arc::new(reload);
     let started = tokio::select! {
         started = start(config, &node, &desk, recovered, listeners) => started,

@@ -49,7 +49,8 @@ fn keys() -> Vec<Vec<String>> {
 }
 
 fn is_key(keys: &[Vec<String>], path: &[&str]) -> bool {
-    let fits = |key: &Vec<String>| key.len() >= path.len() && key.iter().zip(path).all(|(k, name)| k == "*" || k == name);
+    let fits =
+        |key: &Vec<String>| key.len() >= path.len() && key.iter().zip(path).all(|(k, name)| k == "*" || k == name);
     keys.iter().any(fits)
 }
 
@@ -75,7 +76,8 @@ fn keys_of_the_pages_exist() {
     for (page, text) in pages() {
         for word in words(&text) {
             let path: Vec<&str> = word.split('.').collect();
-            let is_meant = path.len() > 1 && tables.contains(path[0]) && !word.contains([' ', '/']) && path[1] != "toml";
+            let is_meant =
+                path.len() > 1 && tables.contains(path[0]) && !word.contains([' ', '/']) && path[1] != "toml";
             if is_meant {
                 named += 1;
                 assert!(is_key(&keys, &path), "{page}: `{word}` is no key");
@@ -199,7 +201,8 @@ fn exit_codes_are_documented() {
         assert!(table.contains(&format!("\n| {code} | ")), "troubleshooting.md lacks exit code {code}");
     }
     for (page, text) in pages() {
-        let told = text.split("exit code ").skip(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap());
+        let told =
+            text.split("exit code ").skip(1).map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap());
         let rows = text.split("| exit code |").skip(1).flat_map(|table| {
             let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
             rows.map(|row| row.split('|').nth(1).unwrap().trim())

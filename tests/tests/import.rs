@@ -74,7 +74,8 @@ fn what_is_imported_is_good() {
     let more = ["--set", &library, "--set", &nothing, "--set", "plugin_host.owner_checked=false"];
     let checked = gatemq(&[&["check", "--config", config][..], &more].concat());
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(out.join("users.toml")).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(out.join("users.toml")).unwrap().permissions());
     assert_eq!(mode & 0o077, 0);
 
     let before = std::fs::read(config).unwrap();
@@ -120,7 +121,8 @@ fn who_was_admitted_is_admitted() {
         let (mut valve, code) = connect("v1", Some(("valve", "p\u{e4}sswort 7")));
         assert_eq!(code, 0);
         assert_eq!(valve.subscribe("pumps/1/#", 0), NOT_AUTHORIZED);
-        for (topic, code) in [("devices/v1/valve/up", 0x10), ("devices/v1/pump/up", NOT_AUTHORIZED), ("pumps/1", NOT_AUTHORIZED)]
+        for (topic, code) in
+            [("devices/v1/valve/up", 0x10), ("devices/v1/pump/up", NOT_AUTHORIZED), ("pumps/1", NOT_AUTHORIZED)]
         {
             assert_eq!(valve.published(topic, 1, false, b"x"), code, "{topic}");
         }

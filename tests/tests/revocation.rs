@@ -173,14 +173,15 @@ fn authorities_and_certificates_are_exchanged() {
     new.write(&directory, "next");
     write(&directory.join("mqtts-server.crt"), &std::fs::read_to_string(directory.join("next.crt")).unwrap());
     broker.tape().wait_for("not its key", |e| {
-        e["event"] == "ConfigRefused" && e["fields"]["why"].as_str().is_some_and(|why| why.contains("is not the key of"))
+        e["event"] == "ConfigRefused"
+            && e["fields"]["why"].as_str().is_some_and(|why| why.contains("is not the key of"))
     });
     let other = try_enter(&broker, Kind::Mqtts, &Tls::new(&pki, Some(&pki.client("a"))), "other").unwrap();
     assert_eq!(other.server_certificate(), Some(&before));
     write(&directory.join("mqtts-server.key"), &std::fs::read_to_string(directory.join("next.key")).unwrap());
-    broker.tape().wait_for("CertificateReloaded", |e| {
-        e["event"] == "CertificateReloaded" && e["fields"]["what"] == "server"
-    });
+    broker
+        .tape()
+        .wait_for("CertificateReloaded", |e| e["event"] == "CertificateReloaded" && e["fields"]["what"] == "server");
     assert!(try_enter(&broker, Kind::Mqtts, &acme, "resumes").unwrap().resumed(), "clients are verified as before");
     let fresh = try_enter(&broker, Kind::Mqtts, &Tls::new(&pki, Some(&pki.client("a"))), "fresh").unwrap();
     assert_eq!(fresh.server_certificate(), Some(&new.chain[0]));
@@ -189,9 +190,9 @@ fn authorities_and_certificates_are_exchanged() {
     let of_umbra = Tls::new(&pki, Some(&umbra.client("u")));
     assert!(try_enter(&broker, Kind::Mqtts, &of_umbra, "u").is_none());
     write(&root, &umbra.root_pem());
-    broker.tape().wait_for("CertificateReloaded", |e| {
-        e["event"] == "CertificateReloaded" && e["fields"]["what"] == "clients"
-    });
+    broker
+        .tape()
+        .wait_for("CertificateReloaded", |e| e["event"] == "CertificateReloaded" && e["fields"]["what"] == "clients");
     assert_eq!(live.expect_goodbye(), Some(0x98));
     assert!(try_enter(&broker, Kind::Mqtts, &acme, "live").is_none());
     wait_for("an authority that is new", PATIENCE, || try_enter(&broker, Kind::Mqtts, &of_umbra, "u"));
@@ -203,7 +204,8 @@ fn ends_are_told_ahead() {
     let pki = Pki::new("Acme");
     let setup = Setup::new().mqtts("later", &pki, "none", "");
     let soon = pki.server_with(&["localhost"], |params| {
-        params.not_after = std::time::SystemTime::now().checked_add(std::time::Duration::from_secs(20 * 86_400)).unwrap().into();
+        params.not_after =
+            std::time::SystemTime::now().checked_add(std::time::Duration::from_secs(20 * 86_400)).unwrap().into();
     });
     let files = soon.write(setup.directory(), "soon");
     let text = format!(

@@ -12,8 +12,8 @@ use super::plugin::plugins;
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, Overload, PluginHost, Store,
-    StoreKind, TlsVersion,
+    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, Overload, PluginHost,
+    Store, StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
 use gatemq_store::SyncMode;

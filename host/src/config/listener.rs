@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{CertificateFiles, ClientAuth, ClientCrl};
 use super::check::{needed, needed_path};
 use super::values::{Values, is_host_name};
+use super::{CertificateFiles, ClientAuth, ClientCrl};
 use crate::listen::Network;
 
 /// `[listeners.NAME.proxy]`; empty if there is none.

@@ -132,7 +132,9 @@ mod tests {
     /// Guards that a line which is not understood ends the import, with its number.
     #[test]
     fn a_line_that_is_no_rule_is_wrong() {
-        for text in ["topics a", "user", "topic", "topic read", "topic a/#/b", "topic read a+/b", "topic read ${user}/x"] {
+        for text in
+            ["topics a", "user", "topic", "topic read", "topic a/#/b", "topic read a+/b", "topic read ${user}/x"]
+        {
             let (_, report) = of(&format!("topic good\n{text}\n"));
             // `topic read` alone is a rule on the topic `read`, as mosquitto has it.
             let expected = usize::from(text != "topic read");

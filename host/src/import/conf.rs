@@ -62,13 +62,7 @@ pub(super) fn read(file: &Path, report: &mut Report) -> Result<Settings, Failure
 }
 
 /// mosquitto reads them in the order of their names.
-fn include(
-    at: At<'_>,
-    line: &str,
-    dir: &Path,
-    files: &mut Vec<PathBuf>,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn include(at: At<'_>, line: &str, dir: &Path, files: &mut Vec<PathBuf>, report: &mut Report) -> Result<(), Failure> {
     let cannot = |e: std::io::Error| Failure::NoInput(format!("{}: cannot be read: {e}", dir.display()));
     let entries = std::fs::read_dir(dir).map_err(cannot)?.map(|entry| entry.map(|entry| entry.path()));
     let mut found: Vec<PathBuf> = entries.collect::<Result<_, _>>().map_err(cannot)?;
@@ -88,8 +82,15 @@ impl Settings {
         let line = format!("{word} {rest}");
         match word {
             "listener" | "port" => self.listener(at, &line, rest, report),
-            "bind_address" | "protocol" | "certfile" | "keyfile" | "cafile" | "crlfile" | "require_certificate"
-            | "tls_version" | "max_connections" => self.of_listener(at, word, rest, report),
+            "bind_address"
+            | "protocol"
+            | "certfile"
+            | "keyfile"
+            | "cafile"
+            | "crlfile"
+            | "require_certificate"
+            | "tls_version"
+            | "max_connections" => self.of_listener(at, word, rest, report),
             "password_file" => {
                 self.password_file = Some(rest.into());
                 report.done(at, &line, "its users are in the users file of auth-file");
@@ -134,7 +135,8 @@ impl Settings {
         let line = format!("{word} {rest}");
         let Some(listener) = self.listeners.last_mut() else {
             // These mean mosquitto's first listener, which has to be named for it to be one.
-            return report.wrong(at, &format!("{word} comes before any listener; write a line `listener 1883` before it"));
+            return report
+                .wrong(at, &format!("{word} comes before any listener; write a line `listener 1883` before it"));
         };
         let name = format!("listeners.listener-{}", listener.port);
         let text = Some(rest.to_owned());

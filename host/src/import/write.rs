@@ -56,7 +56,8 @@ fn config(from: &Path, settings: &Settings, users_file: &Path) -> Result<String,
         line(&mut text, &format!("{name} = {value}"));
     }
     // What waits for a client must have room for the largest packet.
-    if let Some(bytes) = keys.iter().find_map(|(key, n)| n.parse::<u64>().ok().filter(|_| *key == "limits.packet_bytes_max"))
+    if let Some(bytes) =
+        keys.iter().find_map(|(key, n)| n.parse::<u64>().ok().filter(|_| *key == "limits.packet_bytes_max"))
         && bytes < 65_536
     {
         text = text.replacen("[limits]\n", &format!("[limits]\nconnect_bytes_max = {bytes}\n"), 1);
@@ -94,7 +95,9 @@ fn listener(text: &mut String, of: &Listener) -> Result<(), String> {
     line(text, &format!("[listeners.listener-{}.tls]", of.port));
     line(text, &format!("certificate_file = {}\nprivate_key_file = {}", quoted(certificate), quoted(key)));
     if of.certificate_required {
-        let Some(authorities) = &of.authorities else { return Err("require_certificate without cafile; add it".into()) };
+        let Some(authorities) = &of.authorities else {
+            return Err("require_certificate without cafile; add it".into());
+        };
         line(text, &format!("client_auth = \"required\"\nclient_ca_file = {}", quoted(authorities)));
         if let Some(lists) = &of.lists {
             line(text, &format!("client_crl_file = {}", quoted(lists)));
@@ -144,7 +147,8 @@ fn users(
             );
         }
         report.lines.push(
-            "read: a subscription to more than may be read is refused here; mosquitto takes it and leaves the rest out".into(),
+            "read: a subscription to more than may be read is refused here; mosquitto takes it and leaves the rest out"
+                .into(),
         );
     }
     for Password { user, hash } in passwords {
@@ -177,14 +181,19 @@ fn grants(text: &mut String, rules: &[Rule]) {
     line(text, "grants = [");
     for Rule { access, filter } in denies.into_iter().chain(allows) {
         let filter = quoted(filter);
-        line(text, &match access {
-            Access::Deny => format!("    {{ deny = [\"all\"], filter = {filter} }},"),
-            Access::Read => format!("    {{ allow = [\"subscribe\"], filter = {filter}, share_groups = [\"*\"] }},"),
-            Access::Write => format!("    {{ allow = [\"publish\", \"will\"], filter = {filter} }},"),
-            Access::ReadWrite => format!(
-                "    {{ allow = [\"publish\", \"subscribe\", \"will\"], filter = {filter}, share_groups = [\"*\"] }},"
-            ),
-        });
+        line(
+            text,
+            &match access {
+                Access::Deny => format!("    {{ deny = [\"all\"], filter = {filter} }},"),
+                Access::Read => {
+                    format!("    {{ allow = [\"subscribe\"], filter = {filter}, share_groups = [\"*\"] }},")
+                }
+                Access::Write => format!("    {{ allow = [\"publish\", \"will\"], filter = {filter} }},"),
+                Access::ReadWrite => format!(
+                    "    {{ allow = [\"publish\", \"subscribe\", \"will\"], filter = {filter}, share_groups = [\"*\"] }},"
+                ),
+            },
+        );
     }
     line(text, "]");
 }

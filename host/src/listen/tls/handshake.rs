@@ -59,7 +59,8 @@ impl Loaded {
         let load = |file: &PathBuf| {
             let trust = Trust::load(std::slice::from_ref(file), &provider).map_err(|e| e.below("client_ca_file"))?;
             let Some(crl) = &tls.client_crl else { return Ok(Arc::new(trust)) };
-            let lists = RevocationLists::load(&crl.file, crl.missing_allowed).map_err(|e| e.below("client_crl_file"))?;
+            let lists =
+                RevocationLists::load(&crl.file, crl.missing_allowed).map_err(|e| e.below("client_crl_file"))?;
             Ok(Arc::new(trust.with_lists(lists)))
         };
         let client = match &tls.client_auth {

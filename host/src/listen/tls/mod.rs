@@ -25,9 +25,9 @@ mod testkit;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use acceptor::{Acceptor, Changed, Prepared};
 #[cfg(test)]
 pub(crate) use error::HandshakeError;
 pub(crate) use error::TlsConfigError;
-pub(crate) use acceptor::{Acceptor, Changed, Prepared};
 pub(crate) use revocation::link_of;
 pub(crate) use trust::sha256;
