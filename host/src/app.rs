@@ -164,16 +164,13 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         (Arc::new(listener.guarded_by(chain)), at)
     };
     let listeners: Vec<_> = listeners.into_iter().map(guarded).collect();
-    let certificates =
-        Certificates::new(node.clone(), listeners.iter().map(|(listener, _)| listener.clone()).collect());
+    let certificates = Certificates::new(node.clone(), listeners.iter().map(|(of, _)| of.clone()).collect());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
     let (started, plugins_of, node_of) = (config.clone(), plugins.clone(), node.clone());
-    let certificates_of = certificates.clone();
-    let reload = Reload { sources, started, dev, plugins: plugins_of, certificates: certificates_of, node: node_of };
-    let reload = Arc::new(reload);
+    let reload = Arc::new(Reload { sources, started, dev, plugins: plugins_of, certificates, node: node_of });
     let started = tokio::select! {
         started = start(config, &node, &desk, recovered, listeners) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
@@ -181,20 +178,9 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let code = match &started {
         Ok((running, bound)) => {
             tell_started(&events, bound, dev);
-            look_after(config, running, &certificates);
+            look_after(config, running, &reload.certificates);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            // It ends with the runtime, and its file with it.
-            let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, &desk, &reload))));
-            let reloading = tokio::spawn(reload.at_each(hup));
-            let code = tokio::select! {
-                () = told_to_stop(&mut term, &mut int) => stopping(&events, "signal", ExitCode::SUCCESS),
-                () = node.failed.notified() => {
-                    let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
-                    stopping(&events, "the store failed", code)
-                }
-            };
-            reloading.abort();
-            code
+            serving(reload, &desk, admin, hup, told_to_stop(&mut term, &mut int)).await
         }
         Err(NotStarted::Stopped) => stopping(&events, "signal", ExitCode::SUCCESS),
         Err(NotStarted::Cannot(e)) => unavailable(e),
@@ -214,6 +200,29 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
     plugins.stop(deadline).await;
+    code
+}
+
+/// Serves commands and reloads until it is told to stop, or must.
+async fn serving(
+    reload: Arc<Reload>,
+    desk: &Arc<Desk>,
+    admin: Option<Socket>,
+    hangup: Signal,
+    told_to_stop: impl Future<Output = ()>,
+) -> ExitCode {
+    let node = reload.node.clone();
+    // It ends with the runtime, and its file with it.
+    let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, desk, &reload))));
+    let reloading = tokio::spawn(reload.at_each(hangup));
+    let code = tokio::select! {
+        () = told_to_stop => stopping(&node.events, "signal", ExitCode::SUCCESS),
+        () = node.failed.notified() => {
+            let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
+            stopping(&node.events, "the store failed", code)
+        }
+    };
+    reloading.abort();
     code
 }
 

@@ -64,6 +64,17 @@ fn deny(command: DenyCommand) -> ExitCode {
     }
 }
 
+fn store(command: StoreCommand) -> ExitCode {
+    let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
+        StoreCommand::Check { sources, json } => (sources, json, store_command::check),
+        StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
+    };
+    match app::load(&Sources::of_process(args.config, args.set), false) {
+        Ok(config) => run(&config, json),
+        Err(code) => code,
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -110,16 +121,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
-        Command::Store { command } => {
-            let (args, json, run): (_, _, fn(&config::Config, bool) -> ExitCode) = match command {
-                StoreCommand::Check { sources, json } => (sources, json, store_command::check),
-                StoreCommand::Stats { sources, json } => (sources, json, store_command::stats),
-            };
-            match app::load(&sources(args), false) {
-                Ok(config) => run(&config, json),
-                Err(code) => code,
-            }
-        }
+        Command::Store { command } => store(command),
         Command::Check { sources: args, without_plugins } => {
             let sources = sources(args);
             match app::load(&sources, false) {
