@@ -93,9 +93,16 @@ impl Certificates {
     /// What is wrong; nothing changes then.
     pub(crate) fn reload_cluster(&self, tls: Option<&ClusterTls>) -> Result<(), String> {
         match (self.cluster.get(), tls) {
-            (Some((cluster, _)), Some(tls)) => cluster.reload(tls),
+            (Some((cluster, _)), Some(tls)) => self.reload_of(cluster, tls),
             _ => Ok(()),
         }
+    }
+
+    fn reload_of(&self, cluster: &ClusterTlsReload, tls: &ClusterTls) -> Result<(), String> {
+        cluster.reload(tls)?;
+        let what = "server and clients".into();
+        self.node.events.emit(None, Fact::CertificateReloaded { of_listener: "cluster".into(), what });
+        Ok(())
     }
 
     /// Puts in force what was read. Clients whose certificates are revoked now, or whose authority is gone, are disconnected.
@@ -167,7 +174,7 @@ impl Certificates {
             }
         }
         if let Some((cluster, files)) = self.cluster.get()
-            && let Err(why) = cluster.reload(files)
+            && let Err(why) = self.reload_of(cluster, files)
         {
             self.keeps(why);
         }

@@ -713,7 +713,7 @@ events! {
     1205 CertificateReloaded System Broker {
         /// The listener; `cluster` for the node's own among other nodes.
         of_listener: Text,
-        /// What of it changed: `server`, `clients` (authorities and revocation lists), or both.
+        /// What of it changed: `server`, `clients` (authorities and revocation lists), or `server and clients`.
         what: Text,
     }
     /// A certificate that the node uses ends within 30 days, or has ended. Told once a day.
