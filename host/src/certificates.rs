@@ -2,10 +2,11 @@
 //! end. What was wrong changes nothing.
 
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use gatemq_types::CloseReason;
 use gatemq_types::event::Fact;
@@ -186,15 +187,15 @@ impl Certificates {
     }
 
     /// What tells that a file is another one.
-    fn fingerprint(&self) -> Vec<Option<(SystemTime, u64)>> {
+    fn fingerprint(&self) -> Vec<Option<[u64; 4]>> {
         let of_listeners = self.settings().flat_map(|settings| files(&settings).collect::<Vec<_>>());
         let of_cluster = self.cluster.get().into_iter().flat_map(|(_, tls)| {
             let files = [&tls.certificate_file, &tls.private_key_file, &tls.ca_file].into_iter();
             files.chain(&tls.crl_file).cloned().collect::<Vec<_>>()
         });
         let of_file = |file: PathBuf| {
-            let metadata = std::fs::metadata(file).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
+            let of = std::fs::metadata(file).ok()?;
+            Some([of.ino(), of.len(), of.mtime().cast_unsigned(), of.mtime_nsec().cast_unsigned()])
         };
         of_listeners.chain(of_cluster).map(of_file).collect()
     }
