@@ -7,7 +7,11 @@ use gatemq_tests::client::{Client, Version};
 use gatemq_tests::{PATIENCE, wait_for};
 
 fn setup() -> Setup {
-    Setup::new().mqtt("plain").faults("config.grants = [{ allow = [\"all\"], filter = \"#\" }]").tape()
+    Setup::new()
+        .mqtt("plain")
+        .toml("address_connections_per_s_max = 0")
+        .faults("config.grants = [{ allow = [\"all\"], filter = \"#\" }]")
+        .tape()
 }
 
 fn enter(broker: &Broker, id: &str) -> Option<Client> {
@@ -58,7 +62,7 @@ fn a_worker_that_comes_late_refuses_whoever_comes() {
 /// however long the spread is.
 #[test]
 fn who_is_there_goes_one_after_the_other() {
-    let broker = setup().toml("").argument("--set").argument("node.stop_spread_ms=1500").start();
+    let broker = setup().argument("--set").argument("node.stop_spread_ms=1500").start();
     let address = broker.address("plain");
     let mut clients: Vec<Client> = (0..400).map(|n| enter(&broker, &format!("c{n}")).unwrap()).collect();
     let began = Instant::now();
