@@ -7,6 +7,9 @@ use std::process::Command;
 use gatemq_tests::artifacts::Artifacts;
 use gatemq_tests::workspace;
 
+/// Words of TLS that are told in an event, and are none.
+const OF_TLS: [&str; 4] = ["CertRevoked", "UnknownRevocationStatus", "CrlExpired", "UnknownIssuer"];
+
 /// Name and text of each page but the generated one.
 fn pages() -> Vec<(String, String)> {
     let directory = workspace().join("packaging/doc");
@@ -111,8 +114,6 @@ fn events_of_the_pages_exist() {
             && word.chars().filter(char::is_ascii_uppercase).count() > 1
             && word.chars().any(|c| c.is_ascii_lowercase())
     };
-    /// Words of TLS that are told in an event, and are none.
-    const OF_TLS: [&str; 4] = ["CertRevoked", "UnknownRevocationStatus", "CrlExpired", "UnknownIssuer"];
     let mut named = 0;
     for (page, text) in pages() {
         for word in words(&text).iter().filter(|word| is_name(word) && !OF_TLS.contains(&word.as_str())) {
