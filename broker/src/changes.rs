@@ -208,6 +208,8 @@ pub struct Changes {
     of_retained: bool,
     list: Vec<Change>,
     interests: Option<Vec<Interest>>,
+    /// Keys of sessions that ended; only where interests are noted.
+    ended: Vec<Arc<SessionKey>>,
 }
 
 impl Changes {
@@ -227,10 +229,10 @@ impl Changes {
         self.interests.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether somebody did.
+    /// Whether somebody did, or a session ended.
     #[inline]
     pub fn have_interests(&self) -> bool {
-        self.interests.as_ref().is_some_and(|interests| !interests.is_empty())
+        self.interests.as_ref().is_some_and(|interests| !interests.is_empty() || !self.ended.is_empty())
     }
 
     /// Somebody subscribed or unsubscribed. What is below `$` is of this node alone.
@@ -241,6 +243,18 @@ impl Changes {
                 interests.push(interest);
             }
         }
+    }
+
+    /// A session ended.
+    pub(crate) fn ended(&mut self, key: &Arc<SessionKey>) {
+        if self.interests.is_some() {
+            self.ended.push(key.clone());
+        }
+    }
+
+    /// Sessions that ended since the last time; perhaps there is a new one of the same key.
+    pub fn take_ended(&mut self) -> Vec<Arc<SessionKey>> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Whether [`Self::note_interests`] was called.

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +15,7 @@ use gatemq_cluster::net::{
     Batch, BatchBuilder, Clock, Handler, Joined, MessageHead, Net, Outcomes, REJOIN_INTERVAL, Refused, Secret,
     Settings, TlsFiles, pki,
 };
-use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
+use rustls::{ClientConfig, ServerConfig, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,7 +81,7 @@ fn main() -> Result<()> {
         // Alternating, so that what disturbs the machine disturbs both.
         let (_receiver, sender) = nets(&one, &two).await?;
         for _ in 0..3 {
-            raw.push(measure(raw_frames(&one, dir.path())).await?);
+            raw.push(measure(raw_frames(&one)).await?);
             rpc.push(measure(forward(&sender)).await?);
         }
         let best = |costs: &[(f64, f64)]| costs.iter().copied().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_default();
@@ -152,9 +151,8 @@ async fn nets(one: &TlsFiles, two: &TlsFiles) -> Result<(Net, Net)> {
 
 async fn forward(sender: &Net) -> Result<()> {
     let (node, payload) = (Name::new("n1")?, [7; PAYLOAD_BYTES]);
-    let mut under_way = VecDeque::new();
+    let (mut under_way, mut batch) = (VecDeque::new(), BatchBuilder::default());
     for _ in 0..BATCHES {
-        let mut batch = BatchBuilder::default();
         for _ in 0..BATCH_MESSAGES {
             batch.push(&HEAD, &payload)?;
         }
@@ -179,68 +177,17 @@ where
 }
 
 /// The same bytes as length-prefixed frames: written and read a batch at a time, answered with a byte for each message.
-async fn raw_frames(files: &TlsFiles, ca: &Path) -> Result<()> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let certificate = CertificateDer::from_pem_file(&files.certificate_file)?;
-    let key = PrivateKeyDer::from_pem_file(&files.private_key_file)?;
-    let server = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca.join("ca.pem"))?)?;
-    let mut client = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    client.dangerous().set_certificate_verifier(Arc::new(anybody::Anybody));
+async fn raw_frames(files: &TlsFiles) -> Result<()> {
+    let (server, client) = tls(files)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let receive = tokio::spawn(async move {
-        let (tcp, _) = listener.accept().await?;
-        let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(tcp).await?;
-        let (mut buffer, mut messages) = (BytesMut::with_capacity(128 * 1024), 0);
-        while messages < BATCHES * BATCH_MESSAGES {
-            if stream.read_buf(&mut buffer).await? == 0 {
-                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-            }
-            let before = messages;
-            while let Some(length) = buffer.first_chunk::<4>() {
-                let length = u32::from_be_bytes(*length) as usize;
-                if buffer.len() < 4 + length {
-                    break;
-                }
-                buffer.advance(4);
-                std::hint::black_box(buffer.split_to(length).freeze());
-                messages += 1;
-            }
-            stream.write_all(&vec![0; messages - before]).await?;
-            stream.flush().await?;
-        }
-        Ok(())
-    });
+    let receive = tokio::spawn(receive(listener, server));
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
     let stream = connector.connect(ServerName::try_from("bench.invalid")?, tcp).await?;
     let (mut read, mut write) = tokio::io::split(stream);
-    let send = async {
-        let frame = {
-            let mut head = BatchBuilder::default();
-            head.push(&HEAD, &[7; PAYLOAD_BYTES])?;
-            vec![7; head.finish().bytes()]
-        };
-        for _ in 0..BATCHES {
-            let mut batch = BytesMut::with_capacity(BATCH_MESSAGES * (4 + frame.len()));
-            for _ in 0..BATCH_MESSAGES {
-                batch.put_u32(frame.len() as u32);
-                batch.put_slice(&frame);
-            }
-            write.write_all(&batch).await?;
-            write.flush().await?;
-        }
-        Ok::<_, Box<dyn Error>>(())
-    };
+    let send = send_frames(&mut write);
     let answers = async {
         let (mut left, mut buffer) = (BATCHES * BATCH_MESSAGES, [0; 4096]);
         while left > 0 {
@@ -251,6 +198,62 @@ async fn raw_frames(files: &TlsFiles, ca: &Path) -> Result<()> {
     let (sent, answered) = tokio::join!(send, answers);
     sent.and(answered)?;
     Ok(receive.await??)
+}
+
+async fn send_frames(write: &mut (impl AsyncWriteExt + Unpin)) -> Result<()> {
+    let mut head = BatchBuilder::default();
+    head.push(&HEAD, &[7; PAYLOAD_BYTES])?;
+    let frame = vec![7; head.finish().bytes()];
+    for _ in 0..BATCHES {
+        let mut batch = BytesMut::with_capacity(BATCH_MESSAGES * (4 + frame.len()));
+        for _ in 0..BATCH_MESSAGES {
+            batch.put_u32(frame.len() as u32);
+            batch.put_slice(&frame);
+        }
+        write.write_all(&batch).await?;
+        write.flush().await?;
+    }
+    Ok(())
+}
+
+fn tls(files: &TlsFiles) -> Result<(ServerConfig, ClientConfig)> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let certificate = CertificateDer::from_pem_file(&files.certificate_file)?;
+    let key = PrivateKeyDer::from_pem_file(&files.private_key_file)?;
+    let server = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(anybody::Anybody))
+        .with_no_client_auth();
+    Ok((server, client))
+}
+
+async fn receive(listener: TcpListener, server: ServerConfig) -> std::io::Result<()> {
+    let (tcp, _) = listener.accept().await?;
+    let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(tcp).await?;
+    let (mut buffer, mut messages) = (BytesMut::with_capacity(128 * 1024), 0);
+    while messages < BATCHES * BATCH_MESSAGES {
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let before = messages;
+        while let Some(length) = buffer.first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if buffer.len() < 4 + length {
+                break;
+            }
+            buffer.advance(4);
+            std::hint::black_box(buffer.split_to(length).freeze());
+            messages += 1;
+        }
+        stream.write_all(&vec![0; messages - before]).await?;
+        stream.flush().await?;
+    }
+    Ok(())
 }
 
 /// The certificate has no DNS name, and whose it is does not matter here.

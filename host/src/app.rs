@@ -13,7 +13,8 @@ use gatemq_types::event::Fact;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Desk;
-use crate::api::{self, Api, Socket};
+use crate::api::http;
+use crate::api::{self, Api, Serving, Socket};
 use crate::certificates::Certificates;
 use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
@@ -21,9 +22,9 @@ use crate::durable;
 use crate::events::Events;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::{Node, Recovered};
-use crate::plugins::{self, PluginSet, Problem};
+use crate::plugins::{self, Guards, PluginSet, Problem};
 use crate::reload::Reload;
-use crate::{log, ready, worker};
+use crate::{log, ready, service, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -79,6 +80,7 @@ pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
 pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> ExitCode {
     let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
     let listeners = listeners(config);
+    let http = config.http.as_ref().map_or(Ok(()), http::check).inspect_err(|e| eprintln!("{e}"));
     let problems = match runtime() {
         Ok(runtime) if with_plugins => runtime.block_on(plugins::check(config, |plugin, told| {
             config::plugin_problems(sources, plugin, told).iter().map(config::Problem::to_string).collect()
@@ -86,18 +88,18 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
         Ok(_) => Vec::new(),
         Err(e) => vec![Problem::Plugin(e)],
     };
-    match (filter, listeners) {
-        (Ok(_), Ok(_)) if problems.is_empty() => {
+    match (filter, listeners, &http) {
+        (Ok(_), Ok(_), Ok(())) if problems.is_empty() => {
             println!(
                 "the configuration is good{}",
                 if with_plugins { "" } else { "; no plugin has looked at its own" }
             );
             ExitCode::SUCCESS
         }
-        (filter, listeners) => {
+        (filter, listeners, _) => {
             problems.iter().for_each(|problem| eprintln!("{}", problem.why().escape_debug()));
             let of_plugins = problems.iter().all(|problem| matches!(problem, Problem::Plugin(_)));
-            let is_good = filter.is_ok() && listeners.is_ok();
+            let is_good = filter.is_ok() && listeners.is_ok() && http.is_ok();
             ExitCode::from(if is_good && of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
         }
     }
@@ -158,36 +160,43 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(node) => node,
         Err(e) => return unavailable(&e),
     };
-    let guarded = |(listener, at): (Listener, SocketAddr)| {
-        // One without a chain, of which there is none, admits nobody.
-        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
-        (Arc::new(listener.guarded_by(chain)), at)
-    };
-    let listeners: Vec<_> = listeners.into_iter().map(guarded).collect();
+    let listeners = guarded(listeners, &auth);
     let certificates = Certificates::new(node.clone(), listeners.iter().map(|(of, _)| of.clone()).collect());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let (started, plugins_of, node_of) = (config.clone(), plugins.clone(), node.clone());
-    let reload = Arc::new(Reload { sources, started, dev, plugins: plugins_of, certificates, node: node_of });
+    let (started, tokens) = (config.clone(), Arc::default());
+    let (plugins_of, node_of) = (plugins.clone(), node.clone());
+    let reload = Reload { sources, started, dev, plugins: plugins_of, certificates, node: node_of, tokens };
+    let reload = Arc::new(reload);
+    let serving = Serving::default();
+    let of_clients = listeners.iter().map(|(listener, _)| listener.clone()).collect();
+    let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
+    let http_at = match serve_http(config, &events, &api) {
+        Ok(at) => at,
+        Err(code) => return code,
+    };
     let started = tokio::select! {
-        started = start(config, &node, &desk, recovered, listeners) => started,
+        started = start(config, &node, &desk, recovered, (listeners, http_at)) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
     };
     let code = match &started {
         Ok((running, bound)) => {
+            serving.set(true);
             tell_started(&events, bound, dev);
             look_after(config, running, &reload.certificates);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
-            serving(reload, &desk, admin, hup, told_to_stop(&mut term, &mut int)).await
+            // They end with the runtime, and the socket's file with it.
+            let _serving = admin.map(|socket| tokio::spawn(socket.serve(api)));
+            let reloading = tokio::spawn(reload.at_each(hup));
+            let _watched = tokio::spawn(service::watched(node.clone()));
+            let code = until_stopped(&events, &node, &mut term, &mut int).await;
+            serving.set(false);
+            reloading.abort();
+            code
         }
-        Err(NotStarted::Stopped) => stopping(&events, "signal", ExitCode::SUCCESS),
-        Err(NotStarted::Cannot(e)) => unavailable(e),
-        Err(NotStarted::Refused(e)) => {
-            fatal(e);
-            ExitCode::from(EXIT_REFUSED)
-        }
+        Err(why) => not_started(why, &events),
     };
     let deadline = Instant::now() + node.stop_spread + STOP_MAX;
     if let Ok((running, _)) = started {
@@ -195,35 +204,47 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     }
     desk.stop();
     let code = close(&node, code);
-    events.look(u64::MAX);
-    for (kind, n) in events.counts() {
-        tracing::info!(target: "gatemq::total", event = kind.name(), n);
-    }
+    tell_totals(&events);
     plugins.stop(deadline).await;
     code
 }
 
-/// Serves commands and reloads until it is told to stop, or must.
-async fn serving(
-    reload: Arc<Reload>,
-    desk: &Arc<Desk>,
-    admin: Option<Socket>,
-    hangup: Signal,
-    told_to_stop: impl Future<Output = ()>,
-) -> ExitCode {
-    let node = reload.node.clone();
-    // It ends with the runtime, and its file with it.
-    let _serving = admin.map(|socket| tokio::spawn(socket.serve(Api::new(&node, desk, &reload))));
-    let reloading = tokio::spawn(reload.at_each(hangup));
-    let code = tokio::select! {
-        () = told_to_stop => stopping(&node.events, "signal", ExitCode::SUCCESS),
+/// Each listener with its chain; one without, of which there is none, admits nobody.
+fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &Guards) -> Vec<(Arc<Listener>, SocketAddr)> {
+    let guarded = |(listener, at): (Listener, SocketAddr)| {
+        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
+        (Arc::new(listener.guarded_by(chain)), at)
+    };
+    listeners.into_iter().map(guarded).collect()
+}
+
+/// Until it is told to stop, or cannot go on.
+async fn until_stopped(events: &Events, node: &Node, term: &mut Signal, int: &mut Signal) -> ExitCode {
+    tokio::select! {
+        () = told_to_stop(term, int) => stopping(events, "signal", ExitCode::SUCCESS),
         () = node.failed.notified() => {
             let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
-            stopping(&node.events, "the store failed", code)
+            stopping(events, "the store failed", code)
         }
-    };
-    reloading.abort();
-    code
+    }
+}
+
+fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
+    match why {
+        NotStarted::Stopped => stopping(events, "signal", ExitCode::SUCCESS),
+        NotStarted::Cannot(e) => unavailable(e),
+        NotStarted::Refused(e) => {
+            fatal(e);
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}
+
+fn tell_totals(events: &Events) {
+    events.look(u64::MAX);
+    for (kind, n) in events.counts() {
+        tracing::info!(target: "gatemq::total", event = kind.name(), n);
+    }
 }
 
 /// Has the TLS files looked after as long as the runtime runs.
@@ -246,6 +267,22 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
     }
     let version = env!("CARGO_PKG_VERSION").into();
     events.emit(None, Fact::NodeStarted { version, listeners: listeners.join(", ").into() });
+    service::ready();
+}
+
+/// Has what happens handed on to those who follow it, and serves the API over HTTP where it is configured: before the node serves,
+/// for whether it does is among what is asked. Both end with the runtime. Returns where it is served.
+fn serve_http(config: &Config, events: &Arc<Events>, api: &Api) -> Result<Option<SocketAddr>, ExitCode> {
+    tokio::spawn(events.clone().serve_readers());
+    let Some(http) = &config.http else { return Ok(None) };
+    http::check(http).map_err(|e| {
+        fatal(&e);
+        ExitCode::from(EXIT_CONFIG)
+    })?;
+    let http = http::bind(http).map_err(|e| unavailable(&e))?;
+    let at = http.address();
+    tokio::spawn(http.serve(api.clone()));
+    Ok(at)
 }
 
 /// The socket for commands. Where none is configured and its default place is not there (nothing is kept), there is none.
@@ -300,6 +337,7 @@ fn recovered(
 
 /// The node stops.
 fn stopping(events: &Events, reason: &'static str, code: ExitCode) -> ExitCode {
+    service::stopping();
     events.emit(None, Fact::NodeStopping { reason: reason.into() });
     code
 }
@@ -353,7 +391,7 @@ async fn start(
     node: &Arc<Node>,
     desk: &Arc<Desk>,
     recovered: Recovered,
-    listeners: Vec<(Arc<Listener>, SocketAddr)>,
+    (listeners, http): (Vec<(Arc<Listener>, SocketAddr)>, Option<SocketAddr>),
 ) -> Result<(Running, Bound), NotStarted> {
     let (mut sockets, mut bound) = (Vec::new(), Bound::new());
     for (listener, address) in listeners {
@@ -376,7 +414,8 @@ async fn start(
         running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
     }
     if let Some(file) = &config.node.ready_file {
-        ready::write(file, &bound).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
+        let cluster = running.cluster.as_ref().and_then(cluster::Running::addresses);
+        ready::write(file, &bound, cluster, http).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
     }
     Ok((running, bound))
 }

@@ -103,17 +103,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         args: ExplainArgs,
     },
+    /// What happens.
+    Events {
+        /// What to do.
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
     /// Look at the cluster of a running broker.
     Cluster {
         /// What to do.
         #[command(subcommand)]
         command: ClusterCommand,
-    },
-    /// Make an authority for a cluster, and certificates of its nodes. Files that are there are never overwritten.
-    Pki {
-        /// What to make.
-        #[command(subcommand)]
-        command: PkiCommand,
     },
     /// Make a configuration of another broker's. Files that are there are never overwritten.
     Import {
@@ -131,8 +131,20 @@ pub(crate) enum Command {
         /// User.
         name: String,
     },
+    /// Make an authority for a cluster, and certificates of its nodes. Files that are there are never overwritten.
+    Pki {
+        /// What to make.
+        #[command(subcommand)]
+        command: PkiCommand,
+    },
     /// Print the version.
     Version,
+    /// Write man pages and shell completions: for packages.
+    #[command(hide = true)]
+    Manual {
+        /// Where to.
+        directory: PathBuf,
+    },
 }
 
 /// What to do with the cluster.
@@ -203,6 +215,45 @@ pub(crate) enum ImportCommand {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
+}
+
+/// What to do with events.
+#[derive(Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Print them as they happen, a line each, until it is ended: those of classes security and system, unless others are named.
+    ///
+    /// Of class traffic there is one for each message. Who reads too slowly is told how many were lost.
+    Tail {
+        /// Which broker, and how it is shown.
+        #[command(flatten)]
+        ask: AskArgs,
+        /// Which of them.
+        #[command(flatten)]
+        args: EventsArgs,
+    },
+}
+
+/// Which events: all conditions that are given must hold.
+#[derive(Args)]
+pub(crate) struct EventsArgs {
+    /// Of this kind, such as ClientRefused; may be given several times.
+    #[arg(long)]
+    pub(crate) kind: Vec<String>,
+    /// Of this class: security, lifecycle, traffic, system; may be given several times.
+    #[arg(long)]
+    pub(crate) class: Vec<String>,
+    /// About a client of this tenant.
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// About a client of this user.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// About a client of this client identifier.
+    #[arg(long)]
+    pub(crate) client_id: Option<String>,
+    /// So many of the latest ones first, as far as they are security or system.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) recent: usize,
 }
 
 /// What to do with the configuration.

@@ -7,12 +7,16 @@ use tracing_subscriber::fmt;
 
 use crate::config::{Log, LogFormat};
 
+/// Libraries that say at these levels what is an event of ours already, or what nobody wants to read of each call. What a
+/// configuration says of them counts.
+const LIBRARIES: &str = "tarpc=warn,memberlist_core=off,memberlist_proto=off";
+
 /// What is logged.
 ///
 /// # Errors
 /// The level is no level and no filter.
 pub(crate) fn filter(log: &Log) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(&log.level).map_err(|e| {
+    EnvFilter::try_new(format!("{LIBRARIES},{}", log.level)).map_err(|e| {
         format!("log.level: {:?} is neither a level (error, warn, info, debug, trace) nor a filter: {e}", log.level)
     })
 }

@@ -19,6 +19,7 @@ mod import;
 mod inspect;
 mod listen;
 mod log;
+mod manual;
 mod node;
 mod overload;
 mod passwd;
@@ -27,6 +28,7 @@ mod plugins;
 mod ready;
 mod reload;
 mod revocations;
+mod service;
 mod store_command;
 mod sys;
 mod worker;
@@ -36,8 +38,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{
-    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, ImportCommand, PluginCommand, SourceArgs,
-    StoreCommand,
+    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, EventsCommand, ImportCommand, PluginCommand,
+    SourceArgs, StoreCommand,
 };
 use config::Sources;
 
@@ -61,6 +63,15 @@ fn deny(command: DenyCommand) -> ExitCode {
             with_socket(ask, |ask| command::deny::add(&ask, &subject, ttl_ms.unwrap_or(0), &reason))
         }
         DenyCommand::Lift { ask, subject } => with_socket(ask, |ask| command::deny::lift(&ask, &subject)),
+    }
+}
+
+fn plugin(command: PluginCommand) -> ExitCode {
+    match command {
+        PluginCommand::List { ask } => with_socket(ask, |ask| command::plugins::list(&ask)),
+        PluginCommand::Reload { ask, name } => with_socket(ask, |ask| command::plugins::reload_one(&ask, &name)),
+        PluginCommand::Check { of, here } => inspect::check(&of.of(), here),
+        PluginCommand::Try { of, args } => inspect::attempt(&of.of(), &args),
     }
 }
 
@@ -101,26 +112,23 @@ fn main() -> ExitCode {
         Command::Clients { ask, which, rows } => with_socket(ask, |ask| command::clients::list(&ask, &which, rows)),
         Command::Kick { ask, which, reason } => with_socket(ask, |ask| command::clients::kick(&ask, &which, &reason)),
         Command::Deny { command } => deny(command),
-        Command::Plugin { command: PluginCommand::List { ask } } => {
-            with_socket(ask, |ask| command::plugins::list(&ask))
-        }
-        Command::Plugin { command: PluginCommand::Reload { ask, name } } => {
-            with_socket(ask, |ask| command::plugins::reload_one(&ask, &name))
-        }
-        Command::Plugin { command: PluginCommand::Check { of, here } } => inspect::check(&of.of(), here),
-        Command::Plugin { command: PluginCommand::Try { of, args } } => inspect::attempt(&of.of(), &args),
+        Command::Plugin { command } => plugin(command),
         Command::Reload { ask } => with_socket(ask, |ask| command::plugins::reload(&ask)),
         Command::Explain { ask, args } => with_socket(ask, |ask| command::explain(&ask, &args)),
+        Command::Events { command: EventsCommand::Tail { ask, args } } => {
+            with_socket(ask, |ask| command::events::tail(&ask, &args))
+        }
         Command::Cluster { command: ClusterCommand::Status { ask } } => {
             with_socket(ask, |ask| command::cluster::status(&ask))
         }
-        Command::Pki { command } => pki::run(command),
         Command::Import { command: ImportCommand::Mosquitto { file, out } } => import::mosquitto(&file, &out),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS
         }
+        Command::Manual { directory } => manual::run(&directory),
         Command::Passwd { users_file, name } => passwd::run(&name, users_file.as_deref()),
+        Command::Pki { command } => pki::run(command),
         Command::Store { command } => store(command),
         Command::Check { sources: args, without_plugins } => {
             let sources = sources(args);

@@ -11,6 +11,7 @@ use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenant, TenantLimit, Ten
 use gatemq_store::{Store, StoreError, StoredSession};
 use gatemq_types::event::{Fact, Peer};
 use tokio::sync::Notify;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock;
 use crate::cluster::Cluster;
@@ -71,6 +72,8 @@ pub(crate) struct Node {
     pub(crate) events: Arc<Events>,
     /// Whether it is in a cluster.
     pub(crate) is_clustered: bool,
+    /// When it began, in milliseconds since 1970: in a cluster what tells its processes apart.
+    pub(crate) boot_ms: u64,
     cluster: OnceLock<Arc<Cluster>>,
     inboxes: Vec<OnceLock<Inbox>>,
     loads: Vec<AtomicUsize>,
@@ -105,6 +108,7 @@ impl Node {
             stop_spread: Duration::from_millis(settings.stop_spread_ms),
             events,
             is_clustered,
+            boot_ms: clock::now_ms(),
             cluster: OnceLock::new(),
             inboxes: (0..workers).map(|_| OnceLock::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
@@ -133,6 +137,12 @@ impl Node {
             changes.note_interests();
         }
         changes
+    }
+
+    /// From where on a worker numbers publications in a cluster: no other worker, node or process does from the same number.
+    pub(crate) fn publications(&self, worker: u32) -> Option<u64> {
+        let of = format!("{}/{}/{worker}", self.events.node(), self.boot_ms);
+        self.is_clustered.then(|| xxh3_64(of.as_bytes()) << 40)
     }
 
     /// Takes back what the store has, before the first client comes. Returns what its cluster has to know.

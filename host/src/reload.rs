@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use gatemq_types::event::Fact;
 use tokio::signal::unix::Signal;
 use tracing_subscriber::EnvFilter;
 
+use crate::api::http::{self, Tokens};
 use crate::certificates::{AllPrepared, Certificates};
 use crate::config::{self, Config, Sources};
 use crate::log;
 use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
+use crate::service::Reloading;
 
 /// Problems of a refused configuration that its event names; the log has all.
 const TOLD_MAX: usize = 10;
@@ -30,6 +33,8 @@ pub(crate) struct Reload {
     pub(crate) certificates: Arc<Certificates>,
     /// The node.
     pub(crate) node: Arc<Node>,
+    /// Who may use the API over HTTP.
+    pub(crate) tokens: Arc<ArcSwap<Tokens>>,
 }
 
 /// What a reload came to.
@@ -55,12 +60,14 @@ impl Reload {
     /// # Errors
     /// Everything that is wrong with the configuration, a line each.
     pub(crate) async fn reload(&self, only: Option<&str>) -> Result<Reloads, Vec<String>> {
+        let _told = Reloading::begin();
         let problems = |problems: Vec<config::Problem>| problems.iter().map(config::Problem::to_string).collect();
         let config = config::load(&self.sources).and_then(|config| match self.dev {
             true => Some(config::check_dev(&config)).filter(|problems| !problems.is_empty()).map_or(Ok(config), Err),
             false => Ok(config),
         });
         let config = config.map_err(|wrong| self.refused(problems(wrong)))?;
+        let tokens = self.tokens(&config, only).map_err(|why| self.refused(vec![why]))?;
         let restart = needs_restart(&self.started, &config);
         if !restart.is_empty() {
             tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
@@ -76,6 +83,9 @@ impl Reload {
                 Ok(reloaded) => tracing::info!(plugin, ?reloaded, "reloaded"),
                 Err(why) => tracing::error!("not reloaded: {}", why.escape_debug()),
             }
+        }
+        if let Some(tokens) = tokens {
+            self.tokens.store(Arc::new(tokens));
         }
         if let Some((certificates, filter)) = all {
             self.certificates.exchange(certificates);
@@ -101,6 +111,13 @@ impl Reload {
         Ok((certificates, filter))
     }
 
+    /// The tokens that are in the file now; `None`: nothing is to be changed.
+    fn tokens(&self, config: &Config, only: Option<&str>) -> Result<Option<Tokens>, String> {
+        let file = |config: &Config| config.http.as_ref().and_then(|http| http.token_file.clone());
+        let now = file(config).filter(|now| only.is_none() && file(&self.started).as_ref() == Some(now));
+        now.map(|file| http::tokens(&file)).transpose()
+    }
+
     fn refused(&self, problems: Vec<String>) -> Vec<String> {
         for problem in &problems {
             tracing::error!("{}", problem.escape_debug());
@@ -120,6 +137,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
         ("plugin_host.health_interval_ms", {
             before.plugin_host.health_interval_ms == now.plugin_host.health_interval_ms
         }),
+        ("[http]", before.http == now.http),
         ("[limits]", before.limits == now.limits),
         ("[denials]", before.denials == now.denials),
         ("[cluster]", but_for_tls(before) == but_for_tls(now)),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,12 +20,17 @@ use crate::pki::Pki;
 use crate::tape::Tape;
 use crate::{Kind, PATIENCE, wait_for};
 
+/// A token that [`Setup::http`] makes known.
+pub const TOKEN: &str = "a-token-of-the-tests-0123456789abcdef";
 /// What `test-faults` was shown, a JSON line a client.
 pub const RECORD: &str = "seen.json";
 
 /// A broker to start: its files are in a directory of its own, its listeners on free ports.
 pub struct Setup {
     directory: TempDir,
+    name: String,
+    /// What runs the broker, such as `ip netns exec NAME`; empty: nothing but we.
+    runner: Vec<String>,
     text: String,
     log_level: String,
     arguments: Vec<String>,
@@ -36,6 +42,8 @@ impl Default for Setup {
     fn default() -> Setup {
         Setup {
             directory: tempfile::tempdir().expect("a directory"),
+            name: "node-1".into(),
+            runner: Vec::new(),
             text: String::new(),
             log_level: "info".into(),
             arguments: Vec::new(),
@@ -54,6 +62,18 @@ impl Setup {
     /// The broker's directory, removed when it ends.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Under this name; the default is `node-1`.
+    pub fn name(mut self, name: &str) -> Setup {
+        self.name = name.into();
+        self
+    }
+
+    /// Run by this command, which becomes the broker, as `ip netns exec NAME` does.
+    pub fn runner(mut self, runner: &[&str]) -> Setup {
+        self.runner = runner.iter().map(|part| (*part).to_owned()).collect();
+        self
     }
 
     /// With this text in the configuration file.
@@ -107,6 +127,14 @@ impl Setup {
             let _ = writeln!(text, "client_ca_file = {root:?}");
         }
         self.toml(&text).toml(more)
+    }
+
+    /// With the API over HTTP, for whoever has [`TOKEN`], which is `operator`'s; `more` goes into its table.
+    pub fn http(self, more: &str) -> Setup {
+        let file = self.directory().join("tokens");
+        std::fs::write(&file, format!("operator {TOKEN}\n")).expect("the token file");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        self.toml(&format!("[http]\nbind = \"127.0.0.1:0\"\ntoken_file = {file:?}\n{more}"))
     }
 
     /// With a plugin: `library` is a file; `more` goes into its table.
@@ -243,14 +271,23 @@ impl Setup {
         let nothing = self.directory().join("nothing-in-here");
         std::fs::create_dir_all(&nothing).expect("a directory");
         let head = format!(
-            "[node]\nname = \"node-1\"\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
+            "[node]\nname = {:?}\ndata_dir = {:?}\nworkers = 2\nready_file = {ready_file:?}\n\
              [log]\nlevel = {:?}\n[plugin_host]\ndrop_in_dir = {nothing:?}\nbundled_dir = {nothing:?}\n\
              owner_checked = false\n",
+            self.name,
             self.data_directory(),
             self.log_level,
         );
         std::fs::write(&config, head + &self.text).expect("the configuration is written");
-        let mut broker = Command::new(Artifacts::get().broker());
+        let program = Artifacts::get().broker();
+        let mut broker = match &*self.runner {
+            [] => Command::new(program),
+            [runner, arguments @ ..] => {
+                let mut runner = Command::new(runner);
+                runner.args(arguments).arg(program);
+                runner
+            }
+        };
         broker.arg(command).arg("--config").arg(&config).args(&self.arguments);
         broker.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::spawn(&mut broker)
@@ -284,6 +321,7 @@ pub struct Ended {
 pub struct Broker {
     process: Process,
     listeners: Value,
+    http: Value,
     tape: Option<Tape>,
     setup: Setup,
 }
@@ -293,7 +331,15 @@ impl Broker {
         let ready: Value = serde_json::from_slice(ready).expect("the ready file is JSON");
         assert_eq!(ready["pid"], process.child.id(), "the ready file is of another process");
         let tape = setup.tape.then(|| Tape::new(setup.tape_file()));
-        Broker { listeners: ready["listeners"].clone(), tape, process, setup }
+        Broker { listeners: ready["listeners"].clone(), http: ready["http"].clone(), tape, process, setup }
+    }
+
+    /// Where it serves its API over HTTP.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.as_str().and_then(|at| at.parse().ok()).expect("[http] is configured")
     }
 
     /// The address of a listener.
@@ -360,6 +406,18 @@ impl Broker {
     /// Its directory.
     pub fn directory(&self) -> &Path {
         self.setup.directory()
+    }
+
+    /// Runs `gatemq` with these arguments, for this broker: its answer, as JSON.
+    ///
+    /// # Panics
+    /// When it is not done.
+    pub fn command(&self, arguments: &[&str]) -> Value {
+        let mut gatemq = Command::new(Artifacts::get().broker());
+        gatemq.args(arguments).arg("--json").arg("--config").arg(self.directory().join("gatemq.toml"));
+        let output = gatemq.output().unwrap_or_else(|e| panic!("{gatemq:?}: {e}"));
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
     /// Its process.

@@ -226,6 +226,26 @@ impl Client {
         Ok(Client { stream: Stream::Tls(Box::new(StreamOwned::new(connection, tcp))), ..self })
     }
 
+    /// Sends bytes that are no MQTT, and reads until `is_whole` or the end.
+    ///
+    /// # Errors
+    /// Those of the socket, or nothing came for [`PATIENCE`].
+    pub fn exchange(&mut self, request: &[u8], is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
+        self.send_raw(request)?;
+        self.stream.tcp().set_read_timeout(Some(PATIENCE))?;
+        let (mut read, mut buffer) = (Vec::new(), [0; 16 << 10]);
+        while !is_whole(&read) {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => read.extend_from_slice(&buffer[..n]),
+                // Whoever closes without close_notify, or with bytes unread, is gone all the same.
+                Err(e) if !read.is_empty() && e.kind() != io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(read)
+    }
+
     /// How it speaks.
     pub fn version(&self) -> Version {
         self.version

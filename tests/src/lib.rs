@@ -3,14 +3,17 @@
 //! | module | what it gives |
 //! |---|---|
 //! | [`artifacts`] | the broker and the plugins, built once |
+//! | [`network`] | namespaces with links that can be cut |
 //! | [`outside`] | plugins that are built outside the workspace, sound ones and ones to refuse |
 //! | [`pki`] | authorities, chains of three certificates, and wrong ones |
 //! | [`broker`] | a configuration, a process, its addresses, its log |
+//! | [`cluster`] | nodes of one cluster, or of two, each at an address of its own |
 //! | [`http`] | a server that plugins ask, which may answer anything |
 //! | [`client`] | a raw MQTT client that may break every rule |
 //! | [`power`] | what a power cut leaves of a directory |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
+//! | [`web`] | a script that asks the API over HTTP |
 //! | [`websocket`] | frames for it, right ones and wrong ones |
 //! | [`requests`] | what a plugin asks of the broker, on demand |
 //! | [`tape`] | the events, as `events-json` writes them |
@@ -21,7 +24,9 @@
 pub mod artifacts;
 pub mod broker;
 pub mod client;
+pub mod cluster;
 pub mod http;
+pub mod network;
 pub mod outside;
 pub mod pki;
 pub mod power;
@@ -29,6 +34,7 @@ pub mod properties;
 pub mod requests;
 pub mod session;
 pub mod tape;
+pub mod web;
 pub mod websocket;
 
 use std::path::{Path, PathBuf};
@@ -91,6 +97,12 @@ pub fn workspace() -> PathBuf {
 
 /// How long a test waits for what must happen. Long enough for a busy machine; nothing is waited out that has happened.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much of something that takes long: `cargo xtask test --long` asks for many cases of each property, and for `long` of this.
+pub fn short_or_long<T>(short: T, long: T) -> T {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse::<u64>().ok());
+    if cases.is_some_and(|cases| cases >= 10_000) { long } else { short }
+}
 
 /// Asks `look` until it has an answer.
 ///

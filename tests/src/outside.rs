@@ -109,10 +109,18 @@ pub struct Project {
 /// # Panics
 /// When something of it fails, or a placeholder is left.
 pub fn template(name: &str) -> Project {
+    template_of(name, &workspace())
+}
+
+/// As [`template`], with the template and the crates of `sources`, which may be installed.
+///
+/// # Panics
+/// As [`template`].
+pub fn template_of(name: &str, sources: &Path) -> Project {
     let outside = Outside::open();
     let directory = outside.directory.join(name);
-    let template = workspace().join("templates/plugin");
-    let gatemq = workspace().display().to_string();
+    let template = sources.join("templates/plugin");
+    let gatemq = sources.display().to_string();
     let (crate_name, placeholders) = (name.replace('-', "_"), ["project-name", "crate_name", "gatemq"]);
     for file in files_below(&template).into_iter().filter(|file| !file.ends_with("cargo-generate.toml")) {
         let text = placeholders

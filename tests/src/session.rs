@@ -336,15 +336,17 @@ impl Client {
         self.send_packet(0x30 | flags, &body)
     }
 
-    /// Publishes at QoS 1 or 2 and acknowledges to the end: the last reason code.
+    /// Publishes, and at QoS 1 and 2 acknowledges to the end: the last reason code, 0 at QoS 0.
     ///
     /// # Panics
     /// When something else than acknowledgements comes.
     pub fn published(&mut self, topic: &str, qos: u8, retain: bool, payload: &[u8]) -> u8 {
         let id = self.next_id();
         self.publish_as(qos << 1 | u8::from(retain), topic, id, payload).expect("PUBLISH");
-        if qos == 1 {
-            return self.expect_ack(ack::PUBACK, id);
+        match qos {
+            0 => return 0,
+            1 => return self.expect_ack(ack::PUBACK, id),
+            _ => {}
         }
         match self.expect_ack(ack::PUBREC, id) {
             0 | 0x10 => {

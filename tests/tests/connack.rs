@@ -113,12 +113,14 @@ fn reason_strings_of_verdicts() {
     let said = |text: &str| [&[3 + text.len() as u8, REASON_STRING, 0, text.len() as u8], text.as_bytes()].concat();
     let aloud = said("enough for today");
     let filter = |flags: &[u8]| [&[0, 1, 0, 0, 14], &b"ask/deny-aloud"[..], flags].concat();
-    // All are 25 bytes long with it, CONNACK is 24, DISCONNECT 14.
+    // All are 25 bytes long with it, CONNACK is 24, DISCONNECT 29.
     for (properties, acks, connack, disconnect) in [
         (Properties::new(), true, true, true),
-        (Properties::new().four(39, 25), true, true, true),
-        (Properties::new().four(39, 24), false, true, true),
-        (Properties::new().four(39, 23), false, false, true),
+        (Properties::new().four(39, 29), true, true, true),
+        (Properties::new().four(39, 28), true, true, false),
+        (Properties::new().four(39, 25), true, true, false),
+        (Properties::new().four(39, 24), false, true, false),
+        (Properties::new().four(39, 23), false, false, false),
         (Properties::new().byte(REQUEST_PROBLEM_INFO, 0), false, false, false),
     ] {
         let (mut client, code, _) = open(&broker, &Connect5::new("c", properties.clone()));
@@ -136,7 +138,7 @@ fn reason_strings_of_verdicts() {
         }
         client.publish("ask/deny-disconnect", 0, b"x").unwrap();
         let (code, told) = told(&client.packet());
-        assert_eq!((code, first(&told, REASON_STRING)), (0x87, disconnect.then_some("go away")));
+        assert_eq!((code, first(&told, REASON_STRING)), (0x87, disconnect.then_some("go away and stay there")));
         let with_will = Connect5 { will: Some("ask/deny-aloud"), ..Connect5::new("w", properties) };
         let (_client, code, told) = open(&broker, &with_will);
         assert_eq!((code, first(&told, REASON_STRING)), (DENIED, connack.then_some("enough for today")));

@@ -31,9 +31,30 @@ pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Sess
 /// first.
 pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, spare: &mut Spare) -> Option<Home> {
     let Closed { home, subscriptions, shared } = session.close();
+    end(session, subscriptions.into_iter(), spare);
+    let mut shared = shared.into_iter().peekable();
+    while let Some(first) = shared.next() {
+        let group = first.group.clone();
+        let mut messages = vec![first];
+        while let Some(next) = shared.next_if(|next| Arc::ptr_eq(&next.group, &group)) {
+            messages.push(next);
+        }
+        group.take_back(messages, now_ms, spare, armed);
+    }
+    home
+}
+
+/// Ends a session that lives on another node from now on, with all that it has: nothing goes to others.
+pub(crate) fn forget(session: &Arc<Session>, spare: &mut Spare) {
+    let Closed { subscriptions, .. } = session.close();
+    end(session, subscriptions.into_iter(), spare);
+}
+
+/// Takes it out of the tree and the store.
+fn end(session: &Arc<Session>, subscriptions: impl ExactSizeIterator<Item = Place>, spare: &mut Spare) {
     let tenant = session.key().tenant();
     tenant.usage.subscriptions.give(subscriptions.len() as u64);
-    let mut places = subscriptions.into_iter().peekable();
+    let mut places = subscriptions.peekable();
     while places.peek().is_some() {
         let mut tree = tenant.tree.write();
         for place in places.by_ref().take(SUBSCRIPTIONS_PER_LOCK) {
@@ -45,14 +66,5 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
     if session.number() != 0 {
         spare.changes.rely_on(|| Change::SessionEnded(session.number()));
     }
-    let mut shared = shared.into_iter().peekable();
-    while let Some(first) = shared.next() {
-        let group = first.group.clone();
-        let mut messages = vec![first];
-        while let Some(next) = shared.next_if(|next| Arc::ptr_eq(&next.group, &group)) {
-            messages.push(next);
-        }
-        group.take_back(messages, now_ms, spare, armed);
-    }
-    home
+    spare.changes.ended(session.key());
 }

@@ -21,6 +21,8 @@ pub struct FromNode<'a> {
     pub plain: bool,
     /// Filters of shared subscriptions of which one member here is to have it.
     pub shares: &'a [Box<str>],
+    /// Its number in the cluster.
+    pub publication: u64,
 }
 
 /// Delivers it. `hasher` is the node's.
@@ -34,17 +36,17 @@ pub fn publish_from_node(
     now_ms: u64,
     out: &mut Out,
 ) -> Result<Routed, NotPublishable> {
-    let FromNode { packet, plain, shares } = sent;
+    let FromNode { packet, plain, shares, publication } = sent;
     let head = 2 + packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
     let message = Publish::read(packet, head, Protocol::V5, &PacketLimits::default()).map_err(|_| NotPublishable)?;
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::for_node(tenant, action, hasher.hash_one(message.topic)).ok_or(NotPublishable)?;
-    let from = Origin { session: None, five: true, reach: Reach::Plain };
+    let from = Origin { session: None, five: true, reach: Reach::Plain, publication };
     let mut routed = match plain {
         true => route(&permit, from, &message, now_ms, out),
         false => Routed::default(),
     };
-    let mut source = Source::new(permit.topic(), &message, now_ms);
+    let mut source = Source::new(permit.topic(), &message, now_ms).numbered(publication);
     let Out { armed, spare, buffers, delivered, dropped, .. } = out;
     let mut layouts = Layouts::new(&permit, from, &message, buffers);
     for filter in shares {
@@ -100,7 +102,7 @@ mod tests {
         let mut passed = Vec::new();
         for (forward, to) in forwards.iter().flat_map(|forward| forward.to.iter().map(move |to| (forward, to))) {
             let packet = forward.message.packet(forward.first, 0);
-            let sent = FromNode { packet: &packet, plain: to.plain, shares: &to.shares };
+            let sent = FromNode { packet: &packet, plain: to.plain, shares: &to.shares, publication: 0 };
             publish_from_node(&b.tenant, sent, &Hasher::default(), 0, &mut b.out).unwrap();
             passed.push((to.plain, to.shares.len()));
         }
@@ -163,7 +165,7 @@ mod tests {
         let other = Tenants::new(2).get_or_create("other").unwrap();
         let packet = frame(Protocol::V5, 0x30, "t", &[], b"x");
         let mut give = |tenant: &Arc<Tenant>, packet: &[u8]| {
-            let sent = FromNode { packet, plain: true, shares: &[] };
+            let sent = FromNode { packet, plain: true, shares: &[], publication: 0 };
             publish_from_node(tenant, sent, &Hasher::default(), 0, &mut b.out).map(|routed| routed.delivered)
         };
         assert_eq!((give(&b.tenant, &packet), give(&other, &packet)), (Ok(1), Ok(0)));

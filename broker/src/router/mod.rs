@@ -13,11 +13,11 @@ mod retained;
 mod shared;
 mod subscribe;
 
-pub(crate) use close::close;
+pub(crate) use close::{close, forget};
 pub use from_node::{FromNode, publish_from_node};
 pub(crate) use layouts::Layouts;
 pub use publish::{NodeMessage, NotPublishable, Out, Routed, publish, publish_for_plugin, publish_own, publish_will};
-pub use recheck::{AskedAgain, Rechecked, begin, drop_revoked, recheck, revoke};
+pub use recheck::{AskedAgain, Rechecked, begin, drop_revoked, filters_of, recheck, revoke};
 pub use subscribe::{Subscribed, subscribe, subscribe_with_identifier, unsubscribe};
 
 #[cfg(test)]

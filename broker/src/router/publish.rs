@@ -37,6 +37,8 @@ pub struct Out {
     pub retained_refused: u64,
     /// Messages for other nodes, in the order in which they were published. The host takes them after each turn.
     pub forwards: Vec<Forward>,
+    /// In a cluster: the last number that was given to a publication here; 0: none is. See [`Out::number_publications`].
+    publication: u64,
     pub(super) buffers: Buffers,
 }
 
@@ -51,8 +53,21 @@ impl Out {
             dropped: 0,
             retained_refused: 0,
             forwards: Vec::new(),
+            publication: 0,
             buffers: Buffers::default(),
         }
+    }
+
+    /// From now on each publication has a number that no other has in the cluster, if no other worker or node counts from the same
+    /// `base` on, whose lower 40 bits are 0.
+    pub fn number_publications(&mut self, base: u64) {
+        self.publication = base | 1;
+    }
+
+    #[inline]
+    fn next_publication(&mut self) -> u64 {
+        self.publication += u64::from(self.publication != 0);
+        self.publication
     }
 }
 
@@ -80,7 +95,7 @@ pub fn publish(
     out: &mut Out,
 ) -> Routed {
     let five = from.protocol() == Protocol::V5;
-    route(permit, Origin { session: Some(from), five, reach: Reach::Cluster }, message, now_ms, out)
+    route(permit, Origin { session: Some(from), five, reach: Reach::Cluster, publication: 0 }, message, now_ms, out)
 }
 
 /// Publishes a will, if its client may still publish it.
@@ -91,7 +106,7 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
     let permit = left.will.permit()?;
     let mut frame = Vec::new();
     let message = left.will.publish(&mut frame);
-    let from = Origin { session: Some(&left.session), five: true, reach: Reach::Cluster };
+    let from = Origin { session: Some(&left.session), five: true, reach: Reach::Cluster, publication: 0 };
     Ok(route(&permit, from, &message, now_ms, out))
 }
 
@@ -117,7 +132,7 @@ pub fn publish_own(
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::new(tenant, action, hasher.hash_one(topic));
     // Each node has a $SYS of its own.
-    route(&permit, Origin { session: None, five: false, reach: Reach::Node }, &message, now_ms, out)
+    route(&permit, Origin { session: None, five: false, reach: Reach::Node, publication: 0 }, &message, now_ms, out)
 }
 
 /// A message that has no client.
@@ -163,7 +178,13 @@ pub fn publish_for_plugin(
     let message = Publish::read(&frame, head, Protocol::V311, &PacketLimits::default()).map_err(|_| NotPublishable)?;
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::for_plugin(tenant, action, hasher.hash_one(topic)).ok_or(NotPublishable)?;
-    Ok(route(&permit, Origin { session: None, five: false, reach: Reach::Cluster }, &message, now_ms, out))
+    Ok(route(
+        &permit,
+        Origin { session: None, five: false, reach: Reach::Cluster, publication: 0 },
+        &message,
+        now_ms,
+        out,
+    ))
 }
 
 /// Where a message comes from.
@@ -175,6 +196,8 @@ pub(super) struct Origin<'a> {
     pub(super) five: bool,
     /// Who is to have it.
     pub(super) reach: Reach,
+    /// Its number, where another node gave it one.
+    pub(super) publication: u64,
 }
 
 /// How far a message goes.
@@ -197,7 +220,8 @@ pub(super) fn route(
     out: &mut Out,
 ) -> Routed {
     let mut routed = Routed::default();
-    let mut source = Source::new(permit.topic(), message, now_ms);
+    let publication = if from.reach == Reach::Plain { from.publication } else { out.next_publication() };
+    let mut source = Source::new(permit.topic(), message, now_ms).numbered(publication);
     // What is retained elsewhere comes by another way.
     if permit.retain() && from.reach != Reach::Plain {
         (routed.retention, routed.exceeded) = retain(permit, from, message, now_ms, &mut source, &mut out.spare);

@@ -1,11 +1,13 @@
 //! A resumed session is checked with the identity that its client has now, before it sends anything.
 
+use std::sync::Arc;
+
 use gatemq_mqtt::topic::Filter;
 use gatemq_types::{QoS, ReasonCode};
 
 use super::close::end_subscription;
 use crate::changes::{Change, Changes};
-use crate::session::{Attached, Begun, Spare};
+use crate::session::{Attached, Begun, Session, Spare};
 use crate::tree::{Place, Subscription, Tree};
 use crate::{Decision, Identity, Question, SubscribeAction};
 
@@ -49,6 +51,20 @@ pub fn recheck(identity: &Identity, session: &Attached, changes: &mut Changes) -
         }
     }
     found
+}
+
+/// Filters that a session, whose client may be away, has subscribed to, with the QoS that was granted: at most `filters_max`.
+pub fn filters_of(session: &Arc<Session>, filters_max: usize) -> Vec<(String, QoS)> {
+    let mut places = session.places();
+    places.truncate(filters_max);
+    let mut filters = Vec::with_capacity(places.len());
+    for places in places.chunks(SUBSCRIPTIONS_PER_LOCK) {
+        let tree = session.key().tenant().tree.read();
+        let found = |place: &Place| Some((tree.filter(*place), tree.subscription(*place, session)?.qos));
+        filters.extend(places.iter().filter_map(found));
+    }
+    filters.sort();
+    filters
 }
 
 /// What is subscribed at these places.

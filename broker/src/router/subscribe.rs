@@ -13,7 +13,7 @@ use crate::remote::Interest;
 use crate::retained::{Retained, Sent};
 use crate::session::{Attached, NotAdded};
 use crate::tenant::TenantLimit;
-use crate::tree::{Subscription, TreeError};
+use crate::tree::{Subscription, Tree, TreeError};
 use crate::{SubscribePermit, UnsubscribePermit};
 
 /// What became of a subscription.
@@ -112,19 +112,7 @@ pub fn subscribe_with_identifier(
         return why.into();
     }
     tenant.generations.bump(filter.text);
-    if is_new {
-        let (filter, durable) = (filter.text, session.number() != 0);
-        let interest = || Interest { tenant: tenant.clone(), filter: filter.to_owned(), added: true, durable };
-        out.spare.changes.interest(interest);
-    }
-    if session.number() != 0 {
-        if let Some(group) = filter.share_name.and_then(|_| tree.group_at(tree.find(filter.text)?)) {
-            group.store(tenant.name(), filter.text, &mut out.spare.changes);
-        }
-        let (session, filter) = (session.number(), filter.text.to_owned());
-        let options = options.bits() & !0b11 | permit.qos().bits();
-        out.spare.changes.rely_on(|| Change::Subscribed { session, filter, options, identifier });
-    }
+    note(permit, session, (options, identifier), is_new, &tree, &mut out.spare.changes);
     let mut subscribed = Subscribed::failed(ReasonCode(permit.qos().bits()));
     if !sent.is_empty() {
         // Under the lock too: nothing that is published to the new subscription goes out before.
@@ -139,6 +127,30 @@ pub fn subscribe_with_identifier(
         session.feed(now_ms, &mut out.spare);
     }
     subscribed
+}
+
+/// Tells the store, and other nodes, of a subscription. Under the tree's lock.
+fn note(
+    permit: &SubscribePermit<'_>,
+    session: &Attached,
+    (options, identifier): (SubscribeOptions, u32),
+    is_new: bool,
+    tree: &Tree,
+    changes: &mut Changes,
+) {
+    let (filter, tenant) = (permit.filter(), permit.tenant());
+    if is_new {
+        let (filter, durable) = (filter.text, session.number() != 0);
+        changes.interest(|| Interest { tenant: tenant.clone(), filter: filter.to_owned(), added: true, durable });
+    }
+    if session.number() != 0 {
+        if let Some(group) = filter.share_name.and_then(|_| tree.group_at(tree.find(filter.text)?)) {
+            group.store(tenant.name(), filter.text, changes);
+        }
+        let (session, filter) = (session.number(), filter.text.to_owned());
+        let options = options.bits() & !0b11 | permit.qos().bits();
+        changes.rely_on(|| Change::Subscribed { session, filter, options, identifier });
+    }
 }
 
 /// What a subscription brings at once (MQTT-3.3.1-9 to -11), with RETAIN set (MQTT-3.3.1-8).

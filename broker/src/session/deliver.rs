@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use gatemq_types::QoS;
 
 use super::flights::Kept;
+use super::moving::DIRECT;
 use super::own::Parts;
 use super::queue::{Queue, Queued};
 use super::stored::Stored;
@@ -347,7 +348,14 @@ impl Output {
     }
 
     /// It waits, if its tenant may have it waiting, and is stored where the session is. What it waits for is the store then.
-    pub(super) fn enqueue(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Delivered {
+    pub(super) fn enqueue(&mut self, session: &Arc<Session>, queued: Queued, spare: &mut Spare) -> Delivered {
+        if !self.is_new(&queued, DIRECT) {
+            return Delivered::Quiet;
+        }
+        self.enqueue_new(session, queued, spare)
+    }
+
+    pub(super) fn enqueue_new(&mut self, session: &Arc<Session>, mut queued: Queued, spare: &mut Spare) -> Delivered {
         let queue = self.queue.get_or_insert_with(|| Box::new(Queue::new(session.usage())));
         let len = queued.message.len();
         if !queue.bytes.take(len) {

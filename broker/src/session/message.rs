@@ -4,7 +4,7 @@ use std::str;
 use std::sync::Arc;
 
 use gatemq_mqtt::codec::properties::{Properties, Property};
-use gatemq_mqtt::{Publish, write};
+use gatemq_mqtt::{PacketLimits, Publish, write};
 use gatemq_types::Protocol;
 
 use super::own::Own;
@@ -20,6 +20,8 @@ pub struct Message {
     /// Where in the properties the four bytes of the Message Expiry Interval are; 0: it has none.
     expiry_at: u32,
     expires_ms: u64,
+    /// In a cluster: a number that no other publication has; 0: none.
+    publication: u64,
 }
 
 impl Message {
@@ -43,7 +45,8 @@ impl Message {
         }
         let properties_bytes = (bytes.len() - topic.len()) as u32;
         bytes.extend_from_slice(payload);
-        Message { bytes: bytes.into(), topic_bytes: topic.len() as u16, properties_bytes, expiry_at, expires_ms }
+        let (topic_bytes, publication) = (topic.len() as u16, 0);
+        Message { bytes: bytes.into(), topic_bytes, properties_bytes, expiry_at, expires_ms, publication }
     }
 
     /// One that comes back from the store, as it was taken apart.
@@ -61,6 +64,11 @@ impl Message {
         self.expires_ms
     }
 
+    /// In a cluster: the number that tells its publication from all others; 0: it has none.
+    pub fn publication(&self) -> u64 {
+        self.publication
+    }
+
     /// Topic name.
     pub fn topic(&self) -> &str {
         let topic = self.bytes.get(..usize::from(self.topic_bytes)).unwrap_or_default();
@@ -76,6 +84,14 @@ impl Message {
     /// Payload.
     pub fn payload(&self) -> &[u8] {
         self.bytes.get(usize::from(self.topic_bytes) + self.properties_bytes as usize..).unwrap_or_default()
+    }
+
+    /// Of a PUBLISH that [`Self::packet`] wrote, which came now; `None`: it is none.
+    pub fn of_packet(packet: &[u8], publication: u64, now_ms: u64) -> Option<Self> {
+        let head = 2 + packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+        let publish = Publish::read(packet, head, Protocol::V5, &PacketLimits::default()).ok()?;
+        let message = Message::new(publish.topic, publish.properties, publish.payload, now_ms);
+        Some(Message { publication, ..message })
     }
 
     /// Its PUBLISH of MQTT 5 for another node: the time that remains is in it, and at QoS > 0 a packet identifier that means
@@ -145,6 +161,7 @@ pub(crate) struct Source<'a> {
     topic: &'a str,
     message: &'a Publish<'a>,
     now_ms: u64,
+    publication: u64,
     made: Option<Arc<Message>>,
 }
 
@@ -152,7 +169,13 @@ impl<'a> Source<'a> {
     /// `topic` is the one that was permitted.
     #[inline]
     pub(crate) fn new(topic: &'a str, message: &'a Publish<'a>, now_ms: u64) -> Self {
-        Source { topic, message, now_ms, made: None }
+        Source { topic, message, now_ms, publication: 0, made: None }
+    }
+
+    /// Of a publication that has a number in the cluster.
+    #[inline]
+    pub(crate) fn numbered(self, publication: u64) -> Self {
+        Source { publication, ..self }
     }
 
     /// Topic name.
@@ -169,7 +192,8 @@ impl<'a> Source<'a> {
     #[cold]
     pub(crate) fn message(&mut self) -> Arc<Message> {
         let Publish { properties, payload, .. } = *self.message;
-        let make = || Arc::new(Message::new(self.topic, properties, payload, self.now_ms));
+        let publication = self.publication;
+        let make = || Arc::new(Message { publication, ..Message::new(self.topic, properties, payload, self.now_ms) });
         self.made.get_or_insert_with(make).clone()
     }
 }

@@ -21,6 +21,7 @@ mod attached;
 mod deliver;
 mod flights;
 mod message;
+mod moving;
 mod own;
 mod packet_ids;
 mod queue;
@@ -51,6 +52,7 @@ pub use flights::Received;
 use flights::{Flights, Kept};
 pub use message::Message;
 pub(crate) use message::{Encoded, Source};
+pub use moving::{Came, Late, Way};
 use own::Aliases;
 use queue::Queue;
 pub use resume::Begun;
@@ -231,6 +233,11 @@ impl Session {
     /// Session Expiry Interval in seconds; `u32::MAX` is never, 0 that it ends with its connection.
     pub fn expiry_s(&self) -> u32 {
         self.output.lock().expiry_s
+    }
+
+    /// Its bounds.
+    pub fn limits(&self) -> SessionLimits {
+        self.output.lock().limits
     }
 
     /// Whether it outlives its connection.

@@ -75,6 +75,11 @@ impl Queue {
         self.waiting.is_empty()
     }
 
+    /// All that waits, in order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.iter()
+    }
+
     /// A message whose bytes are counted already.
     pub(super) fn push_counted(&mut self, queued: Queued) {
         self.messages += 1;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use parking_lot::Mutex;
 
 use super::flights::{NUMBERS, packet_id};
+use super::moving::Arriving;
 use super::queue::{Queue, Queued};
 use super::{Attached, Home, Message, Output, Session, Spare};
 use crate::changes::{Appended, Change, Places, Record, SessionNumber};
@@ -26,12 +27,14 @@ pub(super) struct Stored {
     /// The worker whose changes of it may not be stored yet.
     pub(super) worker: Option<u32>,
     /// Number of the last message that it got at QoS 1 or 2.
-    last_seq: u64,
+    pub(super) last_seq: u64,
     /// The highest of them that was sent.
     pub(super) sent_seq: u64,
     /// Those that the store does not have yet, with where it may have them instead, and QoS 2 messages of whose end it does
     /// not know yet.
     under_way: BTreeMap<u64, Places>,
+    /// While it moves in from another node.
+    pub(super) arriving: Option<Box<Arriving>>,
 }
 
 impl Stored {

@@ -80,6 +80,19 @@ impl Sessions {
         Ok(session)
     }
 
+    /// Ends a session that lives on another node from now on, with all that it has. Its client is away.
+    pub fn forget(&self, session: &Arc<Session>, spare: &mut Spare) {
+        // A will that waits is the other node's.
+        drop(session.take_will());
+        self.inner.lock().remove(self.hash(session.key()), session);
+        router::forget(session, spare);
+    }
+
+    /// The keys of all sessions.
+    pub fn keys(&self) -> Vec<Arc<SessionKey>> {
+        self.inner.lock().table.iter().map(|entry| entry.session.key().clone()).collect()
+    }
+
     /// Ends a session that [`Self::restore`] did not take, when all shared subscriptions have come back: what it had by them
     /// goes back to them, as it did before the crash.
     pub fn end_restored(&self, session: &Arc<Session>, now_ms: u64, spare: &mut Spare) {

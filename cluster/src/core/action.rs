@@ -29,6 +29,9 @@ pub enum Action {
     // ---- forwards
     /// Send a forward now, in this order among those of the same node.
     Forward {
+        /// Whether our routes may be behind, as they are when a hint is sent: goes with it, and lets the receiver also look at
+        /// the filters that it keeps of sessions that moved (see [`Action::MoveOver`]).
+        behind: bool,
         /// To whom.
         to: NodeName,
         /// The host's number.
@@ -47,7 +50,7 @@ pub enum Action {
         /// Its number on the wire.
         forward: Forward,
     },
-    /// Read a hint from the store and send it now, as a forward.
+    /// Read a hint from the store and send it now, as a forward that is `behind`.
     SendHint {
         /// To whom.
         to: NodeName,
@@ -130,7 +133,9 @@ pub enum Action {
         key: SessionKey,
     },
     /// The session lives elsewhere, for good. Forward what came for it after its state, and what still comes, to that node,
-    /// addressed to this session (the receiver drops what it got already, by its publication). Its will is not published.
+    /// addressed to this session by its key, the life that it is in (a new session begins another one, a takeover carries it on)
+    /// and this epoch. The receiver drops what its session got already, and what is for another life; if it has given the
+    /// session on under a higher epoch, it sends it on there. The session's will is not published.
     Moved {
         /// Whose.
         key: SessionKey,
@@ -139,16 +144,20 @@ pub enum Action {
         /// Its epoch there.
         epoch: Epoch,
     },
-    /// Every member routes to the new place: forget the session and its subscriptions. Only hints can still come for it: keep
-    /// its filters as long as hints are kept, and forward hints that match them as for [`Action::Moved`].
+    /// Every member routes to the new place (and what follows on the way of [`Action::Moved`] is over): forget the session and its subscriptions. Only what was routed long ago can still
+    /// come for it: keep its filters (bounded, as long as hints are kept) and, as for [`Action::Moved`], forward on what matches
+    /// them of the forwards that are `behind`.
     MoveOver {
         /// Whose.
         key: SessionKey,
         /// Where it lives.
         to: NodeName,
+        /// Its epoch there.
+        epoch: Epoch,
     },
     /// Take a session from its state, on stable storage, tell its subscriptions, and say
-    /// [`Input::Installed`](super::Input::Installed). [`Action::Granted`] follows.
+    /// [`Input::Installed`](super::Input::Installed). [`Action::Granted`] follows. A copy of it may still be here that was
+    /// handed over before: what came for that since its state was given belongs to the session, as far as it is new to it.
     Install {
         /// Whose.
         key: SessionKey,

@@ -81,6 +81,15 @@ pub enum Control {
     Owns(Owned),
     /// The sender owns a session no more.
     Gone(Owned),
+    /// The sender owned a session, and another node took it.
+    MovedTo {
+        /// Whose, and the sender's epoch.
+        owned: Owned,
+        /// Who took it.
+        to: NodeName,
+        /// Its epoch there.
+        epoch: Epoch,
+    },
     /// The sender gives a will into keeping, or takes it back.
     Will(WillKept),
     /// A client has connected: may the sender have its session?
@@ -145,6 +154,8 @@ pub enum Control {
         key: SessionKey,
         /// Its epoch with you.
         epoch: Epoch,
+        /// Its epoch with me.
+        since: Epoch,
         /// Bytes of its state.
         len: u64,
     },

@@ -25,14 +25,26 @@ pub(crate) struct Members {
     pub(crate) boot: Boot,
     pub(crate) now_ms: u64,
     pub(crate) clock: Clock,
+    /// Whether the routes of a live member are not known, or the members were others a moment ago: what is forwarded meanwhile
+    /// may be for a session that moved.
+    pub(crate) lacks_routes: bool,
+    pub(crate) unsettled_until_ms: u64,
     peers: BTreeMap<NodeName, Peer>,
     view: u64,
 }
 
 impl Members {
     pub(crate) fn new(settings: Settings, boot: Boot) -> Self {
-        let mut members =
-            Members { settings, boot, now_ms: 0, clock: Clock::default(), peers: BTreeMap::new(), view: 0 };
+        let mut members = Members {
+            settings,
+            boot,
+            now_ms: 0,
+            clock: Clock::default(),
+            lacks_routes: false,
+            unsettled_until_ms: 0,
+            peers: BTreeMap::new(),
+            view: 0,
+        };
         members.count_view();
         members
     }
@@ -67,6 +79,11 @@ impl Members {
     pub(crate) fn remove(&mut self, node: &NodeName) {
         self.peers.remove(node);
         self.count_view();
+    }
+
+    /// The members or a link have changed: what the others know of us and we of them may be old for a while.
+    pub(crate) fn unsettle(&mut self) {
+        self.unsettled_until_ms = self.now_ms.saturating_add(self.settings.linger_ms);
     }
 
     pub(crate) fn set_live(&mut self, node: &NodeName, live: bool) {

@@ -153,6 +153,7 @@ impl Core {
             None => {}
         }
         self.members.insert(member);
+        self.members.unsettle();
         self.interests.up(&node, boot, out);
         self.sets.reset(&node);
         self.sessions.view_changed(&mut self.members, out);
@@ -173,6 +174,7 @@ impl Core {
             return;
         }
         self.members.remove(node);
+        self.members.unsettle();
         self.interests.lost(node, left, out);
         match left {
             true => self.forwards.left(node, out),
@@ -191,6 +193,7 @@ impl Core {
         if self.members.get(node).is_none() {
             return;
         }
+        self.members.unsettle();
         self.interests.reset(node);
         self.sets.reset(node);
         self.sessions.reset(node);
@@ -237,6 +240,7 @@ impl Core {
             | Control::RegisterNext { .. }
             | Control::Owns(_)
             | Control::Gone(_)
+            | Control::MovedTo { .. }
             | Control::Will(_)
             | Control::WillDue { .. }
             | Control::Claim { .. }
@@ -256,6 +260,8 @@ impl Core {
 
     fn tick(&mut self, out: &mut Vec<Action>) {
         self.interests.tick(&self.members, out);
+        let unsettled = self.members.now_ms < self.members.unsettled_until_ms;
+        self.members.lacks_routes = unsettled || self.interests.lacking(&self.members).is_some();
         self.forwards.tick(&self.members, out);
         self.sessions.tick(&self.interests, &mut self.members, out);
         self.sets.tick(&self.members, out);
@@ -310,3 +316,6 @@ impl Core {
         self.sessions.epoch(key)
     }
 }
+
+#[cfg(test)]
+mod tests;

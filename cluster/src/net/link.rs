@@ -18,7 +18,7 @@ use super::peers::Peer;
 use super::rpc::batch::{Batch, Outcomes};
 use super::rpc::codec::{ClientCodec, FrameLimit};
 use super::rpc::service::{HelloReply, NodeClient, Purpose};
-use super::rpc::{WINDOW, WRITE_BYTES_FULL};
+use super::rpc::{READ_BYTES, WINDOW, WRITE_BYTES_FULL};
 use super::shared::{Open, Shared};
 use super::tls::TlsPeer;
 use crate::core::{Admitted, Refusal, SpiffeId};
@@ -100,7 +100,7 @@ pub(super) async fn connect(shared: &Shared, address: SocketAddr) -> Result<Raw,
     let handshake = handshake.map_err(|_| refused("no TLS handshake in time".into()))?;
     let (stream, peer) = handshake.map_err(|e| refused(e.to_string()))?;
     let (codec, limit) = ClientCodec::new();
-    let mut framed = Framed::with_capacity(stream, codec, WRITE_BYTES_FULL);
+    let mut framed = Framed::with_capacity(stream, codec, READ_BYTES);
     framed.set_backpressure_boundary(WRITE_BYTES_FULL);
     let mut config = client::Config::default();
     // The order of calls is that of their first polls, so each must find a place at once.
@@ -150,26 +150,27 @@ pub(super) fn deadline(long: Duration) -> context::Context {
 /// Makes the link of `purpose` to `peer` again and again until the peer is gone.
 pub(super) async fn supervise(shared: Arc<Shared>, peer: Arc<Peer>, purpose: Purpose) {
     let mut pause = BACKOFF.0;
-    let cancel = peer.cancel.clone();
-    let again = async {
-        loop {
-            match dial(&shared, peer.rpc, purpose).await {
-                Ok(link) if link.admitted.node == peer.node && link.admitted.boot == peer.boot => {
-                    pause = BACKOFF.0;
-                    run(&shared, &peer, purpose, link).await;
-                }
-                // Gossip will say so too.
-                Ok(_) => {}
-                Err(DialError::Unreachable(_)) => {}
-                Err(DialError::Refused(side, who, why)) => shared.refused(side, peer.rpc, who, why),
+    loop {
+        let dialed = tokio::select! {
+            () = peer.cancel.cancelled() => return,
+            dialed = dial(&shared, peer.rpc, purpose) => dialed,
+        };
+        match dialed {
+            Ok(link) if link.admitted.node == peer.node && link.admitted.boot == peer.boot => {
+                pause = BACKOFF.0;
+                // Ends by itself when the peer is gone, and takes back what it set up.
+                run(&shared, &peer, purpose, link).await;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(BACKOFF.1);
+            // Another process than gossip knows: it will hear of it.
+            Ok(_) => {}
+            Err(DialError::Unreachable(_)) => {}
+            Err(DialError::Refused(side, who, why)) => shared.refused(side, peer.rpc, who, why),
         }
-    };
-    tokio::select! {
-        () = cancel.cancelled() => {}
-        () = again => {}
+        tokio::select! {
+            () = peer.cancel.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(BACKOFF.1);
     }
 }
 

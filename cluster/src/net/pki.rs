@@ -126,3 +126,33 @@ fn write(file: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let written = options.open(file).and_then(|mut open| open.write_all(text.as_bytes()));
     written.map_err(|error| PkiError::File { file: file.to_owned(), error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys are for their owner only, nothing is overwritten, and days have bounds.
+    #[cfg(unix)]
+    #[test]
+    fn keys_are_private_and_files_are_kept() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let name = |text| Name::new(text).unwrap();
+        make_ca(dir.path(), &name("prod"), &name("east")).unwrap();
+        let identity = SpiffeId { environment: name("prod"), cluster: name("east"), node: name("n1") };
+        let out = dir.path().join("n1");
+        let files = make_node(dir.path(), &out, &identity, 30).unwrap();
+        let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&files.private_key_file), 0o600);
+        assert_eq!(mode(&dir.path().join("ca.key")), 0o600);
+        assert!(matches!(make_ca(dir.path(), &name("prod"), &name("east")), Err(PkiError::File { .. })));
+        assert!(matches!(make_node(dir.path(), &out, &identity, 30), Err(PkiError::File { .. })));
+        for days in [0, NODE_DAYS_MAX + 1] {
+            assert!(matches!(make_node(dir.path(), &out, &identity, days), Err(PkiError::Days(_))));
+        }
+        std::fs::write(dir.path().join("ca.pem"), "nothing").unwrap();
+        let error = make_node(dir.path(), &dir.path().join("n2"), &identity, 30).unwrap_err().to_string();
+        assert!(error.contains("ca.pem") && error.contains("gatemq pki ca"), "{error}");
+    }
+}

@@ -22,7 +22,7 @@ use super::peers::Peer;
 use super::rpc::batch::{Batch, Outcomes};
 use super::rpc::codec::{FrameLimit, ServerCodec};
 use super::rpc::service::{HelloReply, JOIN_MEMBERS_MAX, JoinAsk, JoinReply, Node, NodeRequest, NodeResponse, Purpose};
-use super::rpc::{WINDOW, WRITE_BYTES_FULL};
+use super::rpc::{READ_BYTES, WINDOW, WRITE_BYTES_FULL};
 use super::shared::{Open, Shared};
 use crate::core::{Admitted, Boot, Hello, NodeName, Refusal, SpiffeId};
 
@@ -87,7 +87,7 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, address: SocketAddr, strange
     let who = peer.identity.clone();
     let id = shared.connections.add(Open { peer, address, cancel: cancel.clone() });
     let (codec, limit) = ServerCodec::new();
-    let mut framed = Framed::with_capacity(stream, codec, WRITE_BYTES_FULL);
+    let mut framed = Framed::with_capacity(stream, codec, READ_BYTES);
     framed.set_backpressure_boundary(WRITE_BYTES_FULL);
     // Answers find a place here while requests are not read.
     let config = Config { pending_response_buffer: WINDOW };

@@ -31,6 +31,7 @@ mod values;
 pub(crate) use asker::{Asker, By};
 pub(crate) use publish::Publication;
 pub(crate) use revoke::revoke_admitted_by;
+pub(crate) use rows::hex;
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;

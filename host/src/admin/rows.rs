@@ -5,7 +5,8 @@ use gatemq_types::Subject;
 use gatemq_types::event::Peer;
 use serde_json::{Value, json};
 
-fn hex(bytes: &[u8]) -> String {
+/// As hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

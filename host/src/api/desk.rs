@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::caller::Caller;
 use super::routes::{Answer, Refusal};
-use super::socket::Caller;
 
 /// Who is meant; as `rows` of the desk write it.
 #[derive(Deserialize, Debug)]
@@ -70,7 +70,7 @@ async fn carry_out(api: &Api, request: Request) -> Result<Reply, Refusal> {
 }
 
 /// Says that an operator did something.
-pub(super) fn tell(api: &Api, caller: Caller, action: String) {
+pub(super) fn tell(api: &Api, caller: &Caller, action: String) {
     api.node.events.emit(None, Fact::AdminActed { by: caller.to_string().into(), action: action.into() });
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn deny(
     let subject = subject.subject()?;
     let action = format!("deny add {subject}");
     let reply = carry_out(&api, Request::Deny { subject, ttl_ms, reason }).await?;
-    tell(&api, caller, action);
+    tell(&api, &caller, action);
     Ok(told(reply))
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn lift(
     let subject = subject.subject()?;
     let action = format!("deny lift {subject}");
     let reply = carry_out(&api, Request::Allow { subject }).await?;
-    tell(&api, caller, action);
+    tell(&api, &caller, action);
     Ok(told(reply))
 }
 
@@ -207,7 +207,7 @@ pub(super) async fn kick(
     }
     let action = format!("kick {}", shown(&selector));
     let reply = carry_out(&api, Request::Disconnect { selector, reason }).await?;
-    tell(&api, caller, action);
+    tell(&api, &caller, action);
     Ok(told(reply))
 }
 

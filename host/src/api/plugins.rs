@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Api;
+use super::caller::Caller;
 use super::desk::tell;
 use super::routes::{Answer, Refusal};
-use super::socket::Caller;
 use crate::plugins::Reloaded;
 
 /// Lists them.
@@ -68,7 +68,7 @@ pub(super) async fn reload(
 ) -> Answer {
     let Json(What { plugin }) = body?;
     let action = plugin.as_ref().map_or_else(|| "reload".to_owned(), |name| format!("plugin reload {name:?}"));
-    tell(&api, caller, action);
+    tell(&api, &caller, action);
     let only = plugin.as_deref();
     let reloads = api.reload.reload(only).await.map_err(|problems| Refusal::conflict(problems.join("\n")))?;
     match only {

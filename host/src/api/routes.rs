@@ -2,13 +2,14 @@
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, State};
+use axum::handler::Handler;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Api, desk, explain, plugins};
+use super::{Api, client, desk, events, explain, metrics, openapi, plugins};
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -24,6 +25,11 @@ impl Refusal {
     /// Why.
     pub(crate) fn why(&self) -> &str {
         &self.why
+    }
+
+    /// With that status.
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Refusal { status, why: why.into() }
     }
 
     /// There is nothing like that.
@@ -68,18 +74,67 @@ impl From<JsonRejection> for Refusal {
 /// What a route answers.
 pub(crate) type Answer = Result<Json<Value>, Refusal>;
 
+/// One thing that can be asked for.
+pub(super) struct Route {
+    /// `get` or `post`.
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    /// One line of what it does.
+    pub(super) what: &'static str,
+    /// What may be given: parameters of a `get`, members of the body of a `post`.
+    pub(super) given: &'static [&'static str],
+    to: MethodRouter<Api>,
+}
+
+fn route(
+    path: &'static str,
+    given: &'static [&'static str],
+    what: &'static str,
+    (method, to): (&'static str, MethodRouter<Api>),
+) -> Route {
+    Route { method, path, what, given, to }
+}
+
+const WHICH: &[&str] = &["tenant", "user", "client_id", "connection", "tag", "leaf_sha256", "page"];
+const QUESTION: &[&str] = &["tenant", "user", "client_id", "action", "topic", "qos", "retain", "payload_bytes"];
+const EVENTS: &[&str] = &["kind", "class", "tenant", "user", "client_id", "recent"];
+
+/// Everything that can be asked for. The OpenAPI document is made of it.
+pub(super) fn table() -> Vec<Route> {
+    fn read<H: Handler<T, Api>, T: 'static>(handler: H) -> (&'static str, MethodRouter<Api>) {
+        ("get", get(handler))
+    }
+    fn act<H: Handler<T, Api>, T: 'static>(handler: H) -> (&'static str, MethodRouter<Api>) {
+        ("post", post(handler))
+    }
+    vec![
+        route("/v1/node", &[], "The node in numbers", read(node)),
+        route("/v1/cluster", &[], "The cluster as this node sees it", read(cluster)),
+        route("/v1/clients", WHICH, "Clients that are connected, a page of them", read(desk::clients)),
+        route(
+            "/v1/client",
+            &["tenant", "user", "client_id"],
+            "One client: identity, certificate, grants, subscriptions",
+            read(client::client),
+        ),
+        route("/v1/clients/kick", &["clients", "reason"], "Disconnects clients; their sessions stay", act(desk::kick)),
+        route("/v1/denials", &["page"], "Denials in force, a page of them", read(desk::denials)),
+        route("/v1/denials", &["subject", "ttl_ms", "reason"], "Raises a denial", act(desk::deny)),
+        route("/v1/denials/lift", &["subject"], "Lifts all denials of a subject", act(desk::lift)),
+        route("/v1/explain", QUESTION, "Why a client may do something, or may not", read(explain::explain)),
+        route("/v1/plugins", &[], "Plugins, with health, breakers and calls", read(plugins::list)),
+        route("/v1/reload", &["plugin"], "Reloads the configuration, or one plugin", act(plugins::reload)),
+        route("/v1/events", EVENTS, "Events as they happen, as server-sent events", read(events::follow)),
+        route("/v1/offenders", &[], "Who caused most of the latest security events", read(events::offenders)),
+        route("/v1/openapi.json", &[], "This document", read(openapi::document)),
+        route("/metrics", &[], "Metrics in the text format of OpenMetrics", read(metrics::metrics)),
+    ]
+}
+
 /// The whole API.
 pub(super) fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/node", get(node))
-        .route("/v1/explain", get(explain::explain))
-        .route("/v1/clients", get(desk::clients))
-        .route("/v1/clients/kick", post(desk::kick))
-        .route("/v1/denials", get(desk::denials).post(desk::deny))
-        .route("/v1/denials/lift", post(desk::lift))
-        .route("/v1/plugins", get(plugins::list))
-        .route("/v1/cluster", get(cluster))
-        .route("/v1/reload", post(plugins::reload))
+    let router = table().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.to));
+    router
         .fallback(|| async {
             Refusal::not_found("there is no such path; is the command older or newer than the broker?")
         })

@@ -1,7 +1,6 @@
 //! The Unix socket. Its file's permissions are the authentication (owner and group may write, so connect); who acts is known by
 //! the credentials that the kernel gives of the process at the other end.
 
-use std::fmt;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::caller::Caller;
 use super::{Api, routes};
 
 /// Owner and group may read and write: connecting needs both.
@@ -77,29 +77,10 @@ impl Socket {
     }
 }
 
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
-    /// User; `None` where the kernel does not say.
-    uid: Option<u32>,
-    /// Process.
-    pid: Option<i32>,
-}
-
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         let credentials = stream.io().peer_cred().ok();
-        Caller { uid: credentials.map(|c| c.uid()), pid: credentials.and_then(|c| c.pid()) }
-    }
-}
-
-impl fmt::Display for Caller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.uid, self.pid) {
-            (Some(uid), Some(pid)) => write!(f, "uid {uid}, pid {pid}"),
-            (Some(uid), None) => write!(f, "uid {uid}"),
-            _ => f.write_str("unknown"),
-        }
+        Caller::Process { uid: credentials.map(|c| c.uid()), pid: credentials.and_then(|c| c.pid()) }
     }
 }
 

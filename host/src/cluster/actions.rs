@@ -3,8 +3,9 @@
 use gatemq_cluster::core::{Action, Forward, Input, NodeName};
 
 use super::driver::{Driver, Waiting};
+use super::hints::{Found, READ_MAX};
 use super::queue::{Item, What};
-use super::receive::Sent;
+use super::receive::{Sent, way_of};
 use super::told::Told;
 use crate::clock;
 
@@ -13,9 +14,12 @@ impl Driver {
         match action {
             Action::Send { to, control } => self.cluster.send_control(&to, &control),
             Action::Route { node, key, interest } => self.route(&node, &key, interest),
-            Action::Forward { to, id, forward, low } => self.forward(&to, id, (forward, low)),
+            Action::Forward { to, id, forward, low, .. } => self.forward(&to, id, (forward, low)),
             Action::CommitHint { to, id, forward } => self.commit_hint(to, id, forward),
-            Action::SendHint { to, forward, low } => self.send_hint(&to, (forward, low)),
+            Action::SendHint { to, forward, low } => {
+                self.reading.entry(to.clone()).or_default().wanted.push_back((forward, low));
+                self.send_hints(&to);
+            }
             Action::DropHint { to, forward } => self.ops.extend(self.hints.drop(&to, forward)),
             Action::Accepted { id } => {
                 if let Some(Waiting { answer: Some(answer), .. }) = self.waiting.remove(&id) {
@@ -29,15 +33,14 @@ impl Driver {
             }
             Action::Deliver { from, forward } => self.deliver(from, forward),
             Action::Answer { from, forward } => self.answer(from, forward),
-            // Records of what was committed are this process's.
-            Action::ForgetRecord { .. } => {}
+            Action::ForgetRecord { from, boot } => self.records.forget(from, boot, &mut self.ops),
             Action::Store { set, entry, foreign } => self.store(set, entry, foreign),
             Action::Forget { set, key } => self.forget(set, &key),
             Action::Load { to, set, keys } => self.load(to, set, keys),
             Action::Contact { contact_ms, ran_ms } => self.contact(contact_ms, ran_ms),
             Action::Ready(ready) => _ = self.cluster.ready.send_replace(ready),
             Action::Event(event) => self.tell(event),
-            other => tracing::debug!(?other, "not done yet"),
+            other => self.act_on_sessions(other),
         }
     }
 
@@ -68,18 +71,49 @@ impl Driver {
         }
     }
 
-    fn send_hint(&mut self, to: &NodeName, number: (Forward, u64)) {
-        let (cluster, node, name) = (self.cluster.clone(), self.node.clone(), to.clone());
-        let then = move |kept| match kept {
-            Some((header, packet)) => {
-                cluster.put(name.as_str(), Item { number: Some(number), what: What::Kept(header, packet) });
+    /// Reads what a node is to have of what was kept for it, some at a time: the store answers in any order, and they are to be sent
+    /// in theirs.
+    fn send_hints(&mut self, to: &NodeName) {
+        let Some(reading) = self.reading.get_mut(to).filter(|reading| !reading.is_under_way) else { return };
+        let Some((Forward { boot, .. }, _)) = reading.wanted.front().copied() else { return };
+        let (mut next, mut last) = (Vec::new(), 0);
+        while let Some((forward, low)) = reading.wanted.front().copied()
+            && forward.boot == boot
+            && forward.seq > last
+            && next.len() < READ_MAX
+        {
+            last = forward.seq;
+            next.push((forward.seq, low));
+            reading.wanted.pop_front();
+        }
+        reading.is_under_way = true;
+        let (cluster, name) = (self.cluster.clone(), to.clone());
+        let then = move |Found { found, left }: Found| {
+            let mut over = Vec::new();
+            for (forward, low, kept) in found {
+                match kept {
+                    Some((header, packet)) => {
+                        let item = Item { number: Some((forward, low)), what: What::Kept(header, packet) };
+                        cluster.put(name.as_str(), item);
+                    }
+                    // Its time is over, so it counts as delivered.
+                    None => over.push(forward),
+                }
             }
-            // Its time is over, so it counts as delivered.
-            None => cluster.inbox.tell(Told::Core(Input::Answered { from: name, forwards: vec![number.0] })),
+            let from = name.clone();
+            let go_on = Told::Ask(Box::new(move |driver| {
+                let reading = driver.reading.entry(name.clone()).or_default();
+                reading.is_under_way = false;
+                for (seq, low) in left.into_iter().rev() {
+                    reading.wanted.push_front((Forward { boot, seq }, low));
+                }
+                driver.send_hints(&name);
+            }));
+            cluster.inbox.tell_all([Told::Core(Input::Answered { from, forwards: over }), go_on]);
         };
-        match &node.store {
-            Some(store) => self.hints.read(&**store, to, number.0, clock::now_ms(), then),
-            None => then(None),
+        match &self.node.store {
+            Some(store) => self.hints.read(&**store, to, (boot, next), clock::now_ms(), then),
+            None => then(Found::default()),
         }
     }
 
@@ -90,7 +124,7 @@ impl Driver {
         let worker = self.cluster.worker_of(of.0.as_str(), self.node.workers());
         let cluster = &self.cluster;
         let delivery = self.deliveries.entry(worker).or_insert_with(|| super::receive::FromNode::for_driver(cluster));
-        delivery.push(Sent { header, packet }, Some(of));
+        delivery.push(Sent { from: way_of(&of.0), header, packet }, Some(of));
     }
 
     /// It is committed here: its node may know.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gatemq_broker::Session;
 use gatemq_broker::remote::Forward;
+use gatemq_broker::session::Late;
 use serde::{Deserialize, Serialize};
 
 /// What goes with a message's packet.
@@ -15,6 +17,11 @@ pub(crate) struct Header {
     pub(crate) plain: bool,
     /// And to one member of each of these.
     pub(crate) shares: Vec<Box<str>>,
+    /// The number of its publication.
+    pub(crate) publication: u64,
+    /// Only to this session, which has come from the node that sends it: user, client identifier, first byte of its PUBLISH,
+    /// Subscription Identifier.
+    pub(crate) late: Option<(Box<str>, Box<str>, u8, u32)>,
 }
 
 /// The message goes to all who share their subscription with nobody.
@@ -23,14 +30,15 @@ const PLAIN: u32 = 1;
 impl Header {
     /// As it goes over the wire, beside the tenant.
     pub(super) fn write(&self) -> (u32, Vec<u8>) {
-        // A list of texts has bytes.
-        (if self.plain { PLAIN } else { 0 }, postcard::to_allocvec(&self.shares).unwrap_or_default())
+        // Texts and numbers have bytes.
+        let rest = (&self.shares, self.publication, &self.late);
+        (if self.plain { PLAIN } else { 0 }, postcard::to_allocvec(&rest).unwrap_or_default())
     }
 
     /// From there; `None`: it is none.
-    pub(super) fn read(tenant: &str, flags: u32, shares: &[u8]) -> Option<Self> {
-        let shares = postcard::from_bytes(shares).ok()?;
-        Some(Header { tenant: tenant.into(), plain: flags & PLAIN != 0, shares })
+    pub(super) fn read(tenant: &str, flags: u32, rest: &[u8]) -> Option<Self> {
+        let (shares, publication, late) = postcard::from_bytes(rest).ok()?;
+        Some(Header { tenant: tenant.into(), plain: flags & PLAIN != 0, shares, publication, late })
     }
 }
 
@@ -40,11 +48,22 @@ pub(super) struct Content {
     forward: Arc<Forward>,
     plain: bool,
     shares: Arc<[Box<str>]>,
+    late: Option<(Box<str>, Box<str>, u8, u32)>,
 }
 
 impl Content {
     pub(super) fn new(forward: &Arc<Forward>, plain: bool, shares: Vec<Box<str>>) -> Self {
-        Content { forward: forward.clone(), plain, shares: shares.into() }
+        Content { forward: forward.clone(), plain, shares: shares.into(), late: None }
+    }
+
+    /// What came for a session after its state had left.
+    pub(super) fn late(session: &Session, late: Late) -> Self {
+        let Late { first, identifier, message, .. } = late;
+        let key = session.key();
+        let tenant = key.tenant().clone();
+        let forward = Arc::new(Forward { tenant, message, first, from: None, to: Vec::new() });
+        let late = Some((key.user().into(), key.client_id().into(), first, identifier));
+        Content { forward, plain: false, shares: Arc::default(), late }
     }
 
     /// About how many bytes it takes.
@@ -60,7 +79,13 @@ impl Content {
     /// Its header, and its PUBLISH of MQTT 5 with the time that remains; `None`: its time is over.
     pub(super) fn parts(&self, now_ms: u64) -> Option<(Header, Bytes)> {
         let Forward { tenant, message, first, .. } = &*self.forward;
-        let header = Header { tenant: tenant.name().into(), plain: self.plain, shares: self.shares.to_vec() };
+        let header = Header {
+            tenant: tenant.name().into(),
+            plain: self.plain,
+            shares: self.shares.to_vec(),
+            publication: message.publication(),
+            late: self.late.clone(),
+        };
         (now_ms < message.expires_ms()).then(|| (header, message.packet(*first, now_ms).into()))
     }
 }

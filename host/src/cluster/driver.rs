@@ -1,11 +1,11 @@
 //! The one task that owns the core: tells it what happens, in order, and does what it wants done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatemq_cluster::core::{Action, Core, Forward, ForwardWanted, Input, NodeName};
+use gatemq_cluster::core::{Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, NodeName, SessionKey as Key};
 use gatemq_store::{Batch, Op};
 use tokio::sync::oneshot;
 
@@ -13,6 +13,9 @@ use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
+use super::kept_routes::KeptRoutes;
+use super::records::Records;
+use super::sessions::Handing;
 use super::told::Told;
 use crate::admin::Desk;
 use crate::clock;
@@ -29,8 +32,19 @@ pub(super) struct Waiting {
 pub(super) struct Arrived {
     /// `None`: a worker has it.
     pub(super) sent: Option<(Header, Bytes)>,
+    /// The lowest that could still come.
+    low: u64,
     /// Each time that it came somebody waits.
     pub(super) answers: Vec<oneshot::Sender<()>>,
+}
+
+/// What is to be read of what was kept for a node. Bounded by what the core lets out to it.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// With the lowest that may still come, in order.
+    pub(super) wanted: VecDeque<(Forward, u64)>,
+    /// Some is being read.
+    pub(super) is_under_way: bool,
 }
 
 /// See the module.
@@ -39,11 +53,18 @@ pub(crate) struct Driver {
     pub(super) cluster: Arc<Cluster>,
     pub(super) core: Core,
     pub(super) hints: Hints,
+    pub(super) reading: HashMap<NodeName, Reading>,
+    pub(super) kept_routes: KeptRoutes,
+    pub(super) records: Records,
     pub(super) desk: Arc<Desk>,
     /// Keys of retained messages that another node's came in for.
     pub(super) overwritten: HashSet<Box<[u8]>>,
     pub(super) waiting: HashMap<u64, Waiting>,
     pub(super) arrived: HashMap<(NodeName, Forward), Arrived>,
+    /// Who waits for a session.
+    pub(super) claims: HashMap<u64, (Key, oneshot::Sender<Result<(), ClaimRefusal>>)>,
+    /// Sessions that are on their way to other nodes.
+    pub(super) handing: HashMap<Key, Handing>,
     /// What the actions of this round want stored, and who is told of each when it is.
     pub(super) ops: Vec<Op>,
     pub(super) stored: Vec<(NodeName, Forward)>,
@@ -59,10 +80,15 @@ impl Driver {
             cluster: cluster.clone(),
             core,
             hints,
+            reading: HashMap::new(),
+            kept_routes: KeptRoutes::default(),
+            records: Records::default(),
             desk: desk.clone(),
             overwritten: HashSet::new(),
             waiting: HashMap::new(),
             arrived: HashMap::new(),
+            claims: HashMap::new(),
+            handing: HashMap::new(),
             ops: Vec::new(),
             stored: Vec::new(),
             deliveries: HashMap::new(),
@@ -104,6 +130,11 @@ impl Driver {
 
     fn take(&mut self, told: Told, actions: &mut Vec<Action>) {
         let input = match told {
+            Told::Core(Input::PeerUp(member)) => {
+                let node = member.node.clone();
+                self.core.handle(clock::now_ms(), Input::PeerUp(member), actions);
+                return self.arrived_early(&node, actions);
+            }
             Told::Core(input) => input,
             Told::Forward { to, content, durable, answer } => {
                 let Ok(to) = NodeName::new(&to) else { return };
@@ -114,19 +145,39 @@ impl Driver {
                 Input::Forward { to, wanted }
             }
             Told::Arrived { from, forward, low, sent, answer } => {
+                self.records.raised(&from, forward.boot, low, &mut self.ops);
                 let of = (from.clone(), forward);
-                let new = || Arrived { sent: Some(sent), answers: Vec::new() };
+                let new = || Arrived { sent: Some(sent), low, answers: Vec::new() };
                 self.arrived.entry(of).or_insert_with(new).answers.push(answer);
                 Input::Arrived { from, forward, low }
             }
+            Told::Claim { request, key, answer } => {
+                self.claims.insert(request, (key.clone(), answer));
+                Input::Claim { request, key }
+            }
+            Told::Settle(key) => match self.settle(&key) {
+                Some(gone) => gone,
+                None => return,
+            },
             Told::Ask(ask) => return ask(self),
         };
         self.core.handle(clock::now_ms(), input, actions);
     }
 
+    /// What a node sent before it was a member here waits, in its order: sent again it would come after what was sent behind it.
+    fn arrived_early(&mut self, node: &NodeName, actions: &mut Vec<Action>) {
+        let of_node = self.arrived.iter().filter(|((from, _), arrived)| from == node && arrived.sent.is_some());
+        let mut early: Vec<_> = of_node.map(|((_, forward), arrived)| (*forward, arrived.low)).collect();
+        early.sort_unstable();
+        for (forward, low) in early {
+            self.core.handle(clock::now_ms(), Input::Arrived { from: node.clone(), forward, low }, actions);
+        }
+    }
+
     /// What the round wants stored and delivered.
     fn flush(&mut self) {
-        for (worker, sent) in self.deliveries.drain() {
+        for (worker, mut sent) in self.deliveries.drain() {
+            sent.recorded(|numbers| self.records.of(numbers));
             self.node.send(worker, |mail| mail.from_nodes.push(sent));
         }
         let (ops, stored) = (std::mem::take(&mut self.ops), std::mem::take(&mut self.stored));

@@ -11,13 +11,18 @@ use gatemq_broker::session::Message as Restored;
 use gatemq_cluster::core::{Boot, Forward, NodeName};
 use gatemq_mqtt::{PacketLimits, Publish};
 use gatemq_store::{
-    Append, Batch, Content, Delivery, Message, Op, PageLimit, Seq, SessionId, Store, StoreError, StoredSession,
+    Append, Batch, Content, Delivery, Message, Op, Page, PageLimit, Seq, SessionId, Store, StoreError, StoredSession,
 };
 use gatemq_types::Protocol;
 use serde::{Deserialize, Serialize};
 
 use super::content::Header;
 use crate::durable::{EPOCH, queue_record};
+
+/// Messages that are read at a time.
+pub(super) const READ_MAX: usize = 64;
+/// Their bytes, where it is not a single one.
+const READ_BYTES_MAX: u64 = 4 << 20;
 
 /// What stands in place of a filter: `$node/NAME/BOOT`.
 pub(crate) const PREFIX: &str = "$node/";
@@ -92,33 +97,56 @@ impl Hints {
         Some(Op::AckOne { session, epoch: EPOCH, seq: Seq(forward.seq) })
     }
 
-    /// Reads one; `then` gets it on a thread of the store. `None`: it is not there, or its time is over.
+    /// Reads those of one process that have these numbers, of which at least one is wanted; `then` gets what was found of them, on a
+    /// thread of the store.
     pub(super) fn read(
         &self,
         store: &dyn Store,
         to: &NodeName,
-        forward: Forward,
+        (boot, wanted): (Boot, Vec<(u64, u64)>),
         now_ms: u64,
-        then: impl FnOnce(Option<(Header, bytes::Bytes)>) + Send + 'static,
+        then: impl FnOnce(Found) + Send + 'static,
     ) {
-        let Some(session) = self.queues.get(&(to.clone(), forward.boot)) else { return then(None) };
-        let one = PageLimit { entries_max: 1, bytes_max: u64::MAX };
-        let seq = Seq(forward.seq);
-        store.page(
-            *session,
-            seq,
-            one,
-            Box::new(move |page| {
-                let entry = page.ok().and_then(|page| page.entries.into_iter().next());
-                let kept = entry.filter(|entry| entry.seq == seq).and_then(|entry| match entry.content {
-                    Content::Message(_, message) => unpack(message.payload()),
-                    Content::Released(_) => None,
-                });
-                let kept = kept.filter(|(kept, _)| now_ms < kept.expires_ms);
-                then(kept.and_then(|(kept, packet)| Some((kept.header, aged(&packet, kept.expires_ms, now_ms)?))));
-            }),
-        );
+        let session = self.queues.get(&(to.clone(), boot));
+        let (Some(session), Some((first, _))) = (session, wanted.first().copied()) else {
+            let found = wanted.into_iter().map(|(seq, low)| (Forward { boot, seq }, low, None)).collect();
+            return then(Found { found, left: Vec::new() });
+        };
+        let limit = PageLimit { entries_max: READ_MAX, bytes_max: READ_BYTES_MAX };
+        let sort = move |page: Result<Page, StoreError>| {
+            // What cannot be read is not answered, so it is asked for again.
+            let Ok(Page { entries, more }) = page else { return then(Found::default()) };
+            // Beyond the last one nothing is known yet.
+            let known = if more { entries.last().map_or(first, |entry| entry.seq.0) } else { u64::MAX };
+            let mut entries: HashMap<u64, Content> =
+                entries.into_iter().map(|entry| (entry.seq.0, entry.content)).collect();
+            let (now, left): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(seq, _)| *seq <= known);
+            let found = now.into_iter().map(|(seq, low)| {
+                let kept = entries.remove(&seq).and_then(|content| ready(content, now_ms));
+                (Forward { boot, seq }, low, kept)
+            });
+            then(Found { found: found.collect(), left });
+        };
+        store.page(*session, Seq(first), limit, Box::new(sort));
     }
+}
+
+/// What was read.
+#[derive(Default)]
+pub(super) struct Found {
+    /// In order, with the lowest that may still come; without a message: it is not there, or its time is over.
+    pub(super) found: Vec<(Forward, u64, Option<Ready>)>,
+    /// What is still to be read, in order.
+    pub(super) left: Vec<(u64, u64)>,
+}
+
+/// A message as it is to be sent.
+type Ready = (Header, bytes::Bytes);
+
+fn ready(content: Content, now_ms: u64) -> Option<Ready> {
+    let Content::Message(_, message) = content else { return None };
+    let (kept, packet) = unpack(message.payload()).filter(|(kept, _)| now_ms < kept.expires_ms)?;
+    Some((kept.header, aged(&packet, kept.expires_ms, now_ms)?))
 }
 
 /// The packet with the time that remains now (MQTT-3.3.2-6).

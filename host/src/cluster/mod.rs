@@ -7,24 +7,32 @@
 //! | [`actions`], [`routes`] | what the core wants done |
 //! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
+//! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`] | what operators see |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
+//! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
+//! | [`records`] | what of it was committed, so that it is not twice |
 
 mod actions;
 mod awaited;
+mod claim;
 mod content;
 mod driver;
 mod hints;
+mod kept_routes;
 mod link;
 mod network;
 mod outgoing;
 mod queue;
 mod receive;
+mod records;
 mod routes;
+mod sessions;
 mod sets;
 mod start;
+mod state;
 mod status;
 mod told;
 
@@ -32,6 +40,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use gatemq_broker::SessionKey;
 use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
 use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted, NotReady};
 use parking_lot::{Mutex, RwLock};
@@ -79,10 +88,16 @@ pub(crate) struct Cluster {
     interests: Mutex<Vec<Interest>>,
     /// Messages that were not accepted, and so not acknowledged.
     refused: AtomicU64,
+    /// This node.
+    own: NodeName,
     environment: String,
     name: String,
     /// Who was there.
     roster: Roster,
+    /// Claims are numbered.
+    requests: AtomicU64,
+    /// Sessions that were granted and are not opened yet.
+    opening: Mutex<HashMap<Arc<SessionKey>, u32>>,
     /// Whether the node has what it needs to serve.
     ready: watch::Sender<Result<(), NotReady>>,
     /// Nodes that an operator forbade.
@@ -92,8 +107,9 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    fn new(environment: &str, name: &str, link: Box<dyn Link>) -> Arc<Self> {
+    fn new(own: NodeName, (environment, name): (&str, &str), link: Box<dyn Link>) -> Arc<Self> {
         Arc::new(Cluster {
+            own,
             environment: environment.to_owned(),
             name: name.to_owned(),
             roster: Roster::default(),
@@ -101,6 +117,8 @@ impl Cluster {
             peers: RwLock::default(),
             interests: Mutex::default(),
             refused: AtomicU64::new(0),
+            requests: AtomicU64::new(1),
+            opening: Mutex::default(),
             ready: watch::Sender::new(Err(NotReady::Joining)),
             forbidden: RwLock::default(),
             link,
@@ -133,6 +151,11 @@ impl Cluster {
     pub(crate) fn interests(&self, interests: Vec<Interest>) {
         self.interests.lock().extend(interests);
         self.inbox.wake();
+    }
+
+    /// Sessions ended. Never waits; any worker.
+    pub(crate) fn ended(&self, keys: Vec<Arc<SessionKey>>) {
+        self.inbox.tell_all(keys.into_iter().map(Told::Settle));
     }
 
     /// Who subscribed since the last time.

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Cluster;
 use super::content::Header;
-use super::receive::{FromNode, Sent};
+use super::receive::{FromNode, Sent, way_of};
 use super::told::Told;
 use crate::node::Node;
 
@@ -108,7 +108,7 @@ impl Handler for Network {
                 continue;
             };
             if head.seq == 0 {
-                fast.push(Sent { header, packet });
+                fast.push(Sent { from: way_of(from), header, packet });
                 codes.push(ACCEPTED);
                 continue;
             }

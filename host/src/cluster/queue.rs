@@ -94,14 +94,6 @@ impl Queue {
         inner.items.drain(..count).collect()
     }
 
-    /// Drops everything: the node is away, or another process.
-    pub(super) fn clear(&self) {
-        let inner = &mut *self.inner.lock();
-        inner.dropped += inner.items.iter().filter(|item| item.number.is_none()).count() as u64;
-        inner.items.clear();
-        inner.bytes = 0;
-    }
-
     /// Messages at QoS 0 that were dropped.
     pub(super) fn dropped(&self) -> u64 {
         self.inner.lock().dropped

@@ -4,8 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemq_broker::{Out, router};
+use gatemq_broker::session::{Late, Message, Way};
+use gatemq_broker::{Out, SessionKey, Tenant, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
+use gatemq_store::Op;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cluster;
 use super::content::Header;
@@ -14,6 +18,8 @@ use crate::worker::Worker;
 
 /// A message that another node has sent.
 pub(super) struct Sent {
+    /// From which node.
+    pub(super) from: Way,
     pub(super) header: Header,
     /// Its PUBLISH of MQTT 5.
     pub(super) packet: Bytes,
@@ -26,12 +32,14 @@ pub(crate) struct FromNode {
     messages: Vec<Sent>,
     /// Of those at QoS 1 and 2 their numbers: the core is told when they are stored.
     numbers: Vec<(NodeName, Forward)>,
+    /// What records these in the store.
+    records: Vec<Op>,
 }
 
 impl FromNode {
     /// At QoS 0: nobody waits.
     pub(super) fn new(messages: Vec<Sent>) -> Self {
-        FromNode { cluster: None, messages, numbers: Vec::new() }
+        FromNode { cluster: None, messages, numbers: Vec::new(), records: Vec::new() }
     }
 
     /// At QoS 1 and 2.
@@ -44,15 +52,20 @@ impl FromNode {
         self.numbers.extend(number);
     }
 
+    /// Has what it is of recorded when it is stored.
+    pub(super) fn recorded(&mut self, of: impl FnOnce(&[(NodeName, Forward)]) -> Vec<Op>) {
+        self.records = of(&self.numbers);
+    }
+
     /// Delivers them; those at QoS 1 and 2 are settled when the store has what it is to have of them.
     pub(crate) async fn deliver(self, worker: &Rc<Worker>) {
-        let FromNode { cluster, messages, numbers } = self;
+        let FromNode { cluster, messages, numbers, records } = self;
         let ticket = {
             let hot = &mut *worker.hot.borrow_mut();
             for sent in &messages {
                 sent.deliver(worker, &mut hot.out);
             }
-            worker.submitted(hot)
+            worker.submitted(hot, records)
         };
         let Some(cluster) = cluster else { return };
         worker.stored(ticket).await;
@@ -61,15 +74,41 @@ impl FromNode {
     }
 }
 
+/// A node's number among the ways by which a session's messages come.
+pub(super) fn way_of(node: &NodeName) -> Way {
+    xxh3_64(node.as_str().as_bytes()) as u32 | 1 << 31
+}
+
 impl Sent {
     /// What nobody here can have is done with: sending it again does not help.
     fn deliver(&self, worker: &Worker, out: &mut Out) {
-        let Header { tenant, plain, shares } = &self.header;
+        let Header { tenant, plain, shares, publication, late } = &self.header;
         let Ok(tenant) = worker.node.tenants.get_or_create(tenant) else { return };
-        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares };
+        if let Some((user, client_id, first, identifier)) = late {
+            return self.deliver_late(worker, &tenant, (user, client_id), (*first, *identifier), out);
+        }
+        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares, publication: *publication };
         let routed = router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out);
         if routed.is_err() {
             tracing::debug!("a message of another node cannot be published");
+        }
+    }
+
+    /// To a session that has come from the node that sends it.
+    fn deliver_late(
+        &self,
+        worker: &Worker,
+        tenant: &Arc<Tenant>,
+        (user, client_id): (&str, &str),
+        (first, identifier): (u8, u32),
+        out: &mut Out,
+    ) {
+        let session = SessionKey::new(tenant.clone(), user, client_id).ok();
+        let session = session.and_then(|key| worker.node.sessions.get(&key));
+        let message = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get());
+        if let (Some(session), Some(message)) = (session, message) {
+            let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
+            session.take_late(self.from, late, &mut out.spare);
         }
     }
 }

@@ -8,17 +8,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gatemq_broker::session::Message;
-use gatemq_cluster::core::{Entry, Input, Mark, NodeName, Set};
+use gatemq_cluster::core::{Entry, Epoch, HybridTime, Input, Mark, NodeName, Owned, Set};
 use gatemq_store::{DenialBytes, KeptValue, Op, Retained, Store, StoreError};
 use gatemq_types::Subject;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::claim::key_of as key_of_session;
 use super::driver::Driver;
+use super::sessions::{EPOCHS, epoch_key};
 use super::told::Told;
 use super::{Cluster, MARKS};
 use crate::admin::Replicated;
 use crate::durable;
+use crate::node::Node;
 
 /// The key of the times that the core wants kept.
 const CONTACT: &str = "contact";
@@ -110,14 +113,16 @@ impl Cluster {
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) fn restored(cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
+pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
     let mut marks: HashMap<(Set, Box<[u8]>), Kept> = HashMap::new();
-    let mut inputs = Vec::new();
+    let (mut inputs, mut epochs) = (Vec::new(), HashMap::new());
     store.scan_values(&mut |owner, key, value| {
         if owner != MARKS {
             return true;
         }
-        if key == CONTACT {
+        if key.starts_with(EPOCHS) {
+            epochs.extend(postcard::from_bytes(&value.bytes).ok().map(|epoch| (key.to_owned(), epoch)));
+        } else if key == CONTACT {
             if let Ok((contact_ms, ran_ms)) = postcard::from_bytes(&value.bytes) {
                 inputs.push(Input::ContactRestored { contact_ms, ran_ms });
             }
@@ -126,6 +131,13 @@ pub(super) fn restored(cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input
         }
         true
     })?;
+    inputs.extend(node.sessions.keys().iter().map(|key| {
+        let key = key_of_session(key);
+        // One of a time before the cluster has none: everybody's is later.
+        let first = || Epoch { time: HybridTime(0), node: cluster.own.clone() };
+        let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
+        Input::SessionRestored(Owned { key, epoch })
+    }));
     let (mut known, mut anew) = (Vec::new(), Vec::new());
     let mut found = |input: Input| {
         let Input::Put { set, key, value, .. } = &input else { return };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gatemq_cluster::core::{Action, Boot, Core, Input, Name, NodeName, NotReady, Settings};
 use gatemq_cluster::net::{self, Clock, Joined, Net, Secret, TlsFiles};
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -18,6 +19,7 @@ use crate::admin::Desk;
 use crate::clock;
 use crate::config::{self, ClusterTls, OnRefused};
 use crate::node::{Node, Recovered};
+use crate::ready::Addresses;
 
 /// Threads of the cluster's runtime.
 const THREADS: usize = 2;
@@ -45,10 +47,23 @@ impl From<String> for NotStarted {
     }
 }
 
+/// The cluster's threads. A runtime may not be dropped by a task of another, as it is when a start fails or is given up: its drop
+/// waits for its threads.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A node in its cluster.
 pub(crate) struct Running {
     net: Arc<OnceLock<Net>>,
-    runtime: tokio::runtime::Runtime,
+    runtime: Handle,
+    _threads: Threads,
 }
 
 /// Joins: returns when the node has what it needs to serve, or goes on alone, as configured.
@@ -62,15 +77,17 @@ pub(crate) async fn start(
     desk: &Arc<Desk>,
     recovered: Recovered,
 ) -> Result<Running, NotStarted> {
-    let settings = settings(config, cluster).map_err(NotStarted::Cannot)?;
+    let settings = settings(config, cluster, node.boot_ms).map_err(NotStarted::Cannot)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("cluster")
         .enable_all()
         .build()
         .map_err(|e| NotStarted::Cannot(format!("the cluster's threads cannot be started: {e}")))?;
+    let (runtime, threads) = (runtime.handle().clone(), Threads(Some(runtime)));
     let net = Arc::new(OnceLock::new());
-    let handle = Cluster::new(&cluster.environment, &cluster.name, Box::new(NetLink::new(net.clone())));
+    let handle =
+        Cluster::new(settings.node.clone(), (&cluster.environment, &cluster.name), Box::new(NetLink::new(net.clone())));
     let driver = driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?;
     node.set_cluster(handle.clone());
     let known = Arc::new(OnceLock::from(handle.clone()));
@@ -84,7 +101,7 @@ pub(crate) async fn start(
     // The only one that sets it.
     drop(net.set(started));
     runtime.spawn(driver.run());
-    let running = Running { net, runtime };
+    let running = Running { net, runtime, _threads: threads };
     let asked = timeout(JOIN_WAIT, joining.wait_for(Option::is_some)).await;
     let joined = match asked {
         Ok(Ok(joined)) => joined.clone(),
@@ -125,7 +142,7 @@ fn tell(joined: Option<&Joined>) {
     }
 }
 
-fn settings(config: &config::Config, cluster: &config::Cluster) -> Result<net::Settings, String> {
+fn settings(config: &config::Config, cluster: &config::Cluster, boot_ms: u64) -> Result<net::Settings, String> {
     let name = |key: &str, text: &str| Name::new(text).map_err(|e| format!("{key}: {e}"));
     let file = cluster.secret_file.display();
     let secrets =
@@ -135,7 +152,7 @@ fn settings(config: &config::Config, cluster: &config::Cluster) -> Result<net::S
         environment: name("cluster.environment", &cluster.environment)?,
         cluster: name("cluster.name", &cluster.name)?,
         node: NodeName::new(&config.node.name).map_err(|e| format!("node.name: {e}"))?,
-        boot: Boot(clock::now_ms()),
+        boot: Boot(boot_ms),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: net::Settings::PROTOCOL,
         rpc_bind: cluster.rpc_bind,
@@ -177,7 +194,9 @@ fn driver(
     let mut told = Vec::new();
     if let Some(store) = &node.store {
         let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
-        told.extend(sets::restored(handle, &**store).map_err(unreadable)?);
+        told.extend(sets::restored(node, handle, &**store).map_err(unreadable)?);
+        driver.restore_routes(&**store).map_err(unreadable)?;
+        told.extend(driver.records.restored(&**store).map_err(unreadable)?);
         for of in &restored {
             let mut hint = |to: &NodeName, forward, bytes, since_ms| {
                 told.push(Input::HintRestored { to: to.clone(), forward, bytes, since_ms });
@@ -221,6 +240,11 @@ impl Running {
         }
     }
 
+    /// Where other nodes find this one.
+    pub(crate) fn addresses(&self) -> Option<Addresses> {
+        self.net.get().map(|net| Addresses { gossip: net.gossip_address(), rpc: net.rpc_address() })
+    }
+
     /// For a reload of the files of `[cluster.tls]`.
     pub(crate) fn tls(&self) -> ClusterTlsReload {
         ClusterTlsReload(self.net.clone())
@@ -236,6 +260,5 @@ impl Running {
         });
         // Whoever does not hear it finds out.
         drop(timeout(LEAVE_WAIT, left).await);
-        self.runtime.shutdown_background();
     }
 }

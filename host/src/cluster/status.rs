@@ -36,6 +36,11 @@ impl Roster {
 }
 
 impl Cluster {
+    /// Whether the node has what it needs of the others to serve.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.borrow().is_ok()
+    }
+
     /// As JSON: this node's readiness, and a row a member.
     pub(crate) fn status(&self) -> Value {
         let ready = match &*self.ready.borrow() {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemq_cluster::core::{Forward, Input, NodeName};
+use gatemq_broker::SessionKey;
+use gatemq_cluster::core::{ClaimRefusal, Forward, Input, NodeName, SessionKey as Key};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -39,6 +40,17 @@ pub(super) enum Told {
         /// Told when it is committed here; dropped when it could not be.
         answer: oneshot::Sender<()>,
     },
+    /// A client wants its session.
+    Claim {
+        /// Of the claim.
+        request: u64,
+        /// Whose.
+        key: Key,
+        /// Who waits.
+        answer: oneshot::Sender<Result<(), ClaimRefusal>>,
+    },
+    /// A session of that key may be gone.
+    Settle(Arc<SessionKey>),
     /// A question.
     Ask(Box<dyn FnOnce(&mut Driver) + Send>),
 }

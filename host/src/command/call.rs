@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -100,8 +100,25 @@ impl Call {
         })
     }
 
+    /// Makes the call, for an answer that is read as it comes.
+    ///
+    /// # Errors
+    /// See [`Failed`].
+    pub(crate) async fn open(&self, socket: &Path) -> Result<Incoming, Failed> {
+        let stream = UnixStream::connect(socket).await.map_err(|e| Failed::Socket(socket.to_owned(), e))?;
+        let answer = self.send(stream).await?;
+        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refused(answer).await) }
+    }
+
     async fn exchange(&self, stream: UnixStream) -> Result<Value, Failed> {
-        let garbled = |e: &dyn fmt::Display| Failed::Garbled(e.to_string());
+        let answer = self.send(stream).await?;
+        if !answer.status().is_success() {
+            return Err(refused(answer).await);
+        }
+        read(answer).await
+    }
+
+    async fn send(&self, stream: UnixStream) -> Result<Response<Incoming>, Failed> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| garbled(&e))?;
         tokio::spawn(connection);
@@ -113,15 +130,24 @@ impl Call {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| garbled(&e))?;
-        let answer = sender.send_request(request).await.map_err(|e| garbled(&e))?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|e| garbled(&e))?.to_bytes();
-        let value: Value = serde_json::from_slice(&body).map_err(|e| garbled(&e))?;
-        if status.is_success() {
-            return Ok(value);
-        }
-        let why = value.get("error").map(super::shown);
-        Err(Failed::Refused(status, why.unwrap_or_else(|| status.to_string())))
+        sender.send_request(request).await.map_err(|e| garbled(&e))
+    }
+}
+
+fn garbled(e: &dyn fmt::Display) -> Failed {
+    Failed::Garbled(e.to_string())
+}
+
+async fn read(answer: Response<Incoming>) -> Result<Value, Failed> {
+    let body = answer.into_body().collect().await.map_err(|e| garbled(&e))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|e| garbled(&e))
+}
+
+async fn refused(answer: Response<Incoming>) -> Failed {
+    let status = answer.status();
+    match read(answer).await {
+        Ok(value) => Failed::Refused(status, value.get("error").map_or_else(|| status.to_string(), super::shown)),
+        Err(failed) => failed,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`table`] | tables for people |
 //! | [`time`] | times for people, lengths of time from them |
 //! | [`clients`], [`deny`] | who is there, and who is kept out |
+//! | [`events`] | what happens, as it happens |
 //! | [`cluster`] | the other nodes |
 //! | [`plugins`] | plugins, and what is reloaded |
 //! | [`mod@explain`] | why a client may do something, or may not |
@@ -14,6 +15,7 @@ mod call;
 pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod deny;
+pub(crate) mod events;
 mod explain;
 pub(crate) mod plugins;
 pub(crate) mod table;
@@ -24,7 +26,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Call, Failed};
 pub(crate) use explain::explain;
 
 /// A command's call, and how its answer is shown.

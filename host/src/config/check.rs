@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use figment::value::Value;
 
 use super::cluster::cluster;
+use super::http::http;
 use super::layers::{Raw, Sources};
 use super::listener::{client_crl, proxies, sni};
 use super::plugin::plugins;
@@ -87,6 +88,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     {
         values.refuse(&["store", "kind"], "must be embedded in a cluster: what others are to have is kept in it");
     }
+    let http = http(values);
     let packet_bytes_max = limits.as_ref().map_or(0, |limits| limits.packet_bytes_max);
     if matches!(cluster, Some(Some(_))) && packet_bytes_max > CLUSTER_PACKET_BYTES_MAX {
         let message = format!("is above {CLUSTER_PACKET_BYTES_MAX}, which is what one node can send to another");
@@ -104,6 +106,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         denials: Denials { per_raiser_max: per_raiser_max? },
         overload: Overload { lag_ms_max: lag_ms_max?, memory_bytes_max: memory_bytes_max? },
         cluster: cluster?,
+        http: http?,
     })
 }
 

@@ -87,6 +87,36 @@ pub(crate) const KEYS: &[Key] = &[
         r#""/run/gatemq/admin.sock""#,
         "Unix socket for commands such as `gatemq clients`; its owner and group may connect. Default: admin.sock in node.data_dir.",
     ),
+    open(
+        "http.bind",
+        Kind::Address,
+        r#""127.0.0.1:9180""#,
+        "Address and port of the same API over HTTP, with /metrics, /live, /ready and a console page. Default: not served. Beyond loopback it needs TLS.",
+    ),
+    open(
+        "http.token_file",
+        Kind::Path,
+        r#""/etc/gatemq/http.tokens""#,
+        "File with a line `NAME TOKEN` for each who may use it: 32 characters or more, such as from `openssl rand -hex 32`. It must not be readable by others, and is read again at a reload. Needed without client_ca_file.",
+    ),
+    open(
+        "http.tls.certificate_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/http.crt""#,
+        "Certificate chain in PEM form, the server's own first. Needed with TLS.",
+    ),
+    open(
+        "http.tls.private_key_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/http.key""#,
+        "The certificate's key in PEM form, not encrypted. Needed with TLS.",
+    ),
+    open(
+        "http.tls.client_ca_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/operators-ca.crt""#,
+        "Authorities that sign operators' certificates, in PEM form: whoever shows one needs no token. Without token_file all must.",
+    ),
     key(
         "log.level",
         Kind::Text,

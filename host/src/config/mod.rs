@@ -8,6 +8,7 @@
 //! | [`check`] | merged values to a [`Config`], or every problem at once |
 //! | [`limits`] | `[limits]` |
 //! | [`cluster`] | `[cluster]` |
+//! | [`http`] | `[http]` |
 //! | [`listener`] | tables that only some listeners have |
 //! | [`plugin`] | `[plugins.NAME]` |
 //! | [`values`] | reads one value by the kind of its key |
@@ -27,6 +28,7 @@ use crate::listen::ws::WebSocketSettings;
 
 mod check;
 mod cluster;
+mod http;
 pub(crate) mod keys;
 mod layers;
 mod limits;
@@ -41,6 +43,7 @@ mod values;
 
 pub(crate) use check::{check_dev, load, plugin_problems};
 pub(crate) use cluster::{Cluster, ClusterTls, OnRefused};
+pub(crate) use http::Http;
 pub(crate) use layers::Sources;
 pub(crate) use limits::{Limits, RatePolicy};
 pub(crate) use problem::Problem;
@@ -82,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) denials: Denials,
     /// `[cluster]`; `None`: the node is alone.
     pub(crate) cluster: Option<Cluster>,
+    /// `[http]`; `None`: commands come over the admin socket only.
+    pub(crate) http: Option<Http>,
 }
 
 /// `[denials]`

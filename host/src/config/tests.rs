@@ -1,6 +1,7 @@
 //! Table tests of problems, of layers, and of the annotated file.
 
 mod cluster;
+mod http;
 mod layered;
 mod show;
 
@@ -64,7 +65,7 @@ type Row = (&'static str, &'static str, &'static str, Option<usize>, &'static st
 #[rustfmt::skip]
 const PROBLEMS: &[Row] = &[
     ("", "", "listeners", None, "there is no listener; add one"),
-    (LISTENER, "[nod]\nname = \"x\"\n", "nod", Some(4), "is not a key; remove it or write one of: node, admin, log,"),
+    (LISTENER, "[nod]\nname = \"x\"\n", "nod", Some(4), "is not a key; remove it or write one of: node, admin, http, log,"),
     (LISTENER, "[node]\nnmae = \"x\"\n", "node.nmae", Some(5), "write one of: name, data_dir"),
     (LISTENER, "[node]\nname = 5\n", "node.name", Some(5), "must be text in quotes"),
     (LISTENER, "[node]\nname = \" \"\n", "node.name", Some(5), "is empty"),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use gatemq_broker::sessions::Leave;
+use gatemq_broker::sessions::{Leave, Opening};
 use gatemq_broker::{Attached, Session};
 use gatemq_types::Transport;
 use gatemq_types::event::{Fact, Peer};
@@ -58,8 +58,36 @@ pub(crate) fn sweep(worker: &Worker) -> bool {
     swept.more
 }
 
+/// Takes a session away from its client, which is told that it was taken over, for another node is to have it. False: it ended
+/// with its connection.
+pub(crate) fn take_away(worker: &Worker, session: &Arc<Session>) -> bool {
+    let hot = &mut *worker.hot.borrow_mut();
+    let (sessions, now_ms, stays) = (&worker.node.sessions, worker.now_ms.get(), session.is_persistent());
+    let opening = Opening {
+        key: session.key(),
+        protocol: session.protocol(),
+        limits: session.limits(),
+        // Nobody's.
+        home: worker.home(u32::MAX),
+        clean_start: !stays,
+        expiry_s: session.expiry_s(),
+        will: None,
+    };
+    let opened = sessions.open(opening, now_ms, &mut hot.out.spare);
+    let left = sessions.leave(&opened.session, Leave { end: !stays, ..Leave::default() }, now_ms, &mut hot.out.spare);
+    hot.out.armed.extend(opened.armed.iter().chain(&left.armed));
+    for will in opened.will.iter().chain(&left.wills) {
+        publish_will(worker, hot, &away(&will.session), will);
+    }
+    worker.deliver_armed(hot);
+    if let Some(before) = opened.taken_over {
+        worker.node.session_ended(before);
+    }
+    left.stays
+}
+
 /// For events about a session whose client is away: who it is, and no connection.
-fn away(session: &Session) -> Arc<Peer> {
+pub(crate) fn away(session: &Session) -> Arc<Peer> {
     let key = session.key();
     Arc::new(Peer {
         connection: 0,

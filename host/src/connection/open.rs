@@ -72,6 +72,13 @@ pub(super) async fn open<'a>(
     connect: &Connect,
     will: Option<Will>,
 ) -> Result<Opened<'a>, NotAdmitted> {
+    let claimed = match worker.node.cluster() {
+        Some(cluster) => {
+            let claimed = answer(worker, stranger, pin!(cluster.claim(client.identity.key()))).await?;
+            Some(claimed.map_err(|(code, why)| Refusal::new("cluster", code, why))?)
+        }
+        None => None,
+    };
     let opening = Opening {
         key: client.identity.key(),
         protocol: connect.protocol,
@@ -92,6 +99,8 @@ pub(super) async fn open<'a>(
         opened
     };
     client.session = opened.session;
+    // It is there: from now on its end counts.
+    drop(claimed);
     if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
         worker.node.events.emit(Some(&client.peer), Fact::ClientTakenOver { resumed: opened.resumed });

@@ -14,5 +14,5 @@ mod recover;
 mod translate;
 
 pub(crate) use open::{directory, open};
-pub(crate) use recover::recover;
+pub(crate) use recover::{recover, restored_session};
 pub(crate) use translate::{EPOCH, batch, queue_record, restored_retained, retained};

@@ -34,6 +34,19 @@ struct Recovered {
     aside: u64,
 }
 
+impl Recovered {
+    fn tell(&self, begun: Instant) {
+        tracing::info!(
+            sessions = self.sessions,
+            subscriptions = self.subscriptions,
+            messages = self.messages,
+            retained = self.retained,
+            ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "recovered from the store"
+        );
+    }
+}
+
 /// By shared subscription, sessions with numbers of what they were given by it and have in their queues.
 type Given = HashMap<u64, Vec<(Arc<Session>, HashSet<u64>)>>;
 
@@ -104,14 +117,7 @@ pub(crate) fn recover(
         wait(|answer| store.commit(Batch { ops: ops.to_vec() }, answer))?;
     }
     node.sessions.store_from(store.recovery().next_session.max(1));
-    tracing::info!(
-        sessions = recovered.sessions,
-        subscriptions = recovered.subscriptions,
-        messages = recovered.messages,
-        retained = recovered.retained,
-        ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "recovered from the store"
-    );
+    recovered.tell(begun);
     Ok(hints)
 }
 
@@ -190,6 +196,17 @@ fn group(
         ),
     }
     Ok(())
+}
+
+/// One session as the store has it, which came from another node. Blocks.
+///
+/// # Errors
+/// The store cannot be read, or nobody could have such a session here.
+pub(crate) fn restored_session(node: &Node, store: &dyn Store, session: SessionId) -> Result<Restored, String> {
+    let stored = wait(|answer| store.session(session, answer)).map_err(|e| e.to_string())?;
+    let stored = stored.ok_or("the store does not have it")?;
+    let queue = queue(store, &stored).map_err(|e| e.to_string())?;
+    restored(node, stored, queue, crate::clock::now_ms())
 }
 
 /// A session for the broker.

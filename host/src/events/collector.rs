@@ -104,6 +104,16 @@ impl Collector {
         self.plugin.name()
     }
 
+    /// How many events wait in each of its rings.
+    pub(crate) fn waiting_by_ring(&self) -> [usize; 3] {
+        [0, 1, 2].map(|ring: usize| self.rings[ring].len())
+    }
+
+    /// Events that full rings dropped.
+    pub(crate) fn lost(&self) -> u64 {
+        self.rings.iter().map(Ring::lost_total).sum()
+    }
+
     /// Whether there is an instance to hand events to.
     pub(crate) fn has_started(&self) -> bool {
         self.plugin.current().is_some()

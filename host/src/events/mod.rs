@@ -5,8 +5,10 @@ mod coalesce;
 mod collector;
 mod log_line;
 mod ring;
+mod tail;
 
 pub(crate) use collector::Collector;
+pub(crate) use tail::{Reader, Told};
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use coalesce::{Coalesced, Coalescer, Taken};
 use log_line::LogLines;
+use tail::Tail;
 
 /// Events before there are collectors; a start makes a few for each plugin.
 const EARLY_MAX: usize = 1024;
@@ -38,6 +41,10 @@ pub(crate) struct Events {
     classes: AtomicU32,
     log: LogLines,
     coalescer: Coalescer,
+    /// Those who follow events, and the latest.
+    tail: Tail,
+    /// One looks at what is wanted at a time.
+    looking: Mutex<()>,
     /// Addresses that failed before they authenticated.
     failed: Recent,
 }
@@ -54,6 +61,8 @@ impl Events {
             classes: AtomicU32::new(0),
             log: LogLines::default(),
             coalescer: Coalescer::default(),
+            tail: Tail::default(),
+            looking: Mutex::default(),
             failed: Recent::default(),
         })
     }
@@ -75,9 +84,10 @@ impl Events {
         self.interests_changed();
     }
 
-    /// Looks again what the collectors want.
+    /// Looks again what collectors and readers want.
     pub(crate) fn interests_changed(&self) {
-        let classes = self.collectors().iter().fold(0, |bits, c| bits | c.classes());
+        let _looking = self.looking.lock();
+        let classes = self.collectors().iter().fold(self.tail.classes(), |bits, c| bits | c.classes());
         self.classes.store(classes, Ordering::Relaxed);
     }
 
@@ -145,21 +155,30 @@ impl Events {
     /// To each collector that wants it, or what it stands for.
     fn hand_out(&self, peer: Option<&Arc<Peer>>, fact: Fact, stands_for: Option<EventKind>, now_ms: u64) {
         let collectors: Guard<_> = self.collectors.load();
+        let is_followed = self.tail.classes() & fact.kind().class() as u32 != 0;
         let Some(collectors) = &*collectors else {
+            let event = Arc::new(self.event(peer.cloned(), fact, now_ms));
             let mut early = self.early.lock();
             if early.len() < EARLY_MAX {
-                early.push(Arc::new(self.event(peer.cloned(), fact, now_ms)));
+                early.push(event.clone());
+            }
+            drop(early);
+            if is_followed {
+                self.tail.push(event);
             }
             return;
         };
         let (kind, tenant) = (fact.kind(), peer.map_or("", |p| &*p.tenant));
         let wants = |c: &&Arc<Collector>| c.wants(kind, tenant) || stands_for.is_some_and(|kind| c.wants(kind, tenant));
         let mut wanted = collectors.iter().filter(wants).peekable();
-        if wanted.peek().is_none() {
+        if wanted.peek().is_none() && !is_followed {
             return;
         }
         let event = Arc::new(self.event(peer.cloned(), fact, now_ms));
         wanted.for_each(|collector| collector.push(event.clone()));
+        if is_followed {
+            self.tail.push(event);
+        }
     }
 
     fn event(&self, peer: Option<Arc<Peer>>, fact: Fact, now_ms: u64) -> Event {

@@ -1,6 +1,7 @@
 //! A bounded ring of events: a full one drops its oldest, and says so.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 use gatemq_types::event::Event;
@@ -18,12 +19,13 @@ pub(crate) struct Lost {
 pub(crate) struct Ring {
     queue: ArrayQueue<Arc<Event>>,
     lost: Mutex<Option<Lost>>,
+    lost_total: AtomicU64,
 }
 
 impl Ring {
     /// Holds `events_max` events, at least one.
     pub(crate) fn new(events_max: usize) -> Self {
-        Ring { queue: ArrayQueue::new(events_max.max(1)), lost: Mutex::new(None) }
+        Ring { queue: ArrayQueue::new(events_max.max(1)), lost: Mutex::new(None), lost_total: AtomicU64::new(0) }
     }
 
     /// Never waits. Returns how many events wait now.
@@ -35,6 +37,7 @@ impl Ring {
     }
 
     fn lose(&self, sequence: u64) {
+        self.lost_total.fetch_add(1, Ordering::Relaxed);
         let mut lost = self.lost.lock();
         let l = lost.get_or_insert(Lost { from: sequence, to: sequence, count: 0 });
         (l.from, l.to, l.count) = (l.from.min(sequence), l.to.max(sequence), l.count + 1);
@@ -48,6 +51,11 @@ impl Ring {
     /// What was dropped since the last call.
     pub(crate) fn take_lost(&self) -> Option<Lost> {
         self.lost.lock().take()
+    }
+
+    /// How many were dropped at all.
+    pub(crate) fn lost_total(&self) -> u64 {
+        self.lost_total.load(Ordering::Relaxed)
     }
 
     /// How many events wait.

@@ -110,6 +110,15 @@ impl Listener {
         })
     }
 
+    /// As [`Listener::new`], of HTTP.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn for_http(name: &str, settings: &config::Listener) -> Result<Self, TlsConfigError> {
+        let listener = Listener::new(name, settings)?;
+        Ok(Listener { tls: listener.tls.map(|tls| tls.speaking(b"http/1.1")), ..listener })
+    }
+
     /// With the chain of auth providers that is in force.
     pub(crate) fn guarded_by(self, auth: Guard) -> Self {
         Listener { auth, ..self }
@@ -154,7 +163,7 @@ impl Listener {
     ///
     /// # Errors
     /// The key of the limit that it would exceed.
-    fn enter(self: &Arc<Self>, remote: SocketAddr) -> Result<Seat, &'static str> {
+    pub(crate) fn enter(self: &Arc<Self>, remote: SocketAddr) -> Result<Seat, &'static str> {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         let seat = Seat { listener: self.clone(), counted: Cell::new(None) };
         let limits = self.limits.load();
@@ -169,6 +178,16 @@ impl Listener {
             true => Ok(seat),
             false => Err("connections_per_s_max"),
         }
+    }
+
+    /// Connections that it has.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that it may have.
+    pub(crate) fn connections_max(&self) -> usize {
+        self.limits.load().connections_max
     }
 
     /// Seconds since this listener was made, from 1 on.

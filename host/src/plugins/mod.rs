@@ -24,7 +24,7 @@ mod services;
 mod set;
 mod start;
 
-pub(crate) use auth::{Admission, Guard, judge};
+pub(crate) use auth::{Admission, Guard, Guards, judge};
 pub(crate) use check::check;
 pub(crate) use find::name_of;
 pub(crate) use reload::Reloaded;

@@ -80,6 +80,13 @@ impl Plugins {
         all
     }
 
+    /// Names of those without which the node does not serve.
+    pub(crate) fn required(&self) -> Vec<Arc<str>> {
+        let all = self.all();
+        let required = all.iter().filter(|managed| managed.in_force.lock().settings.required);
+        required.map(|managed| managed.plugin.shared_name().clone()).collect()
+    }
+
     /// Asks each plugin how it is, now and then, until they are stopped.
     pub(crate) fn watch_health(&self, every: Duration) {
         // A second call would be a mistake of the start sequence: the first stays.

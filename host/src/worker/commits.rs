@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gatemq_broker::Session;
 use gatemq_broker::changes::Change;
-use gatemq_store::StoreError;
+use gatemq_store::{Op, StoreError};
 use tokio::sync::oneshot;
 
 use super::Worker;
@@ -27,6 +27,8 @@ pub(super) struct Commits {
     under_way: VecDeque<Waiting>,
     /// Who waits for the next one.
     next: Waiting,
+    /// What is in the next one besides what has changed.
+    beside: Vec<Op>,
 }
 
 /// Who waits for a batch.
@@ -40,6 +42,11 @@ struct Waiting {
 }
 
 impl Commits {
+    /// These are to be stored with what has changed and is not submitted yet: with all of it, or not.
+    pub(super) fn beside(&mut self, ops: Vec<Op>) {
+        self.beside.extend(ops);
+    }
+
     /// Who waits for a batch, if it is not stored yet.
     fn waiting(&mut self, ticket: u64) -> Option<&mut Waiting> {
         let at = usize::try_from(ticket.checked_sub(self.stored + 1)?).ok()?;
@@ -60,12 +67,13 @@ impl Worker {
         if commits.under_way.len() >= UNDER_WAY_MAX {
             return ticket;
         }
-        let mut waiting = std::mem::take(&mut commits.next);
+        let (mut waiting, mut beside) = (std::mem::take(&mut commits.next), std::mem::take(&mut commits.beside));
         let (node, id) = (self.node.clone(), self.id as usize);
         // What is refused of it belongs to a session that has ended.
         let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
         hot.out.spare.changes.submit(|changes| {
-            let batch = durable::batch(&changes);
+            let mut batch = durable::batch(&changes);
+            batch.ops.append(&mut beside);
             if let Some(cluster) = self.node.cluster() {
                 cluster.retained(&batch.ops);
             }

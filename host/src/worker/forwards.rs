@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use gatemq_store::Op;
+
 use super::Worker;
 use super::hot::Hot;
 use crate::cluster::{Awaited, Forwarded, FromNode};
@@ -35,6 +37,7 @@ impl Worker {
             && let Some(cluster) = self.node.cluster()
         {
             cluster.interests(hot.out.spare.changes.take_interests());
+            cluster.ended(hot.out.spare.changes.take_ended());
         }
     }
 
@@ -54,8 +57,12 @@ impl Worker {
         }
     }
 
-    /// Submits what has changed up to now, and returns the number of its batch, for [`Self::stored`].
-    pub(crate) fn submitted(&self, hot: &mut Hot) -> u64 {
+    /// Submits what has changed up to now and, if anything has, these beside it; returns the number of its batch, for
+    /// [`Self::stored`].
+    pub(crate) fn submitted(&self, hot: &mut Hot, beside: Vec<Op>) -> u64 {
+        if !hot.out.spare.changes.is_empty() {
+            self.commits.borrow_mut().beside(beside);
+        }
         let ticket = self.submit(hot);
         self.deliver_armed(hot);
         ticket

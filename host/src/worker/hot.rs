@@ -29,9 +29,12 @@ pub(crate) struct Hot {
 }
 
 impl Hot {
-    /// For one of `workers`; `changes`: where the node has a store, kept.
-    pub(crate) fn new(workers: usize, changes: Changes) -> Self {
+    /// For one of `workers`; `changes`: where the node has a store, kept; `publications`: from where on they are numbered.
+    pub(crate) fn new(workers: usize, changes: Changes, publications: Option<u64>) -> Self {
         let mut out = Out::new(TopicCache::new(TOPICS_MAX, TARGETS_MAX));
+        if let Some(base) = publications {
+            out.number_publications(base);
+        }
         out.spare.changes = changes;
         Hot {
             scratch: vec![0; SCRATCH_BYTES].into(),

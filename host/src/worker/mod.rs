@@ -85,7 +85,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
     node.open_inbox(id, Inbox::new(move || wake.notify_one()));
     let worker = Rc::new(Worker {
         id,
-        hot: RefCell::new(Hot::new(node.workers(), node.changes())),
+        hot: RefCell::new(Hot::new(node.workers(), node.changes(), node.publications(id))),
         shares: Shares::default(),
         commits: RefCell::default(),
         forwarded: Cell::new(0),

@@ -4,6 +4,8 @@
 //! arrives; a stranger is refused; the next good client is served. Each step is one line. Exit 0 only if every step did what
 //! it should.
 
+pub(crate) mod cluster;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -16,10 +18,15 @@ use sha2::{Digest, Sha256};
 const TOPIC: &str = "devices/sensor-1/temperature";
 
 pub(crate) fn run() -> ExitCode {
+    tell(Demo::run)
+}
+
+/// Every step of `demo`, and what came of them.
+fn tell(steps: impl FnOnce(&mut Demo)) -> ExitCode {
     // What goes wrong in a step is told in its line.
     std::panic::set_hook(Box::new(|_| {}));
     let mut demo = Demo { failed: 0 };
-    let whole = catch_unwind(AssertUnwindSafe(|| demo.run()));
+    let whole = catch_unwind(AssertUnwindSafe(|| steps(&mut demo)));
     if let Err(panic) = whole {
         demo.failed += 1;
         println!("FAILED  {}", message(&*panic));

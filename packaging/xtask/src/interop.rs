@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::iter;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
@@ -25,6 +24,8 @@ use gatemq_tests::pki::Pki;
 use gatemq_tests::{PATIENCE, workspace};
 use serde_json::{Value, json};
 use table::Table;
+
+use crate::install::{self, Program, succeeds};
 
 /// Transport as the scripts call it, kind of listener, `client_auth`.
 const TRANSPORTS: [(&str, &str, Option<&str>); 6] = [
@@ -56,7 +57,7 @@ const CHAIN: &str = "chain of three";
 /// Each scenario gives up on its own; this is for a script that hangs.
 const SCRIPT_PATIENCE: Duration = Duration::from_secs(220);
 /// What must run, and the package of Debian and its kin that brings it.
-const PROGRAMS: [(&[&str], &str); 4] = [
+const PROGRAMS: [Program; 4] = [
     // Asked for their version they exit with 1.
     (&["sh", "-c", "command -v mosquitto_pub && command -v mosquitto_sub"], "mosquitto-clients"),
     (&["python3", "-c", "import ensurepip, venv"], "python3-venv"),
@@ -188,7 +189,7 @@ fn look_for_breaches(broker: &mut Broker, table: &mut Table) {
 fn install() -> Result<Vec<Command>, String> {
     let (here, there) = (workspace().join("tests/interop"), target_directory().join("interop"));
     fs::create_dir_all(&there).map_err(|e| format!("{}: {e}", there.display()))?;
-    programs()?;
+    install::programs(&PROGRAMS)?;
     let venv = there.join("venv");
     let python = venv.join("bin/python");
     // Whatever was left half done, or made by a Python that is gone, is made again.
@@ -221,49 +222,7 @@ fn install() -> Result<Vec<Command>, String> {
     ])
 }
 
-/// Sees to it that every one of [`PROGRAMS`] runs: root installs the packages of those that do not, anybody else is told to.
-fn programs() -> Result<(), String> {
-    let runs = |program: &[&str]| succeeds(Command::new(program[0]).args(&program[1..]));
-    let missing = || PROGRAMS.iter().filter(|(program, _)| runs(program).is_err()).map(|(_, package)| *package);
-    if !is_root() {
-        let packages = missing().collect::<Vec<_>>().join(" ");
-        let ask = format!("missing: {packages}; as root: apt-get install {packages}");
-        return if packages.is_empty() { Ok(()) } else { Err(ask) };
-    }
-    // One after another: some packages bring the program of the next.
-    for (program, package) in PROGRAMS {
-        if runs(program).is_ok() {
-            continue;
-        }
-        println!("installing {package}");
-        let install = ["install", "--yes", "--no-install-recommends", package];
-        // The lists of packages may be old, or absent.
-        let installed = apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)));
-        installed.map_err(|why| format!("{program:?} does not run, and {package} cannot be installed: {why}"))?;
-        runs(program).map_err(|why| format!("{package} is installed, and still: {why}"))?;
-    }
-    Ok(())
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|ours| ours.uid() == 0)
-}
-
-fn apt(arguments: &[&str]) -> Result<(), String> {
-    let mut apt = Command::new("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-    succeeds(apt.args(["--quiet", "--option", "DPkg::Lock::Timeout=300"]).args(arguments))
-}
-
-fn succeeds(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-    }
-}
-
-fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
+pub(crate) fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
     fs::copy(from.join(name), to.join(name)).map(drop).map_err(|e| format!("{name}: {e}"))
 }
 

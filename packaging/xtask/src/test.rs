@@ -5,13 +5,15 @@ use std::process::{Command, ExitCode};
 use gatemq_tests::artifacts::{cargo, profile, target_directory};
 use gatemq_tests::workspace;
 
-use crate::fuzz;
 use crate::steps::Steps;
+use crate::{fuzz, install};
 
 /// Cases of each property test with `--long`; without, each test has its own number.
 const LONG_CASES: &str = "20000";
+/// Seeds of the cluster's simulation with `--long`.
+const LONG_SEEDS: &str = "100000";
 
-pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
+pub(crate) fn run(long: bool, with_interop: bool, packages: bool) -> ExitCode {
     let mut steps = Steps::new();
     let at_root = |subcommand: &str, arguments: &[&str]| {
         let mut command = cargo(subcommand);
@@ -28,10 +30,16 @@ pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
     let with_binaries = |mut command: Command| {
         command.env("GATEMQ_BIN_DIR", target_directory().join(profile()));
         if long {
-            command.env("PROPTEST_CASES", LONG_CASES);
+            command.env("PROPTEST_CASES", LONG_CASES).env("GATEMQ_SIM_SEEDS", LONG_SEEDS);
         }
         command
     };
+    // The tests of nodes in network namespaces need it; whoever is not root has none of these.
+    if install::is_root()
+        && let Err(why) = install::programs(&[(&["ip", "-V"], "iproute2")])
+    {
+        println!("nodes in network namespaces cannot be tested: {why}");
+    }
     let tests = if has_nextest() {
         at_root("nextest", &["run", "--workspace", "--no-fail-fast"])
     } else {
@@ -46,9 +54,14 @@ pub(crate) fn run(long: bool, interop: bool) -> ExitCode {
         command
     };
     steps.run("demo", &mut with_binaries(xtask(&["dev", "--demo"])));
+    steps.run("demo of a cluster", &mut with_binaries(xtask(&["dev", "--nodes", "3", "--demo"])));
     fuzz::smoke(&mut steps, if long { 60 } else { 5 });
-    if interop {
+    if with_interop {
         steps.run("interop", &mut with_binaries(xtask(&["interop"])));
+        steps.run("console", &mut with_binaries(xtask(&["console"])));
+    }
+    if packages {
+        steps.run("packages", &mut with_binaries(xtask(&["installed"])));
     }
     if long {
         let mut documentation = at_root("doc", &["--workspace", "--no-deps", "--document-private-items"]);

@@ -18,6 +18,7 @@ pub(crate) struct Counters {
     /// Calls that took less than 2^n µs, and no less than half of it.
     latency: [AtomicU64; BUCKETS],
     latency_us_max: AtomicU64,
+    latency_us_sum: AtomicU64,
 }
 
 /// Counts of a plugin's calls since the node started.
@@ -37,6 +38,10 @@ pub struct Counts {
     pub latency_us_p99: u64,
     /// The longest call in microseconds.
     pub latency_us_max: u64,
+    /// Microseconds of all calls together.
+    pub latency_us_sum: u64,
+    /// Calls that took less than 2^n µs, and no less than half of it; the last one has the longer ones too.
+    pub latency: [u64; BUCKETS],
 }
 
 impl Counters {
@@ -45,6 +50,7 @@ impl Counters {
         let bucket = (u64::BITS - us.leading_zeros()) as usize;
         self.latency[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
         self.latency_us_max.fetch_max(us, Ordering::Relaxed);
+        self.latency_us_sum.fetch_add(us, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         if failed {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +66,7 @@ impl Counters {
 
     pub(crate) fn read(&self) -> Counts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let buckets: Vec<u64> = self.latency.iter().map(of).collect();
+        let buckets: [u64; BUCKETS] = std::array::from_fn(|at| of(&self.latency[at]));
         let max = of(&self.latency_us_max);
         Counts {
             calls: of(&self.calls),
@@ -70,6 +76,8 @@ impl Counters {
             latency_us_p50: percentile(&buckets, 50).min(max),
             latency_us_p99: percentile(&buckets, 99).min(max),
             latency_us_max: max,
+            latency_us_sum: of(&self.latency_us_sum),
+            latency: buckets,
         }
     }
 }
@@ -100,6 +108,8 @@ mod tests {
         let timed_out = CallFailure::TimedOut { timeout_ms: 5000 };
         counters.ended(Duration::from_secs(5), true, Some(&timed_out));
         counters.refused();
+        let latency = counters.read().latency;
+        assert_eq!((latency.iter().sum::<u64>(), latency.iter().max()), (100, Some(&98)));
         let wanted = Counts {
             calls: 100,
             failures: 2,
@@ -108,6 +118,8 @@ mod tests {
             latency_us_p50: 128,
             latency_us_p99: 4096,
             latency_us_max: 5_000_000,
+            latency_us_sum: 98 * 100 + 3_000 + 5_000_000,
+            latency,
         };
         assert_eq!(counters.read(), wanted);
     }

@@ -18,7 +18,7 @@ pub(crate) fn verdict(topic: &str) -> Verdict {
         "deny-disconnect" => Verdict::Deny {
             code: ReasonCode::NOT_AUTHORIZED,
             reason: "denied on demand, and disconnected".into(),
-            reason_string: Some("go away".into()),
+            reason_string: Some("go away and stay there".into()),
             disconnect: true,
             ttl: Duration::ZERO,
         },

@@ -1,11 +1,11 @@
 //! Promise 5 for one node: what was acknowledged is there after `kill -9`, and after a power cut.
 
-mod load;
-mod publisher;
+pub(crate) mod load;
+pub(crate) mod publisher;
 mod resend;
 mod shared;
 mod store;
-mod subscriber;
+pub(crate) mod subscriber;
 mod survives;
 mod wills;
 

@@ -21,34 +21,34 @@ struct Flight {
     released_again: bool,
 }
 
-pub(super) struct Publisher {
-    pub(super) name: &'static str,
-    pub(super) level: Level,
-    pub(super) qos: u8,
+pub(crate) struct Publisher {
+    pub(crate) name: &'static str,
+    pub(crate) level: Level,
+    pub(crate) qos: u8,
     /// Its session outlives its connections; otherwise what is under way at QoS 1 is sent again as new, and at QoS 2 given up.
-    pub(super) stays: bool,
+    pub(crate) stays: bool,
     /// Numbers that were acknowledged, by PUBACK or PUBREC.
-    pub(super) acknowledged: BTreeSet<u64>,
+    pub(crate) acknowledged: BTreeSet<u64>,
     /// How many numbers it has sent.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     under_way: VecDeque<Flight>,
     has_session: bool,
     last_id: u16,
 }
 
 impl Publisher {
-    pub(super) fn new(name: &'static str, level: Level, qos: u8, stays: bool) -> Publisher {
+    pub(crate) fn new(name: &'static str, level: Level, qos: u8, stays: bool) -> Publisher {
         let (acknowledged, under_way) = (BTreeSet::new(), VecDeque::new());
         Publisher { name, level, qos, stays, acknowledged, sent: 0, under_way, has_session: false, last_id: 0 }
     }
 
     /// Each number goes to one of two topics.
-    pub(super) fn topic(&self, number: u64) -> String {
+    pub(crate) fn topic(&self, number: u64) -> String {
         format!("load/{}/{}", self.name, number % 2)
     }
 
     /// Publishes, through every crash, until the field is to end and everything is acknowledged.
-    pub(super) fn run(&mut self, field: &Field) {
+    pub(crate) fn run(&mut self, field: &Field) {
         let mut generation = 0;
         while let Some(address) = field.next_address(self.name, &mut generation) {
             let Ok(mut client) = Client::tcp(address, self.level.version()) else { continue };
@@ -135,7 +135,7 @@ impl Publisher {
 }
 
 /// The next packet; `None` when the connection has ended. What `may_wait` says is asked when nothing comes for long.
-pub(super) fn packet(
+pub(crate) fn packet(
     client: &mut Client,
     who: &str,
     may_wait: impl Fn() -> bool,

@@ -9,32 +9,32 @@ use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
 use super::load::{END, Field, SHARED};
 use super::publisher::packet;
 
-pub(super) struct Subscriber {
-    pub(super) name: &'static str,
-    pub(super) level: Level,
-    pub(super) qos: u8,
+pub(crate) struct Subscriber {
+    pub(crate) name: &'static str,
+    pub(crate) level: Level,
+    pub(crate) qos: u8,
     /// It shares its subscription.
-    pub(super) shares: bool,
-    pub(super) receive_max: Option<u16>,
+    pub(crate) shares: bool,
+    pub(crate) receive_max: Option<u16>,
     /// Messages after which it breaks its connection.
-    pub(super) breaks_after: Option<usize>,
+    pub(crate) breaks_after: Option<usize>,
     /// It then stays away until the broker is another, or is to end.
-    pub(super) stays_away: bool,
+    pub(crate) stays_away: bool,
     /// Topic and number of everything that was new to it, in order.
-    pub(super) taken: Vec<(String, u64)>,
-    pub(super) unreleased: HashMap<u16, (String, Vec<u8>)>,
-    pub(super) has_session: bool,
+    pub(crate) taken: Vec<(String, u64)>,
+    pub(crate) unreleased: HashMap<u16, (String, Vec<u8>)>,
+    pub(crate) has_session: bool,
 }
 
 impl Subscriber {
-    pub(super) fn new(name: &'static str, level: Level, qos: u8) -> Subscriber {
+    pub(crate) fn new(name: &'static str, level: Level, qos: u8) -> Subscriber {
         let (receive_max, breaks_after, taken, unreleased) = (None, None, Vec::new(), HashMap::new());
         let (shares, stays_away, has_session) = (false, false, false);
         Subscriber { name, level, qos, shares, receive_max, breaks_after, stays_away, taken, unreleased, has_session }
     }
 
     /// Takes messages, through every crash, until the last one.
-    pub(super) fn run(&mut self, field: &Field) {
+    pub(crate) fn run(&mut self, field: &Field) {
         let mut generation = 0;
         let mut at = field.next_address(self.name, &mut generation);
         while let Some(address) = at {

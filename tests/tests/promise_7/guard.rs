@@ -1,13 +1,11 @@
 //! The whole story, with the plugin `guard`: a bad client is found, denied and gone, and nobody can turn that on somebody else.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use gatemq_tests::artifacts::Artifacts;
 use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Tls, Version};
 use gatemq_tests::pki::Pki;
-use serde_json::Value;
 
 use super::*;
 
@@ -47,15 +45,6 @@ fn publishes_what_it_may_not(client: &mut Client) -> Duration {
     while client.answer().kind() == 4 {}
     client.expect_closed();
     begun.elapsed()
-}
-
-fn gatemq(broker: &Broker, arguments: &[&str]) -> Value {
-    let mut gatemq = Command::new(Artifacts::get().broker());
-    let output =
-        gatemq.args(arguments).arg("--json").arg("--config").arg(broker.directory().join("gatemq.toml")).output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Issue 5's story. The time that a kick takes is the shortest of three clients': others may hold this machine meanwhile.
@@ -100,16 +89,16 @@ fn promise_7_a_bad_client_is_found_denied_and_gone_until_an_operator_lets_it_in(
     assert!(is_turned_away(&broker, &tls, "sensor-4"), "after a restart");
     assert!(code_from(&broker, OTHER, "x").is_none(), "after a restart");
     let mut served = come(&broker, &good, "sensor-0");
-    let denials = gatemq(&broker, &["deny", "list"]);
+    let denials = broker.command(&["deny", "list"]);
     let of_certificate = leaf(&breaker);
     let listed = denials.as_array().unwrap().iter().find(|denial| denial["subject"] == of_certificate);
     assert_eq!(listed.expect("it is listed")["raised_by"], "plugin guard");
 
     let hash = of_certificate["sha256"].as_str().unwrap();
-    assert_eq!(gatemq(&broker, &["deny", "lift", "certificate", hash])["count"], 1);
+    assert_eq!(broker.command(&["deny", "lift", "certificate", hash])["count"], 1);
     // The client and the user of that name were denied with it.
     for subject in [&["client", "acme", "sensor-4", "sensor-4"][..], &["user", "acme", "sensor-4"]] {
-        gatemq(&broker, &[&["deny", "lift"], subject].concat());
+        broker.command(&[&["deny", "lift"], subject].concat());
     }
     come(&broker, &tls, "sensor-4").ping();
     served.ping();
@@ -156,7 +145,7 @@ fn promise_7_guard_cannot_be_turned_on_somebody_else() {
     served.ping();
     named.ping();
     come(&broker, &tls, "victim").ping();
-    let listed = gatemq(&broker, &["deny", "list"]).to_string();
+    let listed = broker.command(&["deny", "list"]).to_string();
     assert!(!listed.contains("\"user\":\"victim\"") && !listed.contains("\"user\":\"named\""), "{listed}");
     assert!(!listed.contains(leaf(&victim)["sha256"].as_str().unwrap()), "{listed}");
 }
@@ -187,7 +176,7 @@ fn promise_7_a_dry_run_only_reports() {
         "{said}"
     );
     client.ping();
-    assert_eq!(gatemq(&broker, &["deny", "list"]), Value::from(Vec::<Value>::new()));
+    assert_eq!(broker.command(&["deny", "list"]), Value::from(Vec::<Value>::new()));
 }
 
 /// What all of a tenant have used up is not the breach of whoever comes last; who exceeds its own limit is found.
@@ -211,7 +200,7 @@ fn promise_7_a_tenants_limit_is_nobodys_breach() {
     }
     assert_eq!(bad.expect_goodbye(), Some(ADMINISTRATIVE_ACTION));
     // Guard has seen the other one's first.
-    let listed = gatemq(&broker, &["deny", "list"]).to_string();
+    let listed = broker.command(&["deny", "list"]).to_string();
     assert!(listed.contains("bad") && !listed.contains("innocent"), "{listed}");
     innocent.ping();
 }

@@ -95,7 +95,8 @@ impl Lane {
             let (forward, sent_ms) = (Forward { boot: own, seq }, members.now_ms);
             self.direct.insert(seq, Direct { id, bytes, durable, sent_ms });
             let low = self.low(own, own);
-            return out.push(Action::Forward { to: to.clone(), id, forward, low });
+            let behind = members.lacks_routes;
+            return out.push(Action::Forward { to: to.clone(), id, forward, low, behind });
         }
         self.last = seq;
         self.hint(to, Forward { boot: own, seq }, (id, bytes), None, members, out);
@@ -132,7 +133,7 @@ impl Lane {
         Some(hint)
     }
 
-    pub(super) fn answered(&mut self, from: &NodeName, forward: Forward, out: &mut Vec<Action>) {
+    pub(super) fn answered(&mut self, from: &NodeName, forward: Forward, own: Boot, out: &mut Vec<Action>) {
         if let Some(hint) = self.hints.get_mut(&forward) {
             match &mut hint.stored {
                 // Dropped once the store has it.
@@ -148,8 +149,10 @@ impl Lane {
             }
             return;
         }
-        // A number of an earlier process is never among them: those were hints.
-        if let Some(direct) = self.direct.remove(&forward.seq) {
+        // Those of an earlier process were hints, which are answered twice when they were sent twice.
+        if forward.boot == own
+            && let Some(direct) = self.direct.remove(&forward.seq)
+        {
             out.push(Action::Accepted { id: direct.id });
         }
     }
@@ -212,7 +215,7 @@ impl Lane {
             let low = self.low(members.boot, members.boot);
             for (seq, direct) in &self.direct {
                 let forward = Forward { boot: members.boot, seq: *seq };
-                out.push(Action::Forward { to: to.clone(), id: direct.id, forward, low });
+                out.push(Action::Forward { to: to.clone(), id: direct.id, forward, low, behind: true });
             }
         }
         self.hints.values_mut().for_each(|hint| hint.sent_ms = None);

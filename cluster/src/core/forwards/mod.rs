@@ -81,7 +81,7 @@ impl Forwards {
     ) {
         let Some(lane) = self.lanes.get_mut(from) else { return };
         for forward in forwards {
-            lane.answered(from, forward, out);
+            lane.answered(from, forward, members.boot, out);
         }
         lane.send_hints(from, members, out);
         lane.tell_change(from, members, out);

@@ -3,7 +3,7 @@
 mod own;
 mod theirs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -20,6 +20,9 @@ use theirs::Theirs;
 pub(crate) struct Interests {
     own: Own,
     theirs: BTreeMap<NodeName, Theirs>,
+    /// Routes that are gone, as far as we know; taken away once we know of all live members. Until then what they were for may
+    /// have moved to a member of which we do not know it yet.
+    parting: BTreeSet<(NodeName, FilterKey)>,
     next_digest_ms: u64,
 }
 
@@ -38,7 +41,7 @@ fn digest_of(key: &FilterKey, interest: Interest) -> u64 {
 
 impl Interests {
     pub(crate) fn new() -> Self {
-        Interests { own: Own::default(), theirs: BTreeMap::new(), next_digest_ms: 0 }
+        Interests { own: Own::default(), theirs: BTreeMap::new(), parting: BTreeSet::new(), next_digest_ms: 0 }
     }
 
     /// Subscriptions of ours came or went.
@@ -69,6 +72,7 @@ impl Interests {
         if left {
             self.theirs.remove(node);
         }
+        self.part(|parting| parting == node, out);
     }
 
     /// Tells a member what our set is now.
@@ -89,12 +93,39 @@ impl Interests {
             other => {
                 let Some(theirs) = self.theirs.get_mut(from) else { return };
                 let was_synced = theirs.is_synced();
-                let answer = theirs.received(from, other, members.now_ms, out);
+                let mut changes = Vec::new();
+                let answer = theirs.received(from, other, members.now_ms, &mut changes);
                 out.extend(answer.map(send));
                 if theirs.is_synced() && !was_synced {
                     let filters = theirs.len();
                     out.push(Action::Event(Event::RoutesSynced { node: from.clone(), filters }));
                 }
+                self.change_routes(changes, members, out);
+            }
+        }
+    }
+
+    /// Changes routes; those that go wait while somebody's are not known.
+    fn change_routes(&mut self, changes: Vec<Action>, members: &Members, out: &mut Vec<Action>) {
+        let lacks = members.lacks_routes || self.lacking(members).is_some();
+        for change in changes {
+            match change {
+                Action::Route { node, key, interest: None } if lacks => drop(self.parting.insert((node, key))),
+                other => out.push(other),
+            }
+        }
+        if !lacks {
+            self.part(|_| true, out);
+        }
+    }
+
+    /// Takes parting routes away that did not come back.
+    fn part(&mut self, which: impl Fn(&NodeName) -> bool, out: &mut Vec<Action>) {
+        for (node, key) in std::mem::take(&mut self.parting) {
+            if !which(&node) {
+                self.parting.insert((node, key));
+            } else if !self.theirs.get(&node).is_some_and(|theirs| theirs.has(&key)) {
+                out.push(Action::Route { node, key, interest: None });
             }
         }
     }
@@ -124,6 +155,9 @@ impl Interests {
             self.own.flush(members, out);
             members.tell_all(&self.own.digest(), out);
         }
+        if !self.parting.is_empty() {
+            self.change_routes(Vec::new(), members, out);
+        }
         for (node, _) in members.peers().filter(|(_, peer)| peer.live) {
             let Some(theirs) = self.theirs.get_mut(node) else { continue };
             let again = theirs.ask_again(members.now_ms, members.settings.ask_again_ms);
@@ -135,11 +169,5 @@ impl Interests {
         let asked = members.peers().filter_map(|(node, _)| self.theirs.get(node)?.asked_ms());
         let again = asked.map(|asked| asked + members.settings.ask_again_ms).min().unwrap_or(u64::MAX);
         self.own.due_ms().min(self.next_digest_ms).min(again)
-    }
-
-    /// What another node wants, for the simulation.
-    #[cfg(test)]
-    pub(crate) fn of(&self, node: &NodeName) -> Vec<(FilterKey, Interest)> {
-        self.theirs.get(node).map(Theirs::entries).unwrap_or_default()
     }
 }

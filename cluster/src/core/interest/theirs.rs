@@ -47,13 +47,12 @@ impl Theirs {
         matches!(self.state, State::Synced)
     }
 
-    pub(super) fn len(&self) -> u64 {
-        self.filters.len() as u64
+    pub(super) fn has(&self, key: &FilterKey) -> bool {
+        self.filters.contains_key(key)
     }
 
-    #[cfg(test)]
-    pub(super) fn entries(&self) -> Vec<(FilterKey, Interest)> {
-        self.filters.iter().map(|(key, interest)| (key.clone(), *interest)).collect()
+    pub(super) fn len(&self) -> u64 {
+        self.filters.len() as u64
     }
 
     pub(super) fn doubt(&mut self) {

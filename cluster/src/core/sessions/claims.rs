@@ -22,6 +22,8 @@ struct Claim {
     until_ms: u64,
     /// When the keeper is asked again.
     ask_ms: u64,
+    /// Number of the last question. Answers to earlier ones do not count.
+    asked: u64,
     /// Why it would be refused if its time were over now.
     why: ClaimRefusal,
     step: Step,
@@ -50,6 +52,7 @@ struct Untold {
 #[derive(Default)]
 pub(super) struct Claims {
     claims: BTreeMap<SessionKey, Claim>,
+    last_asked: u64,
     untold: BTreeMap<SessionKey, Untold>,
 }
 
@@ -75,8 +78,8 @@ impl Claims {
             return out.push(Action::ClaimRefused { request, why: ClaimRefusal::Full });
         }
         let (why, step) = (ClaimRefusal::NotSettled, Step::Asked);
-        let mut claim = Claim { request: Some(request), until_ms, ask_ms: 0, why, step };
-        claim.ask(&key, members, said);
+        let mut claim = Claim { request: Some(request), until_ms, ask_ms: 0, asked: 0, why, step };
+        claim.ask(&key, &mut self.last_asked, members, said);
         self.claims.insert(key, claim);
     }
 
@@ -99,8 +102,15 @@ impl Claims {
     pub(super) fn ask_all(&mut self, members: &Members, said: &mut Said) {
         for (key, claim) in &mut self.claims {
             if !matches!(claim.step, Step::Installing { .. }) {
-                claim.ask(key, members, said);
+                claim.ask(key, &mut self.last_asked, members, said);
             }
+        }
+    }
+
+    /// The keeper of a session is asked anew.
+    pub(super) fn ask_anew(&mut self, key: &SessionKey, members: &Members, said: &mut Said) {
+        if let Some(claim) = self.claims.get_mut(key).filter(|claim| !matches!(claim.step, Step::Installing { .. })) {
+            claim.ask(key, &mut self.last_asked, members, said);
         }
     }
 
@@ -145,7 +155,9 @@ impl Claims {
                     claim.step = Step::Promised { from, epoch };
                 }
             }
-            Control::Offer { key, epoch, len } => self.offered(from, key, epoch, len, owner, members, said, out),
+            Control::Offer { key, epoch, since, len } => {
+                self.offered(from, key, (epoch, since), len, owner, members, said, out);
+            }
             Control::State { key, epoch, offset, bytes } => {
                 self.state(from, key, epoch, offset, bytes, members, said, out);
             }
@@ -154,7 +166,7 @@ impl Claims {
     }
 
     fn of(&mut self, key: &SessionKey, request: u64) -> Option<&mut Claim> {
-        self.claims.get_mut(key).filter(|claim| claim.asked() == request)
+        self.claims.get_mut(key).filter(|claim| claim.asked == request)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -174,7 +186,7 @@ impl Claims {
             && self
                 .claims
                 .get(&key)
-                .is_some_and(|claim| claim.asked() == request && !matches!(claim.step, Step::Installing { .. }));
+                .is_some_and(|claim| claim.asked == request && !matches!(claim.step, Step::Installing { .. }));
         if !wanted {
             // A keeper of other members, or a client that did not wait. If we own it, then under another epoch.
             if owner.epoch(&key).is_none_or(|ours| *ours > epoch) {
@@ -182,7 +194,18 @@ impl Claims {
             }
             return;
         }
+        // It was offered to somebody who may have taken it already: that is heard first.
+        if let Some((_, epoch)) = owner.offered(&key) {
+            let epoch = epoch.clone();
+            said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch })));
+            if let Some(claim) = self.claims.get_mut(&key) {
+                claim.why = ClaimRefusal::HandOverUnfinished;
+                claim.ask_ms = members.now_ms + RETRY_MS;
+            }
+            return;
+        }
         let Some(claim) = self.claims.remove(&key) else { return };
+        said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch: epoch.clone() })));
         owner.granted(key, epoch.clone(), out);
         if let Some(request) = claim.request {
             out.push(Action::Granted { request, epoch, previous: Previous::Nobody });
@@ -194,7 +217,7 @@ impl Claims {
         &mut self,
         from: &NodeName,
         key: SessionKey,
-        epoch: Epoch,
+        (epoch, since): (Epoch, Epoch),
         len: u64,
         owner: &Owner,
         members: &mut Members,
@@ -202,7 +225,7 @@ impl Claims {
         out: &mut Vec<Action>,
     ) {
         members.clock.see(epoch.time, members.now_ms);
-        if owner.has_taken(&key, from, &epoch) {
+        if let Some(epoch) = owner.taken_from(&key, from, &since).cloned() {
             // Else it is told once everybody routes to us.
             if !self.untold.contains_key(&key) {
                 said.push((from.clone(), Control::Taken { key, epoch }));
@@ -222,6 +245,11 @@ impl Claims {
             }
             return;
         }
+        claim.why = ClaimRefusal::HandOverUnfinished;
+        // An older one of ours is on its way to somebody else, who answers first; then this is offered again.
+        if owner.offered(&key).is_some_and(|(to, _)| to != from) {
+            return;
+        }
         let offset = match &claim.step {
             Step::Installing { .. } => return,
             Step::Fetching { from: node, epoch: under, state, .. } if node == from && *under == epoch => {
@@ -238,7 +266,6 @@ impl Claims {
                 0
             }
         };
-        claim.why = ClaimRefusal::HandOverUnfinished;
         said.push((from.clone(), Control::StateWanted { key, epoch, offset }));
     }
 
@@ -330,7 +357,7 @@ impl Claims {
             if members.now_ms >= claim.until_ms {
                 over.push(key.clone());
             } else if members.now_ms >= claim.ask_ms {
-                claim.ask(key, members, said);
+                claim.ask(key, &mut self.last_asked, members, said);
             }
         }
         for key in over {
@@ -349,14 +376,11 @@ impl Claims {
 }
 
 impl Claim {
-    /// The number under which the keeper was asked.
-    fn asked(&self) -> u64 {
-        self.request.unwrap_or(u64::MAX)
-    }
-
-    fn ask(&mut self, key: &SessionKey, members: &Members, said: &mut Said) {
+    fn ask(&mut self, key: &SessionKey, last_asked: &mut u64, members: &Members, said: &mut Said) {
+        *last_asked += 1;
+        self.asked = *last_asked;
         self.ask_ms = members.now_ms + members.settings.ask_again_ms;
-        let (view, request, key) = (members.view(), self.asked(), key.clone());
+        let (view, request, key) = (members.view(), self.asked, key.clone());
         said.push((members.keeper(&key, None).clone(), Control::Claim { view, request, key }));
     }
 

@@ -16,8 +16,15 @@ use crate::core::words::{ClaimRefusal, Owned, SessionKey, Will, WillKept};
 #[derive(Default)]
 struct Kept {
     /// Mostly one. More: all but the one with the highest epoch were told to end theirs.
-    owners: BTreeMap<NodeName, Epoch>,
+    owners: BTreeMap<NodeName, Ownership>,
     moving: Option<Moving>,
+}
+
+/// Who owns a session.
+struct Ownership {
+    epoch: Epoch,
+    /// Whether it has said so itself; else it was granted, and may not have heard of it.
+    said: bool,
 }
 
 /// A session that its owner was told to hand over.
@@ -61,6 +68,8 @@ impl Keeper {
             kept.moving = None;
             !kept.owners.is_empty()
         });
+        // Those of other members say nothing of these, even if they were the members once before.
+        self.registered.retain(|_, registered| registered.view == members.view());
         let moved = |key: &SessionKey| members.keeper(key, None) != members.own();
         let keys: Vec<_> = self.due.keys().filter(|key| moved(key)).cloned().collect();
         for key in keys {
@@ -74,7 +83,7 @@ impl Keeper {
     /// A member is gone, and with it its sessions; their wills are due.
     pub(super) fn lost(&mut self, node: &NodeName, left: bool, members: &Members) {
         self.registered.remove(node);
-        self.forget_owner(node);
+        self.forget_owner(node, |_| false);
         let keys: Vec<_> = self.wills.keys().filter(|(owner, _)| owner == node).cloned().collect();
         for key in keys {
             let Some((epoch, boot, will)) = self.wills.remove(&key) else { continue };
@@ -90,9 +99,12 @@ impl Keeper {
         self.registered.remove(node);
     }
 
-    fn forget_owner(&mut self, node: &NodeName) {
+    /// Forgets what a node owns, but for what is `kept`.
+    fn forget_owner(&mut self, node: &NodeName, keep: impl Fn(&Ownership) -> bool) {
         self.kept.retain(|_, kept| {
-            kept.owners.remove(node);
+            if kept.owners.get(node).is_some_and(|ownership| !keep(ownership)) {
+                kept.owners.remove(node);
+            }
             !kept.owners.is_empty() || kept.moving.is_some()
         });
     }
@@ -128,6 +140,10 @@ impl Keeper {
             }
             Control::Owns(owned) => self.owns(from, owned, members, said, out),
             Control::Gone(owned) => self.gone(from, &owned),
+            Control::MovedTo { owned, to, epoch } => {
+                self.gone(from, &owned);
+                self.moved(owned.key, to, epoch, members);
+            }
             Control::Will(kept) => self.keep_will(from, kept, members),
             Control::WillDue { will: WillKept { key, epoch, will: Some(will) }, wait_ms } => {
                 let at_ms = members.now_ms.saturating_add(wait_ms);
@@ -142,7 +158,8 @@ impl Keeper {
     /// Whether a part of a registration is the next one; 0 takes back what was there.
     fn part(&mut self, from: &NodeName, (view, round, part): (u64, u64, u32), last: bool) -> bool {
         if part == 0 {
-            self.forget_owner(from);
+            // A grant may be on its way to it: what it says next was said before it heard of that.
+            self.forget_owner(from, |ownership| !ownership.said);
             self.wills.retain(|(owner, _), _| owner != from);
             let registered = Registered { view, round, next_part: 1, complete: last };
             self.registered.insert(from.clone(), registered);
@@ -157,6 +174,7 @@ impl Keeper {
         next
     }
 
+    /// A node says that a session is its own.
     fn owns(&mut self, from: &NodeName, owned: Owned, members: &mut Members, said: &mut Said, out: &mut Vec<Action>) {
         let Owned { key, epoch } = owned;
         see(from, epoch.time, members, out);
@@ -166,21 +184,22 @@ impl Keeper {
             self.due.remove(&key);
         }
         let kept = self.kept.entry(key.clone()).or_default();
-        kept.owners.insert(from.clone(), epoch);
-        // It was taken, or its owner kept it: what was demanded is over. Who still wants it asks again.
-        kept.moving = None;
-        if kept.owners.len() < 2 {
-            return;
+        // What it was granted and did not take says nothing.
+        if kept.owners.get(from).is_none_or(|ownership| ownership.epoch <= epoch || !ownership.said) {
+            kept.owners.insert(from.clone(), Ownership { epoch, said: true });
         }
-        // After a partition, or at the end of a hand-over: the highest epoch wins.
-        let reversed = members.settings.has(Fault::ReversedEpoch);
-        let by_epoch = |a: &(&NodeName, &Epoch), b: &(&NodeName, &Epoch)| a.1.cmp(b.1);
-        let winner = match reversed {
-            false => kept.owners.iter().max_by(by_epoch),
-            true => kept.owners.iter().min_by(by_epoch),
+        // It was taken.
+        kept.moving.take_if(|moving| moving.to == *from);
+        // After a partition, or at the end of a hand-over, there are two: the highest epoch wins.
+        let known = || kept.owners.iter().filter(|(_, ownership)| ownership.said);
+        let by_epoch = |a: &(&NodeName, &Ownership), b: &(&NodeName, &Ownership)| a.1.epoch.cmp(&b.1.epoch);
+        let winner = match members.settings.has(Fault::ReversedEpoch) {
+            false => known().max_by(by_epoch),
+            true => known().min_by(by_epoch),
         };
-        let Some((by, epoch)) = winner.map(|(node, epoch)| (node.clone(), epoch.clone())) else { return };
-        for loser in kept.owners.keys().filter(|node| **node != by) {
+        let winner = winner.map(|(node, ownership)| (node.clone(), ownership.epoch.clone()));
+        let Some((by, epoch)) = winner else { return };
+        for (loser, _) in known().filter(|(node, _)| **node != by) {
             let (key, epoch, by) = (key.clone(), epoch.clone(), by.clone());
             said.push((loser.clone(), Control::Superseded { key, epoch, by }));
         }
@@ -188,11 +207,20 @@ impl Keeper {
 
     fn gone(&mut self, from: &NodeName, owned: &Owned) {
         let Some(kept) = self.kept.get_mut(&owned.key) else { return };
-        if kept.owners.get(from).is_some_and(|epoch| *epoch <= owned.epoch) {
+        if kept.owners.get(from).is_some_and(|ownership| ownership.epoch <= owned.epoch) {
             kept.owners.remove(from);
         }
         if kept.owners.is_empty() && kept.moving.is_none() {
             self.kept.remove(&owned.key);
+        }
+    }
+
+    /// A session was taken by a node that may not have said so yet.
+    fn moved(&mut self, key: SessionKey, to: NodeName, epoch: Epoch, members: &Members) {
+        let is_member = to == *members.own() || members.get(&to).is_some();
+        if is_member {
+            let kept = self.kept.entry(key).or_default();
+            kept.owners.entry(to).or_insert(Ownership { epoch, said: false });
         }
     }
 
@@ -235,7 +263,12 @@ impl Keeper {
     /// Gives a session to who asked, or asks its owner to.
     fn grant(&mut self, to: &NodeName, request: u64, key: SessionKey, members: &mut Members, said: &mut Said) {
         let kept = self.kept.entry(key.clone()).or_default();
-        let owner = kept.owners.iter().max_by(|a, b| a.1.cmp(b.1)).map(|(node, epoch)| (node.clone(), epoch.clone()));
+        // It says so at once when it hears of a grant, so it did not hear of this one.
+        if kept.owners.get(to).is_some_and(|ownership| !ownership.said) {
+            kept.owners.remove(to);
+        }
+        let owner = kept.owners.iter().max_by(|a, b| a.1.epoch.cmp(&b.1.epoch));
+        let owner = owner.map(|(node, ownership)| (node.clone(), ownership.epoch.clone()));
         // Above every epoch that was seen, however far ahead its clock was.
         let above = owner.as_ref().map_or(HybridTime(0), |(_, epoch)| HybridTime(epoch.time.0 + 1));
         let time = members.clock.next(members.now_ms).max(above);
@@ -251,7 +284,7 @@ impl Keeper {
             return;
         }
         kept.moving = None;
-        kept.owners.insert(to.clone(), epoch.clone());
+        kept.owners.insert(to.clone(), Ownership { epoch: epoch.clone(), said: false });
         // Its client is back.
         self.due.remove(&key);
         said.push((to.clone(), Control::Granted { view: members.view(), request, key, epoch }));
@@ -260,7 +293,7 @@ impl Keeper {
     /// The owner has no such session: it goes without.
     fn not_here(&mut self, from: &NodeName, key: SessionKey, epoch: &Epoch, members: &mut Members, said: &mut Said) {
         let Some(kept) = self.kept.get_mut(&key) else { return };
-        if !kept.moving.as_ref().is_some_and(|moving| moving.epoch == *epoch) {
+        if kept.moving.as_ref().is_none_or(|moving| moving.epoch != *epoch) {
             return;
         }
         kept.owners.remove(from);

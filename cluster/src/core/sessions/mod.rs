@@ -127,6 +127,7 @@ impl Sessions {
             Control::Register { .. }
             | Control::Owns(_)
             | Control::Gone(_)
+            | Control::MovedTo { .. }
             | Control::Will(_)
             | Control::WillDue { .. }
             | Control::Claim { .. }
@@ -134,8 +135,13 @@ impl Sessions {
             Control::RegisterNext { .. }
             | Control::HandOver { .. }
             | Control::StateWanted { .. }
-            | Control::Taken { .. }
             | Control::Superseded { .. } => self.owner.received(from, control, members, said, out),
+            Control::Taken { ref key, .. } => {
+                let key = key.clone();
+                self.owner.received(from, control, members, said, out);
+                // What a keeper said before it heard of this does not count.
+                self.claims.ask_anew(&key, members, said);
+            }
             Control::Declined { key, epoch } => {
                 self.keeper.declined(&key, &epoch);
                 self.owner.declined(from, key, &epoch, members, said, out);

@@ -19,7 +19,6 @@ struct Session {
 
 /// A session that was taken from another node, also when it is over since.
 struct Taken {
-    from: NodeName,
     epoch: Epoch,
     forget_ms: u64,
 }
@@ -65,7 +64,8 @@ pub(super) struct Owner {
     sessions: BTreeMap<SessionKey, Session>,
     wills: BTreeMap<SessionKey, Will>,
     moves: BTreeMap<SessionKey, Move>,
-    taken: BTreeMap<SessionKey, Taken>,
+    /// By session and old owner.
+    taken: BTreeMap<(SessionKey, NodeName), Taken>,
     rounds: BTreeMap<NodeName, Round>,
     last_round: u64,
 }
@@ -82,29 +82,32 @@ impl Owner {
 
     /// A keeper gave us a session that nobody else has.
     pub(super) fn granted(&mut self, key: SessionKey, epoch: Epoch, out: &mut Vec<Action>) {
-        // Nobody took it in time, and its client is here again.
-        if let Some(Move { to, step, .. }) = self.moves.remove(&key) {
-            let key = key.clone();
-            out.push(match step {
-                Step::Lingering { .. } => Action::MoveOver { key, to },
-                _ => Action::HandOverCancelled { key },
-            });
+        // It moved and ended there, and its client is here again.
+        if let Some(Move { to, epoch, .. }) = self.moves.remove(&key) {
+            out.push(Action::MoveOver { key: key.clone(), to, epoch });
         }
         self.sessions.insert(key, Session { epoch });
+    }
+
+    /// To whom a session of ours was offered that has not answered, and its epoch here.
+    pub(super) fn offered(&self, key: &SessionKey) -> Option<(&NodeName, &Epoch)> {
+        let moving = self.moves.get(key).filter(|moving| !matches!(moving.step, Step::Lingering { .. }))?;
+        Some((&moving.to, self.epoch(key)?))
     }
 
     /// We took a session from another node.
     pub(super) fn took(&mut self, key: SessionKey, epoch: Epoch, from: NodeName, now_ms: u64) {
         // It came back while we were lingering: what comes for it here is its own again.
         self.moves.remove(&key);
-        let taken = Taken { from, epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
-        self.taken.insert(key.clone(), taken);
+        let taken = Taken { epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
+        self.taken.insert((key.clone(), from), taken);
         self.sessions.insert(key, Session { epoch });
     }
 
-    /// Whether a session was taken from this node under this epoch.
-    pub(super) fn has_taken(&self, key: &SessionKey, from: &NodeName, epoch: &Epoch) -> bool {
-        self.taken.get(key).is_some_and(|taken| taken.from == *from && taken.epoch == *epoch)
+    /// Under which epoch a session was taken from a node that has it `since` an earlier one.
+    pub(super) fn taken_from(&self, key: &SessionKey, from: &NodeName, since: &Epoch) -> Option<&Epoch> {
+        let taken = self.taken.get(&(key.clone(), from.clone()))?;
+        Some(&taken.epoch).filter(|epoch| *epoch > since)
     }
 
     pub(super) fn will(&mut self, key: SessionKey, will: Option<Will>, members: &Members, said: &mut Said) {
@@ -242,20 +245,23 @@ impl Owner {
         };
         // The keeper does not know our last epoch: it was said to another one.
         if session.epoch > epoch {
-            let owned = Owned { key, epoch: session.epoch.clone() };
-            said.push((keeper.clone(), Control::Owns(owned)));
-            return;
+            return say_kept(keeper, key, session.epoch.clone(), epoch, said);
         }
         let Some(moving) = self.moves.get_mut(&key) else {
             let step = Step::Gathering;
             self.moves.insert(key.clone(), Move { to: to.clone(), epoch: epoch.clone(), step });
             return out.push(Action::HandOver { key, to, epoch });
         };
-        // Asked again, perhaps by another keeper or for another node.
-        (moving.to, moving.epoch) = (to.clone(), epoch.clone());
+        // It was offered to another one, which may have taken it already: that one answers first.
+        if moving.to != to {
+            return say_kept(keeper, key, session.epoch.clone(), epoch, said);
+        }
+        // Asked again, perhaps by another keeper.
+        moving.epoch = epoch.clone();
         if let Step::Offered { state, said_ms } = &mut moving.step {
             *said_ms = members.now_ms;
-            said.push((to, Control::Offer { key, epoch, len: state.len() as u64 }));
+            let since = session.epoch.clone();
+            said.push((to, Control::Offer { key, epoch, since, len: state.len() as u64 }));
         }
     }
 
@@ -270,9 +276,10 @@ impl Owner {
         let Some(moving) = self.moves.get_mut(&key) else { return };
         let Step::Gathering = moving.step else { return };
         let Some(state) = state else { return self.gone(&key, members, said) };
+        let Some(since) = self.sessions.get(&key).map(|session| session.epoch.clone()) else { return };
         let (to, epoch, len) = (moving.to.clone(), moving.epoch.clone(), state.len() as u64);
         moving.step = Step::Offered { state, said_ms: members.now_ms };
-        said.push((to, Control::Offer { key, epoch, len }));
+        said.push((to, Control::Offer { key, epoch, since, len }));
     }
 
     fn state_wanted(
@@ -310,10 +317,21 @@ impl Owner {
             && *epoch <= moving.epoch
         {
             moving.step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
-            self.gone(&key, members, said);
+            self.moved(&key, from, epoch, members, said);
             out.push(Action::Moved { key: key.clone(), to: from.clone(), epoch: epoch.clone() });
         }
         self.moves.insert(key, moving);
+    }
+
+    /// A session was taken: its keeper hears who has it now, and its will is the other one's.
+    fn moved(&mut self, key: &SessionKey, to: &NodeName, epoch: &Epoch, members: &Members, said: &mut Said) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        let owned = Owned { key: key.clone(), epoch: session.epoch };
+        if self.wills.remove(key).is_some() {
+            say_will(WillKept { key: key.clone(), epoch: owned.epoch.clone(), will: None }, members, said);
+        }
+        let moved = Control::MovedTo { owned, to: to.clone(), epoch: epoch.clone() };
+        said.push((members.keeper(key, None).clone(), moved));
     }
 
     pub(super) fn declined(
@@ -335,8 +353,8 @@ impl Owner {
         out.push(Action::HandOverCancelled { key: key.clone() });
         // If it has a later one without having taken ours, we hear of it now.
         if let Some(session) = self.sessions.get(&key) {
-            let owned = Owned { key: key.clone(), epoch: session.epoch.clone() };
-            said.push((members.keeper(&key, None).clone(), Control::Owns(owned)));
+            let keeper = members.keeper(&key, None);
+            say_kept(keeper, key, session.epoch.clone(), epoch.clone(), said);
         }
     }
 
@@ -358,11 +376,11 @@ impl Owner {
             said.push((keeper.clone(), Control::Owns(owned)));
             return;
         }
-        // That is who fetched it: it tells us when we may forget it.
-        if self.moves.get(&key).is_some_and(|moving| moving.to == by) {
+        // It was offered: who took it, perhaps to give it on, says so, and then what came meanwhile goes there. If nobody took
+        // it, we say that it is ours, and hear of this again.
+        if self.moves.contains_key(&key) {
             return;
         }
-        self.moves.remove(&key);
         self.gone(&key, members, said);
         out.push(Action::Superseded { key, by, epoch });
     }
@@ -387,15 +405,16 @@ impl Owner {
                 Step::Lingering { until_ms } if now_ms >= *until_ms => over.push(key.clone()),
                 Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
                     *said_ms = now_ms;
+                    let Some(since) = self.sessions.get(key).map(|session| session.epoch.clone()) else { continue };
                     let (key, epoch, len) = (key.clone(), moving.epoch.clone(), state.len() as u64);
-                    said.push((moving.to.clone(), Control::Offer { key, epoch, len }));
+                    said.push((moving.to.clone(), Control::Offer { key, epoch, since, len }));
                 }
                 _ => {}
             }
         }
         for key in over {
             if let Some(moving) = self.moves.remove(&key) {
-                out.push(Action::MoveOver { key, to: moving.to });
+                out.push(Action::MoveOver { key, to: moving.to, epoch: moving.epoch });
             }
         }
     }
@@ -408,6 +427,13 @@ impl Owner {
         });
         due.min().unwrap_or(u64::MAX)
     }
+}
+
+/// Tells a keeper that a session stays ours, and that its demand is over: who still wants the session asks again.
+fn say_kept(keeper: &NodeName, key: SessionKey, ours: Epoch, demand: Epoch, said: &mut Said) {
+    let owned = Owned { key: key.clone(), epoch: ours };
+    said.push((keeper.clone(), Control::Owns(owned)));
+    said.push((keeper.clone(), Control::Declined { key, epoch: demand }));
 }
 
 /// Says a will to the member that would be the session's keeper without us.

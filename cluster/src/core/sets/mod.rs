@@ -90,7 +90,11 @@ impl Sets {
         members.tell_all(&Control::Put { set, entries: vec![entry] }, out);
     }
 
-    pub(crate) fn loaded(&self, to: NodeName, set: Set, entries: Vec<Entry>, out: &mut Vec<Action>) {
+    pub(crate) fn loaded(&mut self, to: NodeName, set: Set, entries: Vec<Entry>, out: &mut Vec<Action>) {
+        let replica = self.of(set);
+        // As it is now: what was removed since, or is distrusted, is not given.
+        let current = |entry: Entry| Some(Entry { mark: replica.trusted(&entry.key)?.clone(), ..entry });
+        let entries = entries.into_iter().filter_map(current).collect();
         for part in replica::parts(entries) {
             out.push(Action::Send { to: to.clone(), control: Control::Put { set, entries: part } });
         }
@@ -195,12 +199,6 @@ impl Sets {
     pub(crate) fn due_ms(&self) -> u64 {
         let replicas = self.replicas.iter().map(Replica::due_ms).min().unwrap_or(u64::MAX);
         replicas.min(self.next_digest_ms).min(self.next_contact_ms)
-    }
-
-    /// The keys that are there, for the simulation.
-    #[cfg(test)]
-    pub(crate) fn marks(&self, set: Set) -> impl Iterator<Item = (&[u8], &Mark)> {
-        self.replicas.iter().find(|replica| replica.set() == set).into_iter().flat_map(Replica::all)
     }
 }
 

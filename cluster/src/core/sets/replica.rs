@@ -109,9 +109,9 @@ impl Replica {
         self.marks.get(&(part_of(key), key.into()))
     }
 
-    #[cfg(test)]
-    pub(super) fn all(&self) -> impl Iterator<Item = (&[u8], &Mark)> {
-        self.marks.iter().map(|((_, key), mark)| (&**key, mark))
+    /// The mark of an entry that is there and may be given to others.
+    pub(super) fn trusted(&self, key: &[u8]) -> Option<&Mark> {
+        self.get(key).filter(|mark| !mark.removed && mark.stamp.time != HybridTime(0))
     }
 
     /// When a mark ends by itself: a tombstone when it is old, an entry when its time is over.

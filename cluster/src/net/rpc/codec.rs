@@ -31,8 +31,8 @@ use crate::core::Hello;
 const FORMAT: u8 = 1;
 /// Bytes before the head, behind the length of the frame.
 const BEFORE_HEAD: usize = 5;
-/// Memory that is made ready for a frame before its bytes have come.
-const AHEAD_BYTES_MAX: usize = 64 * 1024;
+/// Memory that is made ready for a frame before its bytes have come. A batch that is full has place in it.
+const AHEAD_BYTES_MAX: usize = 512 * 1024;
 /// A call waits for its answer no longer.
 pub(crate) const DEADLINE_MS_MAX: u32 = 60_000;
 /// Control messages in a call.

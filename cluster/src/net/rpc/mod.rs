@@ -21,3 +21,5 @@ pub(crate) const HELLO_BYTES_MAX: usize = 16 * 1024;
 pub(crate) const WINDOW: usize = 32;
 /// Bytes that wait for the socket before a connection takes no further message.
 pub(crate) const WRITE_BYTES_FULL: usize = 128 * 1024;
+/// Bytes that are read before a frame's length is known; then as many as it has. More would be copied for nothing.
+pub(crate) const READ_BYTES: usize = 16 * 1024;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::kit::{Kit, Said, name, until};
+use super::kit::{Kit, Node, Said, name, until};
 use crate::core::{Boot, Lost};
-use crate::net::{BatchBuilder, Joined, MessageHead};
+use crate::net::{BatchBuilder, Joined, MessageHead, Net, StartError};
 
 const LONG: Duration = Duration::from_secs(5);
 
@@ -140,4 +140,45 @@ async fn a_crashed_node_comes_back() {
     });
     assert_eq!(member.await.node, name("n2"));
     assert!(n1.host.all().contains(&Said::Lost(name("n2"), Lost::Dead)), "the old process was not told lost");
+}
+
+/// Over IPv6, and with a seed that is a name; we ourselves are among the seeds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ipv6_names_and_ourselves() {
+    let kit = Kit::new("prod", "east");
+    let six = |node: &str, seeds: &[String]| {
+        let mut settings = kit.settings(node, seeds);
+        settings.rpc_bind = "[::1]:0".parse().unwrap();
+        settings.gossip_bind = "[::1]:0".parse().unwrap();
+        settings
+    };
+    let n1 = Node::start(six("n1", &[])).await;
+    let n2 = Node::start(six("n2", &[n1.seed()])).await;
+    n1.host.up("n2").await;
+    n2.host.up("n1").await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut settings = kit.settings("n3", &[format!("localhost:{}", free.port())]);
+    settings.rpc_bind = free;
+    settings.rpc_advertise = Some("127.0.0.2:0".parse().unwrap());
+    settings.rpc_bind.set_ip("0.0.0.0".parse().unwrap());
+    let n3 = Node::start(settings).await;
+    assert!(matches!(n3.host.joined().await, Joined::Alone { .. }), "it refused itself");
+    assert_eq!(n3.net.rpc_address(), format!("127.0.0.2:{}", free.port()).parse().unwrap());
+    let n4 = kit.node("n4", &[format!("localhost:{}", free.port())]).await;
+    assert_eq!(n4.host.up("n3").await.rpc, n3.net.rpc_address());
+    n3.host.up("n4").await;
+    assert!(!n3.host.all().iter().any(|said| matches!(said, Said::Refused(_))), "{:?}", n3.host.all());
+}
+
+/// Where others cannot reach us is no address to advertise; the same with one is.
+#[tokio::test]
+async fn any_address_is_not_advertised() {
+    let kit = Kit::new("prod", "east");
+    let host = || std::sync::Arc::new(super::kit::Recorder::default());
+    let mut settings = kit.settings("n1", &[]);
+    settings.gossip_bind = "0.0.0.0:0".parse().unwrap();
+    let error = Net::start(settings.clone(), host()).await.err().unwrap();
+    assert!(matches!(error, StartError::Advertise { what: "gossip", .. }), "{error}");
+    settings.gossip_advertise = Some("127.0.0.1:0".parse().unwrap());
+    assert!(Net::start(settings, host()).await.is_ok());
 }

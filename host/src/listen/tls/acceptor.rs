@@ -9,6 +9,7 @@ use gatemq_types::Tls;
 use rustls::ServerConnection;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::error::{HandshakeError, TlsConfigError};
 use super::handshake::Loaded;
@@ -65,6 +66,24 @@ impl Acceptor {
     pub(crate) async fn accept(&self, tcp: TcpStream) -> Result<(TcpStream, ServerConnection, Tls), HandshakeError> {
         let current = self.current.load_full();
         current.loaded.accept(tcp).await
+    }
+
+    /// As [`accept`](Self::accept), with the stream whole.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn accept_stream(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, Tls), HandshakeError> {
+        let current = self.current.load_full();
+        current.loaded.accept_stream(tcp).await
+    }
+
+    /// Speaks another application protocol than MQTT, until its files are read again.
+    pub(crate) fn speaking(self, protocol: &[u8]) -> Acceptor {
+        let current = self.current.load_full();
+        let loaded = current.loaded.clone().speaking(protocol);
+        let (settings, server, clients) = (current.settings.clone(), current.server, current.clients);
+        self.current.store(Arc::new(Current { loaded, settings, server, clients }));
+        self
     }
 
     /// Reads the files again; `None`: nothing has changed. The lists must be of now: those in force stay rather than be replaced by

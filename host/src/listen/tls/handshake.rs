@@ -11,6 +11,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVer
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::error::{HandshakeError, TlsConfigError, VerifyError};
 use super::revocation::RevocationLists;
@@ -88,6 +89,12 @@ impl Loaded {
         Ok(Loaded { config: Arc::new(config), versions, client })
     }
 
+    /// Speaks another application protocol than MQTT.
+    pub(super) fn speaking(mut self, protocol: &[u8]) -> Loaded {
+        Arc::make_mut(&mut self.config).alpn_protocols = vec![protocol.to_vec()];
+        self
+    }
+
     /// With the sessions of `other`, so that its clients may resume them here: only where clients are verified as there.
     pub(super) fn with_sessions_of(self, other: &Loaded) -> Loaded {
         let mut config = ServerConfig::clone(&self.config);
@@ -107,6 +114,16 @@ impl Loaded {
     /// # Errors
     /// The handshake failed; the peer was told, and what it sent is in the error.
     pub(crate) async fn accept(&self, tcp: TcpStream) -> Result<(TcpStream, ServerConnection, Tls), HandshakeError> {
+        let (stream, tls) = self.accept_stream(tcp).await?;
+        let (tcp, connection) = stream.into_inner();
+        Ok((tcp, connection, tls))
+    }
+
+    /// As [`accept`](Self::accept), for whoever leaves records to tokio-rustls.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn accept_stream(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, Tls), HandshakeError> {
         let mut hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
         let start = match (&mut hello).await {
             Ok(start) => start,
@@ -117,16 +134,14 @@ impl Loaded {
         };
         let (config, verifier) = self.connection_config().map_err(HandshakeError::anonymous)?;
         match start.into_stream(config).into_fallible().await {
-            Ok(stream) => {
-                let (tcp, mut connection) = stream.into_inner();
-                match self.describe(&connection, verifier.as_deref()) {
-                    Ok(tls) => Ok((tcp, connection, tls)),
-                    Err(e) => {
-                        refuse(tcp, &mut connection).await;
-                        Err(e)
-                    }
+            Ok(stream) => match self.describe(stream.get_ref().1, verifier.as_deref()) {
+                Ok(tls) => Ok((stream, tls)),
+                Err(e) => {
+                    let (tcp, mut connection) = stream.into_inner();
+                    refuse(tcp, &mut connection).await;
+                    Err(e)
                 }
-            }
+            },
             Err((e, tcp)) => {
                 close(Some(tcp)).await;
                 let record = verifier.map(|v| v.take()).unwrap_or_default();

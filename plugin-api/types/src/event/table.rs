@@ -768,10 +768,16 @@ events! {
     }
     /// An operator had something done.
     1211 AdminActed System Broker {
-        /// Who: user and process at the other end of the admin socket.
+        /// Who: user and process at the other end of the admin socket, or over HTTP the name of a token or the subject of a
+        /// certificate.
         by: Text,
         /// What.
         action: Text,
+    }
+    /// Somebody asked the API over HTTP for something without being known.
+    1213 AdminRefused Security Peer {
+        /// What was missing or wrong.
+        why: Text,
     }
     /// The node stops.
     1202 NodeStopping System Broker {

@@ -1,0 +1,165 @@
+//! A session moves from one node of a cluster to another.
+//!
+//! What comes for it meanwhile may come twice to where it lives from then on: from those who publish, and from the node where it
+//! was. A publication has a number, so the second one is known, however often each of its subscriptions wants it. What a node knows
+//! of that goes along when the session moves on, for it may come back to one that still has what came there meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gatemq_types::QoS;
+
+use super::queue::{Queued, Waiting};
+use super::stored::Stored;
+use super::{Delivered, Message, Output, Session, Spare, qos_of};
+
+/// Publications that are remembered of a session that moves in; beyond that the second one is not known.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// By which way a message comes: 0 is by a subscription, another number a node where the session was.
+pub type Way = u32;
+
+/// By a subscription.
+pub(super) const DIRECT: Way = 0;
+
+/// How often each publication was taken, and came by each way.
+#[derive(Default)]
+pub(super) struct Arriving {
+    came: HashMap<u64, Copies>,
+}
+
+#[derive(Default)]
+struct Copies {
+    taken: u32,
+    by_way: Vec<(Way, u32)>,
+}
+
+impl Arriving {
+    /// Whether a copy is to be taken: only when more came by this way than were taken at all.
+    fn is_new(&mut self, publication: u64, way: Way) -> bool {
+        if !self.came.contains_key(&publication) && self.came.len() >= REMEMBERED_MAX {
+            return true;
+        }
+        let Copies { taken, by_way } = self.came.entry(publication).or_default();
+        let at = by_way.iter().position(|(known, _)| *known == way).unwrap_or_else(|| {
+            by_way.push((way, 0));
+            by_way.len() - 1
+        });
+        by_way[at].1 += 1;
+        let is_new = by_way[at].1 > *taken;
+        *taken += u32::from(is_new);
+        is_new
+    }
+}
+
+impl Output {
+    pub(super) fn is_new(&mut self, queued: &Queued, way: Way) -> bool {
+        let publication = queued.message.publication();
+        let arriving = self.stored.as_mut().and_then(|stored| stored.arriving.as_mut());
+        match arriving.filter(|_| publication != 0 && qos_of(queued.first) != QoS::AtMostOnce) {
+            Some(arriving) => arriving.is_new(publication, way),
+            None => true,
+        }
+    }
+}
+
+/// How often a publication was taken by a session.
+pub type Came = (u64, u32);
+
+/// A message that came for a session after its state had left.
+#[derive(Debug)]
+pub struct Late {
+    /// Its number in the session.
+    pub seq: u64,
+    /// First byte of its PUBLISH.
+    pub first: u8,
+    /// Subscription Identifier; 0 is none.
+    pub identifier: u32,
+    /// The message.
+    pub message: Arc<Message>,
+}
+
+impl Session {
+    /// It moves in: from now on what comes by both ways is taken once, until [`Self::has_moved_in`]. `came`: what the nodes knew of
+    /// that from which it comes.
+    pub fn moves_in(&self, came: &[Came]) {
+        if let Some(stored) = Stored::there(&mut self.output.lock().stored) {
+            let arriving = stored.arriving.get_or_insert_default();
+            let known = |(publication, taken): &Came| (*publication, Copies { taken: *taken, by_way: Vec::new() });
+            arriving.came.extend(came.iter().map(known));
+        }
+    }
+
+    /// It moves out: what it got up to now, and its subscriptions, are its state. Returns the number of the last message that it got
+    /// at QoS 1 or 2, and what the next node is to know of those that came lately.
+    pub fn moves_out(&self) -> (u64, Vec<Came>) {
+        let output = self.output.lock();
+        let Some(stored) = &output.stored else { return (0, Vec::new()) };
+        let came = stored.arriving.iter().flat_map(|arriving| &arriving.came);
+        (stored.last_seq, came.map(|(publication, copies)| (*publication, copies.taken)).collect())
+    }
+
+    /// Nothing of it comes any more from where it was.
+    pub fn has_moved_in(&self) {
+        if let Some(stored) = Stored::there(&mut self.output.lock().stored) {
+            stored.arriving = None;
+        }
+    }
+
+    /// Takes a message from where it was: as a subscription of its would, if none did.
+    pub fn take_late(self: &Arc<Self>, way: Way, late: Late, spare: &mut Spare) -> Delivered {
+        let Late { first, identifier, message, .. } = late;
+        let queued = Queued::new(first, identifier, message, None);
+        let mut output = self.output.lock();
+        if !output.open {
+            return Delivered::Closed;
+        }
+        match output.is_new(&queued, way) {
+            true => output.enqueue_new(self, queued, spare),
+            false => Delivered::Quiet,
+        }
+    }
+
+    /// What waits for it at QoS 1 and 2 with a higher number than `seq`.
+    pub fn late(&self, seq: u64) -> Vec<Late> {
+        let output = self.output.lock();
+        let queue = output.queue.iter().flat_map(|queue| queue.all());
+        let late = queue.filter_map(|waiting| match waiting {
+            Waiting::Message(queued) if queued.seq > seq => {
+                let Queued { seq, first, identifier, ref message, .. } = *queued;
+                Some(Late { seq, first, identifier, message: message.clone() })
+            }
+            _ => None,
+        });
+        late.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards a move against losing and doubling: whichever way is first, and whichever nodes the session passed, each copy is taken
+    /// once.
+    #[test]
+    fn what_comes_by_several_ways_is_taken_once() {
+        for (ways, taken) in [
+            (&[DIRECT, 1][..], 1),
+            (&[1, DIRECT], 1),
+            (&[1, 2], 1),
+            (&[1, 2, DIRECT, 1], 2),
+            (&[DIRECT, DIRECT, 1, 1], 2),
+            (&[1, DIRECT, 1, DIRECT], 2),
+            (&[DIRECT, DIRECT, 1], 2),
+            (&[1, 1, DIRECT], 2),
+        ] {
+            let mut arriving = Arriving::default();
+            assert_eq!(ways.iter().filter(|way| arriving.is_new(7, **way)).count(), taken, "{ways:?}");
+            assert!(arriving.is_new(8, DIRECT));
+        }
+        // At the next node, where one copy came before it did.
+        let mut arriving = Arriving::default();
+        arriving.came.insert(7, Copies { taken: 1, by_way: Vec::new() });
+        assert!(!arriving.is_new(7, DIRECT) && !arriving.is_new(7, 1) && arriving.is_new(7, DIRECT));
+    }
+}

@@ -1,0 +1,245 @@
+//! Sessions that move between nodes: what the core wants done with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatemq_broker::session::Way;
+use gatemq_broker::{Session, SessionKey};
+use gatemq_cluster::core::{Action, Epoch, Input, NodeName, SessionKey as Key};
+use gatemq_store::{Batch, KeptValue, Op, Owner, SessionId, StoreError};
+use gatemq_types::event::Fact;
+use tokio::sync::oneshot;
+
+use super::MARKS;
+use super::content::Content;
+use super::driver::Driver;
+use super::state::State;
+use super::told::Told;
+use crate::connection;
+use crate::durable;
+use crate::node::Node;
+
+/// How long after a move something may still come from where the session was.
+const LATE_FOR: Duration = Duration::from_secs(60);
+/// What came here for a session while it was elsewhere. Other nodes have numbers with the upper bit.
+const HERE: Way = 1;
+/// Operations of a batch of the store.
+const OPS_MAX: usize = 1024;
+
+/// A session that is being handed over.
+pub(super) struct Handing {
+    session: Arc<Session>,
+    /// What came later is not in its state.
+    last_seq: u64,
+}
+
+impl Driver {
+    pub(super) fn act_on_sessions(&mut self, action: Action) {
+        match action {
+            Action::Granted { request, epoch, .. } => self.granted(request, &epoch),
+            Action::ClaimRefused { request, why } => {
+                if let Some((_, answer)) = self.claims.remove(&request) {
+                    // Who asked may have gone.
+                    let _ = answer.send(Err(why));
+                }
+            }
+            Action::HandOver { key, .. } => self.hand_over(key),
+            Action::HandOverCancelled { key } => _ = self.handing.remove(&key),
+            Action::Moved { key, to, .. } => self.moved(&key, &to),
+            Action::MoveOver { key, to, .. } => {
+                self.moved(&key, &to);
+                if let Some(handing) = self.handing.remove(&key) {
+                    self.forget_session(handing.session, None);
+                }
+            }
+            Action::Install { key, epoch, from, state } => self.install(key, epoch, from, state),
+            Action::Superseded { key, by, .. } => {
+                if let Some(session) = self.session(&key) {
+                    self.forget_session(session, Some(by));
+                }
+            }
+            other => tracing::debug!(?other, "nothing is done for this"),
+        }
+    }
+
+    /// A session of this node.
+    fn session(&self, key: &Key) -> Option<Arc<Session>> {
+        let tenant = self.node.tenants.get(&key.tenant)?;
+        let key = SessionKey::new(tenant, &key.user, &key.client_id).ok()?;
+        self.node.sessions.get(&key)
+    }
+
+    fn granted(&mut self, request: u64, epoch: &Epoch) {
+        let Some((key, answer)) = self.claims.remove(&request) else { return };
+        if let Ok(bytes) = postcard::to_allocvec(epoch) {
+            let value = KeptValue { until_ms: 0, bytes: bytes.into() };
+            self.ops.push(Op::PutValue { owner: MARKS.into(), key: epoch_key(&key), value });
+        }
+        // Who asked may have gone, and says so.
+        let _ = answer.send(Ok(()));
+    }
+
+    /// A session ended, or was not opened after all: is there none of its key any more?
+    pub(super) fn settle(&mut self, key: &SessionKey) -> Option<Input> {
+        // In this order: who opens one lets go of its claim when it is there.
+        let opening = self.cluster.opening.lock().contains_key(key);
+        if opening || self.node.sessions.get(key).is_some() {
+            return None;
+        }
+        let key = super::claim::key_of(key);
+        self.ops.push(Op::DeleteValue { owner: MARKS.into(), key: epoch_key(&key) });
+        Some(Input::SessionGone { key })
+    }
+
+    fn hand_over(&mut self, key: Key) {
+        let (node, cluster) = (self.node.clone(), self.cluster.clone());
+        let session = self.session(&key);
+        tokio::spawn(async move {
+            let state = match session {
+                Some(session) => gathered(&node, &session).await.map(|state| (session, state)),
+                None => None,
+            };
+            let bytes = state.as_ref().and_then(|(_, state)| postcard::to_allocvec(state).ok());
+            let given = key.clone();
+            if let Some((session, state)) = state {
+                let handing = Handing { session, last_seq: state.last_seq };
+                let keep = move |driver: &mut Driver| _ = driver.handing.insert(key, handing);
+                cluster.inbox.tell(Told::Ask(Box::new(keep)));
+            }
+            cluster.inbox.tell(Told::Core(Input::HandedOver { key: given, state: bytes }));
+        });
+    }
+
+    /// What came for a session after its state goes to where it is now.
+    fn moved(&mut self, key: &Key, to: &NodeName) {
+        let Some(handing) = self.handing.get_mut(key) else { return };
+        let late = handing.session.late(handing.last_seq);
+        handing.last_seq = late.last().map_or(handing.last_seq, |last| last.seq);
+        let told = late.into_iter().map(|late| Told::Forward {
+            to: to.as_str().into(),
+            content: Content::late(&handing.session, late),
+            durable: true,
+            answer: None,
+        });
+        self.cluster.inbox.tell_all(told.collect::<Vec<_>>());
+    }
+
+    /// A session lives elsewhere; `by`: another one of its key does, so what it had is lost.
+    fn forget_session(&self, session: Arc<Session>, by: Option<NodeName>) {
+        let node = self.node.clone();
+        tokio::spawn(async move {
+            node.on_worker(0, move |worker| {
+                if let Some(by) = by {
+                    connection::take_away(worker, &session);
+                    let lost = session.waiting();
+                    let reason = format!("superseded by the one on {by}; {lost} messages that waited are lost").into();
+                    worker.node.events.emit(Some(&connection::away(&session)), Fact::SessionEnded { reason });
+                }
+                let hot = &mut *worker.hot.borrow_mut();
+                worker.node.sessions.forget(&session, &mut hot.out.spare);
+                worker.deliver_armed(hot);
+            })
+            .await;
+        });
+    }
+
+    fn install(&mut self, key: Key, epoch: Epoch, from: NodeName, state: Vec<u8>) {
+        // It comes back before everybody knew that it had gone: what came here meanwhile is in none of its states.
+        let before = self.handing.remove(&key);
+        let (node, cluster) = (self.node.clone(), self.cluster.clone());
+        tokio::spawn(async move {
+            let taken = installed(&node, &key, &state, before).await;
+            if let Err(why) = &taken {
+                tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
+            }
+            let input = Input::Installed { key: key.clone(), epoch, taken: taken.is_ok() };
+            // Its subscriptions were told before, so the core hears of them first.
+            cluster.inbox.tell(Told::Core(input));
+            if let Ok(session) = taken {
+                tokio::time::sleep(LATE_FOR).await;
+                session.has_moved_in();
+            }
+        });
+    }
+}
+
+/// Keys of values that are sessions' epochs.
+pub(super) const EPOCHS: char = 's';
+
+/// Where a session's epoch is kept.
+pub(super) fn epoch_key(key: &Key) -> Box<str> {
+    let Key { tenant, user, client_id } = key;
+    format!("{EPOCHS}{tenant}\0{user}\0{client_id}").into()
+}
+
+/// Closes the client of a session and reads its state; `None`: it ended with its client.
+async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Option<State> {
+    let of = session.clone();
+    let stays = node.on_worker(0, move |worker| connection::take_away(worker, &of)).await?;
+    if !stays || session.number() == 0 {
+        return None;
+    }
+    // What it gets from now on is not in its state. Workers bring their changes to the store in any order, so first all that came
+    // before has to be there.
+    let cut = session.moves_out();
+    for worker in 0..node.workers() {
+        let (tell, told) = oneshot::channel();
+        node.send(worker, |mail| mail.barriers.push(tell));
+        told.await.ok()?;
+    }
+    let (node, number) = (node.clone(), SessionId(session.number()));
+    let read = tokio::task::spawn_blocking(move || State::read(&**node.store.as_ref()?, number, cut).transpose());
+    match read.await.ok()?? {
+        Ok(state) => Some(state),
+        Err(e) => {
+            tracing::error!("the state of a session cannot be read: {e}");
+            None
+        }
+    }
+}
+
+/// Puts a session into the store and among the others, as one whose client is away.
+async fn installed(node: &Arc<Node>, key: &Key, state: &[u8], before: Option<Handing>) -> Result<Arc<Session>, String> {
+    let state: State = postcard::from_bytes(state).map_err(|_| "its state cannot be read")?;
+    let tenant = node.tenants.get_or_create(&key.tenant).map_err(|e| e.to_string())?;
+    let of = Arc::new(SessionKey::new(tenant, &key.user, &key.client_id).map_err(|e| e.to_string())?);
+    let number = SessionId(node.sessions.numbers().next());
+    let Key { tenant, user, client_id } = key.clone();
+    let ops = state.ops(number, Owner { tenant, user, client_id });
+    let from = node.clone();
+    let stored = tokio::task::spawn_blocking(move || store(&from, number, &ops)).await.map_err(|e| e.to_string())?;
+    let (restored, limits) = (stored?, of.clone());
+    let restore = move |worker: &crate::worker::Worker| {
+        let hot = &mut *worker.hot.borrow_mut();
+        let sessions = &worker.node.sessions;
+        let late = before.map_or_else(Vec::new, |handing| handing.session.late(handing.last_seq));
+        if let Some(before) = sessions.get(&limits) {
+            sessions.forget(&before, &mut hot.out.spare);
+        }
+        let session = sessions.restore(restored, &mut hot.out.spare.changes);
+        if let Ok(session) = &session {
+            session.moves_in(&state.came);
+            for late in late {
+                session.take_late(HERE, late, &mut hot.out.spare);
+            }
+        }
+        worker.deliver_armed(hot);
+        session
+    };
+    match node.on_worker(0, restore).await {
+        Some(Ok(session)) => Ok(session),
+        Some(Err(_)) => Err("there is another one of its key".into()),
+        None => Err("the broker stops".into()),
+    }
+}
+
+/// Puts a state into the store and reads it back as a start does. Blocks.
+fn store(node: &Node, number: SessionId, ops: &[Op]) -> Result<gatemq_broker::sessions::Restored, String> {
+    let store = node.store.as_deref().ok_or("there is no store")?;
+    for ops in ops.chunks(OPS_MAX) {
+        let committed: Result<_, StoreError> =
+            gatemq_store::wait(|answer| store.commit(Batch { ops: ops.to_vec() }, answer));
+        committed.map_err(|e| e.to_string())?;
+    }
+    durable::restored_session(node, store, number)
+}

@@ -1,0 +1,68 @@
+//! A client comes to another node than before: its session comes along.
+
+use gatemq_tests::session::{Connect, Level};
+use gatemq_tests::{cluster, short_or_long};
+
+use super::promise_5::{run_with, setups};
+use super::{comes, joins, started};
+use crate::crash::subscriber::Subscriber;
+
+/// Session Present is 1 at the next node, with subscriptions and what waited; whoever had it is told 0x8E; and what is published
+/// later, anywhere, comes to the new place.
+#[test]
+fn a_session_moves_with_its_client() {
+    let (_members, nodes) = started(3);
+    let mover = Connect::stays(Level::V5, "mover");
+    let (mut client, present) = joins(&nodes[0], &mover);
+    assert_eq!((client.subscribe("t/#", 2), present), (2, false));
+    let mut publisher = comes(&nodes[1], "publisher");
+    for n in [1, 2, 0, 2, 1] {
+        let (next, present) = joins(&nodes[n], &mover);
+        assert!(present, "its session comes to node {n}");
+        let mut old = std::mem::replace(&mut client, next);
+        assert_eq!(old.expect_goodbye(), Some(0x8E), "where it was it is told");
+        for qos in [1, 2] {
+            assert_eq!(publisher.published("t/x", qos, false, n.to_string().as_bytes()), 0);
+            let message = client.take_message();
+            assert_eq!((message.topic.as_str(), &message.payload[..]), ("t/x", n.to_string().as_bytes()));
+        }
+    }
+}
+
+/// What comes while the client is nowhere waits where it was last, and comes along.
+#[test]
+fn what_waits_moves_too() {
+    let (_members, nodes) = started(2);
+    let mover = Connect::stays(Level::V311, "mover");
+    let (mut client, _) = joins(&nodes[0], &mover);
+    assert_eq!(client.subscribe("t", 1), 1);
+    drop(client);
+    let mut publisher = comes(&nodes[1], "publisher");
+    let mut probe = comes(&nodes[0], "probe");
+    assert_eq!(probe.subscribe("probe", 0), 0);
+    cluster::wait_until_reached(&mut publisher, &mut probe, "probe");
+    for n in 0..10 {
+        assert_eq!(publisher.published("t", 1, false, &[n]), 0);
+    }
+    let (mut client, present) = joins(&nodes[1], &mover);
+    assert!(present);
+    for n in 0..10 {
+        assert_eq!(client.take_message().payload, [n]);
+    }
+}
+
+/// Persistent sessions move between three nodes under load: nothing acknowledged is lost, nothing comes twice at QoS 2. Order is
+/// not looked at: what followed a session may come behind what came to its new place at once.
+#[test]
+fn promise_5_sessions_that_move_lose_and_double_nothing() {
+    let members = cluster::members("test", 3);
+    let moves =
+        |name, level, qos| Subscriber { breaks_after: Some(60), stays_away: true, ..Subscriber::new(name, level, qos) };
+    let subscribers =
+        vec![moves("moves-5", Level::V5, 2), moves("moves-3", Level::V311, 2), moves("moves-1", Level::V5, 1)];
+    let mut at = 2;
+    run_with(setups(&members), subscribers, short_or_long(12, 100), false, |nodes, [_, takes], _| {
+        at = (at + 1) % 3;
+        takes.started(nodes.address(at));
+    });
+}

@@ -1,0 +1,81 @@
+//! Nodes in network namespaces, whose links are cut and healed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use gatemq_tests::broker::Broker;
+use gatemq_tests::cluster::{self, status, wait_until_reached};
+use gatemq_tests::network::Network;
+use gatemq_tests::{PATIENCE, short_or_long, wait_for};
+use serde_json::Value;
+
+use super::{comes, promise_5, retained};
+
+/// What `at` says of `node-N`.
+fn state(at: &Broker, node: usize) -> Option<String> {
+    let seen = status(at);
+    let row = seen["rows"].as_array()?.iter().find(|row| row["name"] == format!("node-{node}"))?;
+    Some(row["state"].as_str()?.to_owned())
+}
+
+/// The subscribers' node is cut off under load, both sides are changed meanwhile, and the link is healed: nothing acknowledged is
+/// lost, nothing comes twice at QoS 2, and retained messages, denials and subscriptions are the same everywhere.
+#[test]
+fn promise_5_a_link_is_cut_under_load_and_healed() {
+    let Some(network) = Network::new(3) else { return };
+    let cut_for = short_or_long(Duration::from_secs(15), Duration::from_secs(60));
+    promise_5::run(network.setups(), short_or_long(1, 3), |nodes, _, more| {
+        let [one, two, three] = [0, 1, 2].map(|n| nodes.brokers[n].as_ref().unwrap());
+        let begun = Instant::now();
+        network.cut(3);
+        wait_for("the others find it dead", PATIENCE, || (state(one, 3)? == "dead").then_some(()));
+        wait_for("it finds the others dead", PATIENCE, || (state(three, 1)? == "dead").then_some(()));
+        eprintln!("a cut is noticed on both sides after {:?}", begun.elapsed());
+        more(300);
+        // Each side changes what all have, and its clients subscribe.
+        let mut clients: Vec<_> = [one, two, three].iter().map(|at| comes(at, &format!("side-{}", at.pid()))).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.published("r/both", 1, true, format!("of {n}").as_bytes()), 0);
+            assert_eq!(client.published(&format!("r/{n}"), 1, true, b"own"), 0);
+            assert_eq!(client.subscribe(&format!("side/{n}"), 0), 0);
+        }
+        let _: Value = one.command(&["deny", "add", "user", "test", "mallory", "--reason", "while cut"]);
+        let _: Value = three.command(&["deny", "add", "user", "test", "trudy", "--reason", "while cut"]);
+        // A cut lasts a time, not until something happens.
+        std::thread::sleep(cut_for.saturating_sub(begun.elapsed()));
+        let healed = Instant::now();
+        network.heal(3);
+        cluster::wait_until_whole(&[one, two, three]);
+        eprintln!("after {:?} of cut the cluster is whole again {:?} after it was healed", cut_for, healed.elapsed());
+        let same = wait_for("retained messages are the same", PATIENCE, || {
+            let of_each = [one, two, three].map(retained::retained);
+            (of_each[0] == of_each[1] && of_each[1] == of_each[2]).then(|| of_each[0].clone())
+        });
+        assert_eq!(same.keys().collect::<Vec<_>>(), ["r/0", "r/1", "r/2", "r/both"]);
+        assert_eq!(same["r/both"], "of 2", "the last one");
+        wait_for("denials are the same", PATIENCE, || {
+            let users = |at: &Broker| -> BTreeSet<String> {
+                let denials = at.command(&["deny", "list"]);
+                denials.as_array().unwrap().iter().map(|denial| denial["subject"].to_string()).collect()
+            };
+            let of_each = [one, two, three].map(users);
+            (of_each[0].len() == 2 && of_each.iter().all(|users| *users == of_each[0])).then_some(())
+        });
+        for (from, to) in [(0, 2), (2, 0), (1, 2)] {
+            let (low, high) = clients.split_at_mut(from.max(to));
+            let (first, second) = (&mut low[from.min(to)], &mut high[0]);
+            let (from, subscriber) = if from < to { (first, second) } else { (second, first) };
+            wait_until_reached(from, subscriber, &format!("side/{to}"));
+        }
+        eprintln!("all is the same again {:?} after it was healed", healed.elapsed());
+        for user in ["mallory", "trudy"] {
+            two.command(&["deny", "lift", "user", "test", user]);
+        }
+        for n in 0..3 {
+            assert_eq!(clients[0].published(&format!("r/{n}"), 1, true, b""), 0);
+        }
+        for client in clients {
+            client.disconnect();
+        }
+    });
+}
