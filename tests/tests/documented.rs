@@ -60,7 +60,7 @@ fn is_key(keys: &[Vec<String>], path: &[&str]) -> bool {
 /// Paths of all values of a table, as far as the broker's own keys go: what is below a plugin's `config` is the plugin's.
 fn paths(table: &toml::Table, above: &[String], found: &mut Vec<Vec<String>>) {
     for (name, value) in table {
-        let path = [above, &[name.clone()]].concat();
+        let path = [above, std::slice::from_ref(name)].concat();
         match value.as_table() {
             Some(_) if path.len() == 3 && path[0] == "plugins" && path[2] == "config" => {}
             Some(table) => paths(table, &path, found),
