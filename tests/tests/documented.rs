@@ -10,6 +10,9 @@ use gatemq_tests::workspace;
 /// Words of TLS that are told in an event, and are none.
 const OF_TLS: [&str; 4] = ["CertRevoked", "UnknownRevocationStatus", "CrlExpired", "UnknownIssuer"];
 
+/// Of names of files, which look like keys.
+const FILE_ENDINGS: [&str; 2] = ["toml", "key"];
+
 /// Name and text of each page but the generated one.
 fn pages() -> Vec<(String, String)> {
     let directory = workspace().join("packaging/doc");
@@ -79,8 +82,10 @@ fn keys_of_the_pages_exist() {
     for (page, text) in pages() {
         for word in words(&text) {
             let path: Vec<&str> = word.split('.').collect();
-            let is_meant =
-                path.len() > 1 && tables.contains(path[0]) && !word.contains([' ', '/']) && path[1] != "toml";
+            let is_meant = path.len() > 1
+                && tables.contains(path[0])
+                && !word.contains([' ', '/'])
+                && !FILE_ENDINGS.contains(&path[1]);
             if is_meant {
                 named += 1;
                 assert!(is_key(&keys, &path), "{page}: `{word}` is no key");
