@@ -166,12 +166,9 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let (started, tokens) = (config.clone(), Arc::default());
-    let (plugins_of, node_of) = (plugins.clone(), node.clone());
-    let reload = Reload { sources, started, dev, plugins: plugins_of, certificates, node: node_of, tokens };
-    let reload = Arc::new(reload);
-    let serving = Serving::default();
-    let of_clients = listeners.iter().map(|(listener, _)| listener.clone()).collect();
+    let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone()));
+    let reload = Arc::new(Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, tokens });
+    let (serving, of_clients) = (Serving::default(), reload.certificates.listeners().to_vec());
     let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
     let http_at = match serve_http(config, &events, &api) {
         Ok(at) => at,
