@@ -168,7 +168,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     };
     let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone()));
     let reload = Arc::new(Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, tokens });
-    let (serving, of_clients) = (Serving::default(), reload.certificates.listeners().to_vec());
+    let (serving, of_clients) = (Serving::default(), Arc::from(reload.certificates.listeners()));
     let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
     let http_at = match serve_http(config, &events, &api) {
         Ok(at) => at,
