@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::admin::Desk;
 use crate::api::http;
 use crate::api::{self, Api, Serving, Socket};
+use crate::certificates::Certificates;
 use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
@@ -33,7 +34,7 @@ pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 pub(crate) const EXIT_CONFIG: u8 = 78;
 /// Exit code: the members of the cluster refused this node (EX_NOPERM).
 pub(crate) const EXIT_REFUSED: u8 = 77;
-/// How long stopping may take in all: less than the ten seconds after which supervisors kill.
+/// How long stopping may take besides `node.stop_spread_ms`: less than the ten seconds after which supervisors kill.
 const STOP_MAX: Duration = Duration::from_secs(9);
 
 /// Loads the configuration or prints every problem.
@@ -160,15 +161,14 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Err(e) => return unavailable(&e),
     };
     let listeners = guarded(listeners, &auth);
+    let certificates = Certificates::new(node.clone(), listeners.iter().map(|(of, _)| of.clone()).collect());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let (started, tokens) = (config.clone(), Arc::default());
-    let reload = Reload { sources, started, dev, plugins: plugins.clone(), node: node.clone(), tokens };
-    let reload = Arc::new(reload);
-    let serving = Serving::default();
-    let of_clients = listeners.iter().map(|(listener, _)| listener.clone()).collect();
+    let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone()));
+    let reload = Arc::new(Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, tokens });
+    let (serving, of_clients) = (Serving::default(), Arc::from(reload.certificates.listeners()));
     let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
     let http_at = match serve_http(config, &events, &api) {
         Ok(at) => at,
@@ -179,9 +179,10 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
     };
     let code = match &started {
-        Ok((_, bound)) => {
+        Ok((running, bound)) => {
             serving.set(true);
             tell_started(&events, bound, dev);
+            look_after(config, running, &reload.certificates);
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
             // They end with the runtime, and the socket's file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(api)));
@@ -194,7 +195,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         }
         Err(why) => not_started(why, &events),
     };
-    let deadline = Instant::now() + STOP_MAX;
+    let deadline = Instant::now() + node.stop_spread + STOP_MAX;
     if let Ok((running, _)) = started {
         running.stop(&node, deadline).await;
     }
@@ -241,6 +242,18 @@ fn tell_totals(events: &Events) {
     for (kind, n) in events.counts() {
         tracing::info!(target: "gatemq::total", event = kind.name(), n);
     }
+}
+
+/// Has the TLS files looked after as long as the runtime runs.
+fn look_after(config: &Config, running: &Running, certificates: &Arc<Certificates>) {
+    if let (Some(cluster), Some(settings)) = (&running.cluster, &config.cluster) {
+        certificates.with_cluster(cluster.tls(), settings.tls.clone());
+    }
+    if config.node.tls_watch_s > 0 {
+        let every = Duration::from_secs(config.node.tls_watch_s.into());
+        tokio::spawn(certificates.clone().watch(every));
+    }
+    tokio::spawn(certificates.clone().tell_expiring());
 }
 
 /// The node serves.
@@ -311,6 +324,7 @@ fn recovered(
     let denials_max = config.denials.per_raiser_max;
     let node =
         Node::new(&config.node, config.limits.clone(), denials_max, config.cluster.is_some(), events.clone(), store);
+    node.overload.adjust(config.overload);
     let proxies = config.listeners.values().flat_map(|listener| listener.proxies.clone());
     node.denials.spare_proxies(proxies.collect());
     let recovered = node.recover().map_err(|e| format!("{}: {e}", durable::directory(config).display()))?;

@@ -115,6 +115,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
+    /// Make a configuration of another broker's. Files that are there are never overwritten.
+    Import {
+        /// Whose.
+        #[command(subcommand)]
+        command: ImportCommand,
+    },
     /// Print every configuration key with its default and its purpose.
     Keys,
     /// Set the password of a user of the plugin auth-file. It is asked for, or read from the first line of standard input.
@@ -248,6 +254,23 @@ pub(crate) enum PkiCommand {
         /// Days for which it is valid.
         #[arg(long, value_name = "N", default_value_t = 365)]
         days: u32,
+    },
+}
+
+/// Whose configuration.
+#[derive(Subcommand)]
+pub(crate) enum ImportCommand {
+    /// Of mosquitto: listeners, limits, the password file, whose hashes keep working, and the ACL file. Says of every line what became
+    /// of it.
+    ///
+    /// Exit codes: 0 done, 65 a line cannot be understood, 66 a file cannot be read, 73 the output is there already or cannot be
+    /// written. Only with 0 anything is written.
+    Mosquitto {
+        /// mosquitto.conf.
+        file: PathBuf,
+        /// Directory for gatemq.toml and users.toml, made where there is none.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
 }
 

@@ -1,5 +1,7 @@
 //! The log: lines on stderr, as text or JSON.
 
+use std::sync::OnceLock;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -19,16 +21,36 @@ pub(crate) fn filter(log: &Log) -> Result<EnvFilter, String> {
     })
 }
 
+/// Exchanges the filter of the log that was begun.
+static EXCHANGE: OnceLock<Box<dyn Fn(EnvFilter) -> bool + Send + Sync>> = OnceLock::new();
+
 /// Begins to log.
 ///
 /// # Errors
 /// As [`filter`]; or a log was begun before.
 pub(crate) fn init(log: &Log) -> Result<(), String> {
-    let filter = filter(log)?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = match log.format {
-        LogFormat::Text => lines.with_ansi(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+    let lines = fmt().with_env_filter(filter(log)?).with_writer(std::io::stderr);
+    let (set, exchange): (_, Box<dyn Fn(EnvFilter) -> bool + Send + Sync>) = match log.format {
+        LogFormat::Text => {
+            let lines = lines.with_ansi(false).with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.try_init(), Box::new(move |filter| handle.reload(filter).is_ok()))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter_reloading();
+            let handle = lines.reload_handle();
+            (lines.try_init(), Box::new(move |filter| handle.reload(filter).is_ok()))
+        }
     };
-    set.map_err(|e| format!("the log cannot be started: {e}"))
+    set.map_err(|e| format!("the log cannot be started: {e}"))?;
+    // Once: a second log was refused.
+    drop(EXCHANGE.set(exchange));
+    Ok(())
+}
+
+/// Logs from now on what `filter` says.
+pub(crate) fn adjust(filter: EnvFilter) {
+    if !EXCHANGE.get().is_some_and(|exchange| exchange(filter)) {
+        tracing::error!("log.level could not be changed; it is in effect from the next start on");
+    }
 }

@@ -4,6 +4,7 @@
 mod admin;
 mod api;
 mod app;
+mod certificates;
 mod cli;
 mod clock;
 mod cluster;
@@ -14,11 +15,13 @@ mod denials;
 mod durable;
 mod events;
 mod exclusive;
+mod import;
 mod inspect;
 mod listen;
 mod log;
 mod manual;
 mod node;
+mod overload;
 mod passwd;
 mod pki;
 mod plugins;
@@ -35,8 +38,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use cli::{
-    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, EventsCommand, KeyCommand, PluginCommand,
-    SourceArgs, StoreCommand,
+    AskArgs, Cli, ClusterCommand, Command, ConfigCommand, DenyCommand, EventsCommand, ImportCommand, KeyCommand,
+    PluginCommand, SourceArgs, StoreCommand,
 };
 use config::Sources;
 
@@ -136,6 +139,7 @@ fn main() -> ExitCode {
             with_socket(ask, |ask| command::events::tail(&ask, &args))
         }
         Command::Cluster { command } => cluster_command(command),
+        Command::Import { command: ImportCommand::Mosquitto { file, out } } => import::mosquitto(&file, &out),
         Command::Keys => {
             config::print_keys();
             ExitCode::SUCCESS

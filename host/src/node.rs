@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use gatemq_broker::changes::{Changes, RetainedChanges};
 use gatemq_broker::remote::Interest;
@@ -19,6 +20,7 @@ use crate::denials::NodeDenials;
 use crate::durable;
 use crate::events::Events;
 use crate::exclusive::Places;
+use crate::overload::Overload;
 use crate::revocations::Revocations;
 use crate::worker::Worker;
 use crate::worker::inbox::{Inbox, Mail};
@@ -62,6 +64,10 @@ pub(crate) struct Node {
     pub(crate) places: Arc<Places>,
     /// Whose identity was revoked.
     pub(crate) revocations: Revocations,
+    /// Whether there is too much to do.
+    pub(crate) overload: Overload,
+    /// Over how long clients are told to go when the node stops.
+    pub(crate) stop_spread: Duration,
     /// Events.
     pub(crate) events: Arc<Events>,
     /// Whether it is in a cluster.
@@ -98,6 +104,8 @@ impl Node {
             denials: NodeDenials::new(denials_max),
             places: Arc::default(),
             revocations: Revocations::default(),
+            overload: Overload::default(),
+            stop_spread: Duration::from_millis(settings.stop_spread_ms),
             events,
             is_clustered,
             boot_ms: clock::now_ms(),

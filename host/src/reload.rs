@@ -1,14 +1,17 @@
 //! SIGHUP, `gatemq reload`, `gatemq plugin reload`: the configuration is read again, checked, and what may change while running is changed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use gatemq_types::event::Fact;
 use tokio::signal::unix::Signal;
+use tracing_subscriber::EnvFilter;
 
 use crate::api::http::{self, Tokens};
+use crate::certificates::{AllPrepared, Certificates};
 use crate::config::{self, Config, Sources};
+use crate::log;
 use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
 use crate::service::Reloading;
@@ -26,6 +29,8 @@ pub(crate) struct Reload {
     pub(crate) dev: bool,
     /// The node's plugins.
     pub(crate) plugins: Arc<Plugins>,
+    /// Its listeners and their TLS files.
+    pub(crate) certificates: Arc<Certificates>,
     /// The node.
     pub(crate) node: Arc<Node>,
     /// Who may use the API over HTTP.
@@ -67,6 +72,11 @@ impl Reload {
         if !restart.is_empty() {
             tracing::warn!("changed, but in effect from the next start on: {}", restart.join(", "));
         }
+        let _turn = self.certificates.turn().await;
+        let all = match only {
+            None => Some(self.prepare(&config).map_err(|wrong| self.refused(wrong))?),
+            Some(_) => None,
+        };
         let plugins = self.plugins.reload(&config, only, &self.node).await.map_err(|why| self.refused(why))?;
         for (plugin, reloaded) in &plugins {
             match reloaded {
@@ -77,10 +87,28 @@ impl Reload {
         if let Some(tokens) = tokens {
             self.tokens.store(Arc::new(tokens));
         }
-        if only.is_none() {
+        if let Some((certificates, filter)) = all {
+            self.certificates.exchange(certificates);
+            for listener in self.certificates.listeners() {
+                if let Some(settings) = config.listeners.get(&*listener.name) {
+                    listener.adjust(settings);
+                }
+            }
+            self.node.overload.adjust(config.overload);
+            log::adjust(filter);
             self.node.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
         }
         Ok(Reloads { restart, plugins })
+    }
+
+    /// Reads everything besides plugins that is to change, so that nothing does where something is wrong. The cluster's files are
+    /// used already then: they are read and taken, or not, in one step.
+    fn prepare(&self, config: &Config) -> Result<(AllPrepared, EnvFilter), Vec<String>> {
+        let filter = log::filter(&config.log).map_err(|e| vec![e])?;
+        let certificates = self.certificates.prepare(config)?;
+        let of_cluster = config.cluster.as_ref().map(|cluster| &cluster.tls);
+        self.certificates.reload_cluster(of_cluster).map_err(|e| vec![e])?;
+        Ok((certificates, filter))
     }
 
     /// The tokens that are in the file now; `None`: nothing is to be changed.
@@ -104,26 +132,50 @@ impl Reload {
 fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     let sections = [
         ("[node]", before.node == now.node),
-        ("[log]", before.log == now.log),
+        ("log.format", before.log.format == now.log.format),
         ("[store]", before.store == now.store),
-        ("[listeners]", but_for_chains(before) == but_for_chains(now)),
-        ("[plugin_host] health_interval_ms", {
+        ("plugin_host.health_interval_ms", {
             before.plugin_host.health_interval_ms == now.plugin_host.health_interval_ms
         }),
         ("[http]", before.http == now.http),
         ("[limits]", before.limits == now.limits),
+        ("[denials]", before.denials == now.denials),
+        ("[cluster]", but_for_tls(before) == but_for_tls(now)),
     ];
     let changed = sections.iter().filter(|(_, is_same)| !is_same).map(|(section, _)| (*section).to_owned());
     let settings = now.plugins.iter().filter_map(|(name, now)| Some((name, before.plugins.get(name)?, now)));
     let of_plugins = settings
         .filter(|(_, before, now)| before.ring_events != now.ring_events)
         .map(|(name, ..)| format!("plugins.{name}.ring_events"));
-    changed.chain(of_plugins).collect()
+    changed.chain(of_listeners(before, now)).chain(of_plugins).collect()
 }
 
-/// The listeners, but for their chains of auth providers, which take effect at a reload.
-fn but_for_chains(config: &Config) -> BTreeMap<String, config::Listener> {
-    let mut listeners = config.listeners.clone();
-    listeners.values_mut().for_each(|listener| listener.auth_chain = None);
-    listeners
+/// Listeners that are new or gone, and keys of the others. Their limits, TLS and chains of auth providers change at a reload.
+fn of_listeners(before: &Config, now: &Config) -> Vec<String> {
+    let names: BTreeSet<_> = before.listeners.keys().chain(now.listeners.keys()).collect();
+    let mut changed = Vec::new();
+    for name in names {
+        let (Some(was), Some(is)) = (before.listeners.get(name), now.listeners.get(name)) else {
+            changed.push(format!("listeners.{name}"));
+            continue;
+        };
+        let kind = |of: &config::Listener| (of.tls.is_some(), of.web_socket.is_some());
+        let keys = [
+            ("kind", kind(was) == kind(is)),
+            ("bind", was.bind == is.bind),
+            ("handshakes_max", was.handshakes_max == is.handshakes_max),
+            ("proxy", was.proxies == is.proxies),
+            ("websocket", kind(was) != kind(is) || was.web_socket == is.web_socket),
+        ];
+        let keys = keys.iter().filter(|(_, is_same)| !is_same);
+        changed.extend(keys.map(|(key, _)| format!("listeners.{name}.{key}")));
+    }
+    changed
+}
+
+/// The cluster, but for the files of its TLS, which are read again.
+fn but_for_tls(config: &Config) -> Option<config::Cluster> {
+    let mut cluster = config.cluster.clone()?;
+    cluster.tls = Default::default();
+    Some(cluster)
 }

@@ -3,10 +3,12 @@
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevocationReason,
+    RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -113,6 +115,26 @@ impl Pki {
         Credentials { chain, key }
     }
 
+    /// Lists of all three authorities, PEM, of which intermediate 2's names the own certificates of `revoked`. They are of now for an
+    /// hour, or, if not `of_now`, were an hour ago.
+    pub fn lists(&self, revoked: &[&Credentials], of_now: bool) -> String {
+        [&self.root, &self.intermediate_1].map(|issuer| list(issuer, &[], of_now)).concat()
+            + &list(&self.intermediate_2, revoked, of_now)
+    }
+
+    /// As [`Pki::lists`] of now, without that of intermediate 1.
+    pub fn lists_with_a_gap(&self) -> String {
+        list(&self.root, &[], true) + &list(&self.intermediate_2, &[], true)
+    }
+
+    /// As [`Pki::lists`] of now, of which the root's names intermediate 1.
+    pub fn lists_of_a_revoked_authority(&self) -> String {
+        let authority = Credentials { chain: vec![self.intermediate_1.der().clone()], key: new_key() };
+        list(&self.root, &[&authority], true)
+            + &list(&self.intermediate_1, &[], true)
+            + &list(&self.intermediate_2, &[], true)
+    }
+
     /// Writes the root into `dir` and gives its path.
     pub fn write_root(&self, dir: &Path) -> PathBuf {
         let file = dir.join(format!("{}-root.crt", self.organization.to_lowercase()));
@@ -160,6 +182,48 @@ impl Credentials {
 pub fn from_pem(text: &str) -> Vec<CertificateDer<'static>> {
     let blocks = pem::parse_many(text).expect("PEM");
     blocks.into_iter().map(|block| block.into_contents().into()).collect()
+}
+
+fn list(issuer: &Issuer, revoked: &[&Credentials], of_now: bool) -> String {
+    let hour = Duration::from_secs(3600);
+    let now = SystemTime::now();
+    let (this_update, next_update) = if of_now { (now - hour, now + hour) } else { (now - 2 * hour, now - hour) };
+    let revoked_certs = revoked.iter().map(|of| RevokedCertParams {
+        serial_number: serial_number(&of.chain[0]),
+        revocation_time: this_update.into(),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    });
+    let params = CertificateRevocationListParams {
+        this_update: this_update.into(),
+        next_update: next_update.into(),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: revoked_certs.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).unwrap().pem().unwrap()
+}
+
+/// Where DER has it: in the first sequence of the sequence, behind the version.
+fn serial_number(certificate: &CertificateDer<'_>) -> SerialNumber {
+    let value = |bytes: &[u8]| -> (usize, usize) {
+        match bytes[1] {
+            short @ ..0x80 => (2, short.into()),
+            long => {
+                let bytes_of_len = usize::from(long & 0x7f);
+                let len = bytes[2..2 + bytes_of_len].iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+                (2 + bytes_of_len, len)
+            }
+        }
+    };
+    let certificate = &certificate[value(certificate).0..];
+    let tbs = &certificate[value(certificate).0..];
+    let (head, len) = value(tbs);
+    let number = &tbs[head + len..];
+    let (head, len) = value(number);
+    assert_eq!((tbs[0], number[0]), (0xa0, 0x02), "a version, then a number");
+    SerialNumber::from_slice(&number[head..head + len])
 }
 
 fn to_pem(chain: &[CertificateDer<'_>]) -> String {

@@ -50,6 +50,8 @@ fn clients_are_listed_and_kicked() {
         (&alice[0]["client_id"], &alice[1], &alice[0]["listener"]),
         (&"one".into(), &Value::Null, &"mqtt".into())
     );
+    let (code, people, more) = gatemq(&broker, &["clients", "--rows", "1"]);
+    assert!(code == Some(0) && people.lines().count() == 2 && more.contains("there are more"), "{people} {more}");
     let (code, people, _) = gatemq(&broker, &["clients"]);
     assert!(code == Some(0) && people.starts_with("CONNECTION") && people.contains("alice"), "{people}");
     assert!(!people.contains('\u{1b}') && people.contains("\\u{1b}"), "{people}");

@@ -111,6 +111,8 @@ pub struct Proven {
     pub key: [u8; 32],
     /// The same of each authority of the verified path, the anchor included.
     pub issuers: Box<[[u8; 32]]>,
+    /// The certificates of the path as revocation lists name them, by issuer and serial number: the beginning of a SHA-256 of both.
+    pub links: Box<[[u8; 16]]>,
 }
 
 /// Kinds of subjects, as they are looked for.

@@ -77,8 +77,8 @@ fn subjects_without_a_meaning_are_refused() {
 /// Promise 7: certificates by leaf, key and authority, names by user and client: each keeps out its own and nobody else's.
 #[test]
 fn promise_7_certificates_and_names_keep_out_their_own() {
-    let proven = Proven { leaf: [1; 32], key: [2; 32], issuers: [[3; 32], [4; 32]].into() };
-    let other = Proven { leaf: [2; 32], key: [3; 32], issuers: [[1; 32]].into() };
+    let proven = Proven { leaf: [1; 32], key: [2; 32], issuers: [[3; 32], [4; 32]].into(), links: Box::default() };
+    let other = Proven { leaf: [2; 32], key: [3; 32], issuers: [[1; 32]].into(), links: Box::default() };
     for subject in
         [Subject::Certificate([1; 32]), Subject::Key([2; 32]), Subject::Issuer([3; 32]), Subject::Issuer([4; 32])]
     {

@@ -53,7 +53,7 @@ pub(crate) use hints::PREFIX as HINTS;
 use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
-pub(crate) use start::{NotStarted, Running, start};
+pub(crate) use start::{ClusterTlsReload, NotStarted, Running, start};
 use status::Roster;
 use told::{Inbox, Told};
 

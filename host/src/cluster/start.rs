@@ -209,6 +209,22 @@ fn driver(
     Ok(driver)
 }
 
+/// Has the node's files among the others read again.
+pub(crate) struct ClusterTlsReload(Arc<OnceLock<Net>>);
+
+impl ClusterTlsReload {
+    /// Has certificates, authorities and revocations read again.
+    ///
+    /// # Errors
+    /// What is wrong; nothing changes then.
+    pub(crate) fn reload(&self, tls: &ClusterTls) -> Result<(), String> {
+        match self.0.get() {
+            Some(net) => net.reload(&tls_files(tls)).map_err(|e| format!("cluster.tls: {e}")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Running {
     /// Waits until what the others have is here: routes, denials, retained messages.
     async fn synchronised(&self, cluster: &Arc<Cluster>) {
@@ -229,15 +245,9 @@ impl Running {
         self.net.get().map(|net| Addresses { gossip: net.gossip_address(), rpc: net.rpc_address() })
     }
 
-    /// Has certificates, authorities and revocations read again.
-    ///
-    /// # Errors
-    /// What is wrong; nothing changes then.
-    pub(crate) fn reload(&self, tls: &ClusterTls) -> Result<(), String> {
-        match self.net.get() {
-            Some(net) => net.reload(&tls_files(tls)).map_err(|e| format!("cluster.tls: {e}")),
-            None => Ok(()),
-        }
+    /// For a reload of the files of `[cluster.tls]`.
+    pub(crate) fn tls(&self) -> ClusterTlsReload {
+        ClusterTlsReload(self.net.clone())
     }
 
     /// Says goodbye to the others and stops.

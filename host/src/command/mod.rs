@@ -59,7 +59,7 @@ impl Ask {
         people: impl FnOnce(&[Value]) -> String,
     ) -> ExitCode {
         let (mut rows, mut parameters) = (Vec::new(), parameters.to_vec());
-        loop {
+        let more = loop {
             let mut answer = match Call::get(path, &parameters).make(&self.socket) {
                 Ok(answer) => answer,
                 Err(failed) => {
@@ -70,14 +70,14 @@ impl Ask {
             if let Some(page) = answer["rows"].as_array_mut() {
                 rows.append(page);
             }
-            let next = answer["next_page"].as_u64().filter(|next| *next != 0 && rows.len() < rows_max);
+            let next = answer["next_page"].as_u64().filter(|next| *next != 0);
             match (next, parameters.last_mut()) {
-                (Some(next), Some((_, page))) => *page = Some(next.to_string()),
-                _ => break,
+                (Some(next), Some((_, page))) if rows.len() < rows_max => *page = Some(next.to_string()),
+                _ => break next.is_some() || rows.len() > rows_max,
             }
-        }
-        if rows.len() > rows_max {
-            rows.truncate(rows_max);
+        };
+        rows.truncate(rows_max);
+        if more {
             eprintln!("gatemq: there are more; --rows shows more of them");
         }
         self.print(&Value::from(rows), |rows| people(rows.as_array().map_or(&[], Vec::as_slice)))

@@ -8,13 +8,13 @@ use figment::value::Value;
 use super::cluster::cluster;
 use super::http::http;
 use super::layers::{Raw, Sources};
-use super::listener::{proxies, sni};
+use super::listener::{client_crl, proxies, sni};
 use super::plugin::plugins;
 use super::problem::Problem;
 use super::values::{Values, is_name};
 use super::{
-    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, PluginHost, Store,
-    StoreKind, TlsVersion,
+    Auth, ClientAuth, Config, Denials, Limits, Listener, ListenerTls, Log, LogFormat, Node, Overload, PluginHost,
+    Store, StoreKind, TlsVersion,
 };
 use crate::listen::ws::WebSocketSettings;
 use gatemq_store::SyncMode;
@@ -80,6 +80,8 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
     let (auth, plugin_host) = (auth(values), plugin_host(values));
     let (plugins, limits, store) = (plugins(values), Limits::checked(values), store(values));
     let per_raiser_max = values.number(&["denials", "per_raiser_max"]);
+    let (lag_ms_max, memory_bytes_max) =
+        (values.number(&["overload", "lag_ms_max"]), values.number(&["overload", "memory_bytes_max"]));
     let cluster = cluster(values, node.as_ref().map(|node| &*node.name));
     if let (Some(Some(_)), Some(store)) = (&cluster, &store)
         && store.kind == StoreKind::Memory
@@ -102,6 +104,7 @@ fn config(values: &mut Values<'_>) -> Option<Config> {
         plugins: plugins?,
         limits: limits?,
         denials: Denials { per_raiser_max: per_raiser_max? },
+        overload: Overload { lag_ms_max: lag_ms_max?, memory_bytes_max: memory_bytes_max? },
         cluster: cluster?,
         http: http?,
     })
@@ -123,9 +126,12 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
     let data_dir = values.path(&["node", "data_dir"]);
     let ready_file = values.path(&["node", "ready_file"]);
     let sys_interval_s = values.number(&["node", "sys_interval_s"]);
+    let tls_watch_s = values.number(&["node", "tls_watch_s"]);
+    let stop_spread_ms = values.number(&["node", "stop_spread_ms"]);
     let (name, data_dir, workers, sys_interval_s) = (name?, data_dir?, workers?, sys_interval_s?);
     let admin_socket = values.path(&["admin", "socket"]);
-    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, admin_socket })
+    let (tls_watch_s, stop_spread_ms) = (tls_watch_s?, stop_spread_ms?);
+    Some(Node { name, data_dir, workers, ready_file, sys_interval_s, tls_watch_s, stop_spread_ms, admin_socket })
 }
 
 /// The host name, or `gatemq` where it cannot be known.
@@ -281,6 +287,7 @@ fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
     let private_key_file = needed_path(values, &path("private_key_file"));
     let sni = sni(values, name);
     let client_auth = client_auth(values, name);
+    let client_crl = client_crl(values, name, client_auth.as_ref());
     let min_version = values.text(&path("min_version"));
     let resumption = match values.raw.get(&path("resumption")) {
         Some(_) => values.flag(&path("resumption")),
@@ -291,6 +298,7 @@ fn tls(values: &mut Values<'_>, name: &str) -> Option<ListenerTls> {
         private_key_file: private_key_file?,
         sni: sni?,
         client_auth: client_auth?,
+        client_crl: client_crl?,
         min_version: if min_version? == "1.3" { TlsVersion::V1_3 } else { TlsVersion::V1_2 },
         resumption: resumption?,
     })

@@ -42,7 +42,7 @@ pub(crate) struct Cluster {
 }
 
 /// `[cluster.tls]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ClusterTls {
     /// Certificate chain, PEM, the node's own first.
     pub(crate) certificate_file: PathBuf,

@@ -57,6 +57,7 @@ fn tls(values: &mut Values<'_>, has_tokens: bool) -> Option<ListenerTls> {
         private_key_file: private_key_file?,
         sni: Default::default(),
         client_auth,
+        client_crl: None,
         min_version: TlsVersion::V1_2,
         resumption: false,
     })

@@ -69,6 +69,18 @@ pub(crate) const KEYS: &[Key] = &[
         "10",
         "Seconds between two publications of the node's values below $SYS/broker/, in each tenant where somebody subscribed to them. 0: never.",
     ),
+    key(
+        "node.tls_watch_s",
+        Kind::Number(0, 86_400),
+        "0",
+        "Seconds between two looks whether the files of [listeners.*.tls] and [cluster.tls] have changed; then they are read again, as at a reload. 0: only at a reload.",
+    ),
+    key(
+        "node.stop_spread_ms",
+        Kind::Number(0, 600_000),
+        "2000",
+        "Milliseconds over which the clients of a node that stops are told to go (0x8B), so that they do not all come to another one at once; few go at once. A supervisor has to wait ten seconds more before it kills.",
+    ),
     open(
         "admin.socket",
         Kind::Path,
@@ -228,6 +240,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Path,
         r#""/etc/gatemq/tls/client-ca.crt""#,
         "Authorities that sign client certificates, in PEM form. Needed when client_auth is optional or required.",
+    ),
+    open(
+        "listeners.*.tls.client_crl_file",
+        Kind::Path,
+        r#""/etc/gatemq/tls/client-ca.crl""#,
+        "Revocation lists in PEM form, one of every authority in a client's chain: each certificate of the chain is looked up, and lists that are out of date refuse. Default: none.",
+    ),
+    open(
+        "listeners.*.tls.client_crl_missing",
+        Kind::Choice(&["refuse", "allow"]),
+        r#""refuse""#,
+        "What a certificate gets that no list in client_crl_file is about. Default: refuse.",
     ),
     key(
         "listeners.*.tls.min_version",
@@ -525,6 +549,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Number(1, 1_000_000),
         "10000",
         "Denials that each plugin, and that operators, may have raised at a time; further ones are refused.",
+    ),
+    key(
+        "overload.lag_ms_max",
+        Kind::Number(0, 60_000),
+        "1000",
+        "Milliseconds that a worker may come late to its work, several times one after the other; then new connections are closed at once until that is over, and clients that are there go on. 0: no limit.",
+    ),
+    key(
+        "overload.memory_bytes_max",
+        Kind::Number(0, 1 << 50),
+        "0",
+        "Bytes of memory of the process (resident) from which on the same happens, until a tenth of it is free again. 0: no limit.",
     ),
     open(
         "cluster.environment",

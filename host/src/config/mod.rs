@@ -79,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// `[limits]`
     pub(crate) limits: Limits,
+    /// `[overload]`
+    pub(crate) overload: Overload,
     /// `[denials]`
     pub(crate) denials: Denials,
     /// `[cluster]`; `None`: the node is alone.
@@ -107,6 +109,10 @@ pub(crate) struct Node {
     pub(crate) ready_file: Option<PathBuf>,
     /// Seconds between two publications below `$SYS/`; 0: never.
     pub(crate) sys_interval_s: u32,
+    /// Seconds between two looks at TLS files; 0: only at a reload.
+    pub(crate) tls_watch_s: u32,
+    /// Milliseconds over which clients are told to go when the node stops.
+    pub(crate) stop_spread_ms: u64,
     /// `[admin] socket`, where it is written.
     pub(crate) admin_socket: Option<PathBuf>,
 }
@@ -116,6 +122,15 @@ impl Node {
     pub(crate) fn admin_socket(&self) -> PathBuf {
         self.admin_socket.clone().unwrap_or_else(|| self.data_dir.join("admin.sock"))
     }
+}
+
+/// `[overload]`; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Overload {
+    /// Milliseconds that a worker may come late.
+    pub(crate) lag_ms_max: u64,
+    /// Bytes of memory of the process.
+    pub(crate) memory_bytes_max: u64,
 }
 
 /// `[log]`
@@ -194,6 +209,8 @@ pub(crate) struct ListenerTls {
     pub(crate) sni: BTreeMap<String, CertificateFiles>,
     /// Whether clients show a certificate, and who signs it.
     pub(crate) client_auth: ClientAuth,
+    /// Revocation lists of client certificates.
+    pub(crate) client_crl: Option<ClientCrl>,
     /// Lowest version spoken.
     pub(crate) min_version: TlsVersion,
     /// Whether sessions may be resumed.
@@ -207,6 +224,15 @@ pub(crate) struct CertificateFiles {
     pub(crate) certificate_file: PathBuf,
     /// Its key, PEM.
     pub(crate) private_key_file: PathBuf,
+}
+
+/// `client_crl_file` and `client_crl_missing`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientCrl {
+    /// Lists, PEM.
+    pub(crate) file: PathBuf,
+    /// Whether a certificate is accepted that no list is about.
+    pub(crate) missing_allowed: bool,
 }
 
 /// Whether clients show a certificate. There is no asking for one without an authority that signs it.

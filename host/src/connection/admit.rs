@@ -61,7 +61,7 @@ pub(super) async fn admit(
 ) -> Option<(Stream, Client, Vec<u8>)> {
     let (listener, events) = (seat.listener(), &worker.node.events);
     let mut peer = peer(listener, worker.node.next_connection(), remote);
-    let deadline = Instant::now() + listener.connect_timeout;
+    let deadline = Instant::now() + listener.connect_timeout();
     let proxied_by = match listener.is_proxy(remote.ip()) {
         true => match Box::pin(behind_proxy(worker, seat, &mut socket, &mut peer, deadline)).await {
             Ok(proxied_by) => proxied_by,
@@ -130,7 +130,7 @@ impl Cut {
     fn fact(self, stage: &'static str, listener: &Listener) -> Fact {
         match self {
             Cut::TimedOut => {
-                let ms_max = u64::try_from(listener.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+                let ms_max = u64::try_from(listener.connect_timeout().as_millis()).unwrap_or(u64::MAX);
                 Fact::ConnectTimedOut { stage: stage.into(), connect_ms_max: ms_max }
             }
             Cut::Stopping => Fact::ConnectionClosed { reason: CloseReason::ServerStopping.name().into() },
@@ -397,7 +397,7 @@ impl Drop for Wiped {
 /// Waits, at most as long as a connection may take to begin, and not while the node stops.
 pub(super) async fn delay(worker: &Worker, wanted: Duration, listener: &Listener) {
     if !wanted.is_zero() {
-        let until = Instant::now() + wanted.min(listener.connect_timeout);
+        let until = Instant::now() + wanted.min(listener.connect_timeout());
         // Either way the refusal is told now.
         let _ = within(worker, until, pin!(std::future::pending::<()>())).await;
     }

@@ -139,7 +139,7 @@ async fn admit(
         return Err(Refusal::new("denial", ReasonCode::BANNED, reason).into());
     }
     client.revoked_before = revoked_before;
-    client.acknowledges_denied = listener.acknowledges_denied;
+    client.acknowledges_denied = listener.acknowledges_denied();
     client.again = provider.and_then(|provider| Again::of(connect, provider, listener, &worker.node.limits));
     let will = match will {
         Some(will) => Some(Box::pin(may_leave(worker, stranger, &client, &will)).await?),

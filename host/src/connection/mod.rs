@@ -166,6 +166,10 @@ async fn begin(
     connection.look_at_session();
     connection.look_at_denials(&worker.node, now_ms);
     connection.look_at_revocations(&worker.node, now_ms);
+    // The same of a reload of revocation lists.
+    if let Some(kick) = seat.listener().refuses(&connection.client) {
+        connection.kick(&worker.node, kick);
+    }
     connection.client.readmit_retained(&worker.node, &mut worker.hot.borrow_mut(), now_ms);
     // So has a worker that stops: it tells those that are registered.
     if worker.is_stopping() {

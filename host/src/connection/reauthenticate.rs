@@ -63,7 +63,7 @@ impl Again {
         limits: &Limits,
     ) -> Option<Box<Again>> {
         connect.auth_method.as_ref()?;
-        let ms_max = u64::try_from(listener.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+        let ms_max = u64::try_from(listener.connect_timeout().as_millis()).unwrap_or(u64::MAX);
         let (connect, rounds_max) = (Arc::new(connect.clone()), limits.auth_rounds_max);
         Some(Box::new(Again { provider, connect, rounds_max, ms_max, under_way: None }))
     }

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
 use crate::exclusive::Held;
-use crate::listen::tls::sha256;
+use crate::listen::tls::{link_of, sha256};
 
 /// See the module.
 pub(crate) struct Known {
@@ -39,5 +39,6 @@ pub(crate) fn proven(tls: &Tls) -> Option<Proven> {
     };
     let authorities = tls.path.iter().skip(1).filter_map(|at| key_at(*at));
     let issuers = authorities.chain(tls.anchor.as_ref().map(|anchor| anchor.spki_sha256));
-    Some(Proven { leaf: tls.leaf_sha256?, key: key_at(0)?, issuers: issuers.collect() })
+    let links = tls.path.iter().filter_map(|at| link_of(tls.chain.get(usize::try_from(*at).ok()?)?.as_bytes()));
+    Some(Proven { leaf: tls.leaf_sha256?, key: key_at(0)?, issuers: issuers.collect(), links: links.collect() })
 }

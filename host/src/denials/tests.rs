@@ -38,7 +38,7 @@ fn promise_7_only_operators_end_connections_of_an_address() {
 #[test]
 fn promise_7_names_and_certificates_end_connections() {
     let node = node();
-    let proven = Proven { leaf: [1; 32], key: [2; 32], issuers: [[3; 32]].into() };
+    let proven = Proven { leaf: [1; 32], key: [2; 32], issuers: [[3; 32]].into(), links: Box::default() };
     let ended = |proven: Option<&Proven>| refuses_connected(&node, &Arc::new(peer("192.0.2.7", "t")), proven, 0);
     deny(&node, Subject::Issuer([3; 32]), OPERATOR);
     assert!(ended(Some(&proven)) && !ended(None));

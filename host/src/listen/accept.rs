@@ -116,6 +116,10 @@ async fn accept_failed(listener: &Listener, e: &io::Error) {
 
 fn hand_over(worker: &Rc<Worker>, listener: &Arc<Listener>, socket: TcpStream, remote: SocketAddr) {
     let node = &worker.node;
+    if node.overload.refuses() {
+        let peer = peer(listener, 0, remote);
+        return node.events.emit(Some(&Arc::new(peer)), Fact::ConnectionRefused { reason: "overload".into() });
+    }
     let refused = denials::refuses_address(node, listener, remote.ip(), "accept", || peer(listener, 0, remote));
     if let Some(fact) = refused {
         return node.events.emit(Some(&Arc::new(peer(listener, 0, remote))), fact);

@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Addresses that are counted at a time. Whoever comes when the table is full is not counted: to fill it takes as many live
@@ -46,42 +47,40 @@ struct Slot {
 pub(super) struct Counted(u32);
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct Addresses {
-    slots: Box<[Slot]>,
+    /// Made when the first address has a limit: a listener without any needs none.
+    slots: OnceLock<Box<[Slot]>>,
     /// Keyed at random: nobody can choose addresses that share a window.
     hasher: RandomState,
-    connections_max: u32,
-    connections_per_s_max: u32,
 }
 
+/// Connections of each address at a time, and in a second; 0 is no limit.
+pub(super) type Most = (u32, u32);
+
 impl Addresses {
-    /// With limits for each address; 0 is no limit.
-    pub(super) fn new(connections_max: u32, connections_per_s_max: u32) -> Self {
-        let slots = if connections_max == 0 && connections_per_s_max == 0 { 0 } else { ADDRESSES_MAX };
-        Addresses {
-            slots: (0..slots).map(|_| Slot::default()).collect(),
-            hasher: RandomState::new(),
-            connections_max,
-            connections_per_s_max,
-        }
+    fn slots(&self) -> &[Slot] {
+        self.slots.get().map_or(&[], |slots| slots)
     }
 
     /// Counts a connection of `ip` in second `now_s`; `None` if it is not counted. Whoever is counted must leave.
     ///
     /// # Errors
     /// The key of the limit that it would exceed.
-    pub(super) fn enter(&self, ip: IpAddr, now_s: u32) -> Result<Option<Counted>, &'static str> {
-        if self.slots.is_empty() {
+    pub(super) fn enter(&self, ip: IpAddr, now_s: u32, most: Most) -> Result<Option<Counted>, &'static str> {
+        let (connections_max, connections_per_s_max) = most;
+        if most == (0, 0) {
             return Ok(None);
         }
+        let slots = self.slots.get_or_init(|| (0..ADDRESSES_MAX).map(|_| Slot::default()).collect());
         let hash = self.hasher.hash_one(network(ip));
         // Never 0, which is an empty slot; not the bits that choose the window.
         let who = (hash >> COUNT_BITS | 1) << COUNT_BITS;
         loop {
             let Some((at, word)) = self.find(hash as usize, who, now_s) else { return Ok(None) };
-            let Some(slot) = self.slots.get(at) else { return Ok(None) };
+            let Some(slot) = slots.get(at) else { return Ok(None) };
             let connections = if word & !COUNT == who { word & COUNT } else { 0 };
-            let most = if self.connections_max == 0 { COUNT } else { u64::from(self.connections_max) };
+            let most = if connections_max == 0 { COUNT } else { u64::from(connections_max) };
             if connections >= most {
                 return Err("address_connections_max");
             }
@@ -90,7 +89,7 @@ impl Addresses {
             if slot.word.compare_exchange(word, entered, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 continue;
             }
-            if !slot.rate.admits(now_s, self.connections_per_s_max) {
+            if !slot.rate.admits(now_s, connections_per_s_max) {
                 slot.word.fetch_sub(1, Ordering::Relaxed);
                 return Err("address_connections_per_s_max");
             }
@@ -100,7 +99,7 @@ impl Addresses {
 
     /// A connection that was counted has ended.
     pub(super) fn leave(&self, counted: Counted) {
-        if let Some(slot) = self.slots.get(counted.0 as usize) {
+        if let Some(slot) = self.slots().get(counted.0 as usize) {
             // Its count holds the slot, which so is still the same address's.
             slot.word.fetch_sub(1, Ordering::Relaxed);
         }
@@ -110,9 +109,10 @@ impl Addresses {
     /// this second.
     fn find(&self, hash: usize, who: u64, now_s: u32) -> Option<(usize, u64)> {
         let mut free = None;
+        let slots = self.slots();
         for step in 0..WINDOW {
-            let at = hash.wrapping_add(step) % self.slots.len();
-            let slot = &self.slots[at];
+            let at = hash.wrapping_add(step) % slots.len();
+            let slot = &slots[at];
             let word = slot.word.load(Ordering::Relaxed);
             if word & !COUNT == who {
                 return Some((at, word));
@@ -142,6 +142,23 @@ mod tests {
     const CONNECTIONS: Result<Option<Counted>, &str> = Err("address_connections_max");
     const PER_S: Result<Option<Counted>, &str> = Err("address_connections_per_s_max");
 
+    /// A table and its limits.
+    struct Limited(Addresses, Most);
+
+    impl Limited {
+        fn new(connections_max: u32, connections_per_s_max: u32) -> Limited {
+            Limited(Addresses::default(), (connections_max, connections_per_s_max))
+        }
+
+        fn enter(&self, ip: IpAddr, now_s: u32) -> Result<Option<Counted>, &'static str> {
+            self.0.enter(ip, now_s, self.1)
+        }
+
+        fn leave(&self, counted: Counted) {
+            self.0.leave(counted);
+        }
+    }
+
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -149,7 +166,7 @@ mod tests {
     /// Guards the two limits of an address: each ends at its number, for this address only, and begins again.
     #[test]
     fn an_address_has_its_limits() {
-        let addresses = Addresses::new(2, 3);
+        let addresses = Limited::new(2, 3);
         let enter = |text, now_s| addresses.enter(ip(text), now_s);
         let first = enter("192.0.2.1", 1).unwrap().unwrap();
         assert!(enter("192.0.2.1", 1).is_ok());
@@ -176,7 +193,7 @@ mod tests {
             ("192.0.2.1", "192.0.2.2", false),
             ("0.0.0.1", "0:0:0:1::", false),
         ] {
-            let addresses = Addresses::new(1, 0);
+            let addresses = Limited::new(1, 0);
             assert!(addresses.enter(ip(one), 1).is_ok());
             assert_eq!(addresses.enter(ip(other), 1).is_err(), same, "{one} {other}");
         }
@@ -185,17 +202,17 @@ mod tests {
     /// Guards 0, which is no limit.
     #[test]
     fn no_limit_is_no_limit() {
-        let (none, connections, per_s) = (Addresses::new(0, 0), Addresses::new(3, 0), Addresses::new(0, 3));
-        let entered = |addresses: &Addresses| (0..10).filter(|_| addresses.enter(ip("::1"), 7).is_ok()).count();
+        let (none, connections, per_s) = (Limited::new(0, 0), Limited::new(3, 0), Limited::new(0, 3));
+        let entered = |addresses: &Limited| (0..10).filter(|_| addresses.enter(ip("::1"), 7).is_ok()).count();
         assert_eq!((entered(&none), entered(&connections), entered(&per_s)), (10, 3, 3));
-        assert!(none.slots.is_empty());
+        assert!(none.0.slots().is_empty());
     }
 
     /// Guards the table against floods of addresses: those that came and went make room, those that stay keep their count, and
     /// nobody is shut out because of the others.
     #[test]
     fn a_full_table_forgets_nobody_who_is_there() {
-        let addresses = Addresses::new(1, 5);
+        let addresses = Limited::new(1, 5);
         let stays = ip("192.0.2.1");
         addresses.enter(stays, 1).unwrap().unwrap();
         for n in 0..200_000_u32 {
@@ -214,7 +231,7 @@ mod tests {
     /// Guards the limit of a second against floods of other addresses in it: who has used it up is remembered, though it left.
     #[test]
     fn a_flood_does_not_renew_a_second() {
-        let addresses = Addresses::new(0, 2);
+        let addresses = Limited::new(0, 2);
         let come_and_go = |n: u32| {
             let entered = addresses.enter(Ipv4Addr::from(n).into(), 5);
             entered.map(|counted| counted.map(|counted| addresses.leave(counted)))
@@ -228,7 +245,7 @@ mod tests {
     /// Guards the counts against threads that enter and leave at once: never more than allowed, and none left at the end.
     #[test]
     fn threads_do_not_lose_count() {
-        let addresses = Addresses::new(3, 0);
+        let addresses = Limited::new(3, 0);
         let (inside, most) = (AtomicU64::new(0), AtomicU64::new(0));
         // Its slot exists, so that its limit holds to the letter.
         let first = addresses.enter(ip("192.0.2.1"), 1).unwrap().unwrap();
@@ -247,6 +264,6 @@ mod tests {
             }
         });
         assert!((1..=3).contains(&most.into_inner()));
-        assert_eq!(addresses.slots.iter().map(|s| s.word.load(Ordering::Relaxed) & COUNT).sum::<u64>(), 0);
+        assert_eq!(addresses.0.slots().iter().map(|s| s.word.load(Ordering::Relaxed) & COUNT).sum::<u64>(), 0);
     }
 }

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use gatemq_types::Transport;
 use tokio::net::TcpStream;
 
@@ -32,6 +33,30 @@ use crate::plugins::Guard;
 use addresses::{Addresses, Counted, Rate};
 use tls::{Acceptor, TlsConfigError};
 use ws::WebSocketSettings;
+
+/// What of a listener's settings a reload changes, for whoever connects from then on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Limits {
+    connections_max: usize,
+    connections_per_s_max: u32,
+    address_connections_max: u32,
+    address_connections_per_s_max: u32,
+    connect_timeout: Duration,
+    acknowledges_denied: bool,
+}
+
+impl Limits {
+    fn of(settings: &config::Listener) -> Limits {
+        Limits {
+            connections_max: settings.connections_max,
+            connections_per_s_max: settings.connections_per_s_max,
+            address_connections_max: settings.address_connections_max,
+            address_connections_per_s_max: settings.address_connections_per_s_max,
+            connect_timeout: Duration::from_millis(settings.connect_ms_max),
+            acknowledges_denied: settings.acknowledges_denied,
+        }
+    }
+}
 
 /// A listener's settings, and how many connections it has.
 pub(crate) struct Listener {
@@ -45,15 +70,10 @@ pub(crate) struct Listener {
     pub(crate) web_socket: Option<WebSocketSettings>,
     /// Handshakes at a time, per worker.
     pub(crate) handshakes_max: usize,
-    /// Until TLS is established and CONNECT is whole.
-    pub(crate) connect_timeout: Duration,
-    /// Whether an MQTT 3 client's message that is denied is acknowledged; else its connection is closed.
-    pub(crate) acknowledges_denied: bool,
+    limits: ArcSwap<Limits>,
     /// Who is asked at CONNECT.
     pub(crate) auth: Guard,
-    connections_max: usize,
     connections: AtomicUsize,
-    connections_per_s_max: u32,
     rate: Rate,
     addresses: Addresses,
     proxies: Vec<Network>,
@@ -79,14 +99,11 @@ impl Listener {
             tls: settings.tls.as_ref().map(Acceptor::new).transpose()?,
             web_socket: settings.web_socket.clone(),
             handshakes_max: settings.handshakes_max,
-            connect_timeout: Duration::from_millis(settings.connect_ms_max),
-            acknowledges_denied: settings.acknowledges_denied,
+            limits: ArcSwap::from_pointee(Limits::of(settings)),
             auth: Arc::default(),
-            connections_max: settings.connections_max,
             connections: AtomicUsize::new(0),
-            connections_per_s_max: settings.connections_per_s_max,
             rate: Rate::default(),
-            addresses: Addresses::new(settings.address_connections_max, settings.address_connections_per_s_max),
+            addresses: Addresses::default(),
             proxies: settings.proxies.clone(),
             local: OnceLock::new(),
             began: Instant::now(),
@@ -105,6 +122,21 @@ impl Listener {
     /// With the chain of auth providers that is in force.
     pub(crate) fn guarded_by(self, auth: Guard) -> Self {
         Listener { auth, ..self }
+    }
+
+    /// Has other limits from now on; who is here stays.
+    pub(crate) fn adjust(&self, settings: &config::Listener) {
+        self.limits.store(Arc::new(Limits::of(settings)));
+    }
+
+    /// Until TLS is established and CONNECT is whole.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.limits.load().connect_timeout
+    }
+
+    /// Whether an MQTT 3 client's message that is denied is acknowledged; else its connection is closed.
+    pub(crate) fn acknowledges_denied(&self) -> bool {
+        self.limits.load().acknowledges_denied
     }
 
     /// Whether `ip` is a proxy's: it says with a header whom it carries, and is believed.
@@ -134,14 +166,15 @@ impl Listener {
     pub(crate) fn enter(self: &Arc<Self>, remote: SocketAddr) -> Result<Seat, &'static str> {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         let seat = Seat { listener: self.clone(), counted: Cell::new(None) };
-        if before >= self.connections_max {
+        let limits = self.limits.load();
+        if before >= limits.connections_max {
             return Err("connections_max");
         }
         // Its own limits first: who is refused by them takes nothing of what all have.
         if !self.is_proxy(remote.ip()) {
             seat.enter_address(remote.ip())?;
         }
-        match self.rate.admits(self.now_s(), self.connections_per_s_max) {
+        match self.rate.admits(self.now_s(), limits.connections_per_s_max) {
             true => Ok(seat),
             false => Err("connections_per_s_max"),
         }
@@ -154,7 +187,7 @@ impl Listener {
 
     /// Connections that it may have.
     pub(crate) fn connections_max(&self) -> usize {
-        self.connections_max
+        self.limits.load().connections_max
     }
 
     /// Seconds since this listener was made, from 1 on.
@@ -180,7 +213,9 @@ impl Seat {
     /// # Errors
     /// The key of the limit that it would exceed.
     pub(crate) fn enter_address(&self, ip: IpAddr) -> Result<(), &'static str> {
-        let counted = self.listener.addresses.enter(ip, self.listener.now_s())?;
+        let (listener, limits) = (&self.listener, self.listener.limits.load());
+        let most = (limits.address_connections_max, limits.address_connections_per_s_max);
+        let counted = listener.addresses.enter(ip, listener.now_s(), most)?;
         if let Some(before) = self.counted.replace(counted) {
             self.listener.addresses.leave(before);
         }

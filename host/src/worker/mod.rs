@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use gatemq_broker::Home;
 use tokio::net::TcpStream;
@@ -29,6 +30,11 @@ use commits::Commits;
 use hot::Hot;
 use inbox::{Accepted, Inbox, Mail};
 use share::Shares;
+
+/// How often some more clients are told to go when the node stops.
+const STOP_STEP: Duration = Duration::from_millis(50);
+/// So many at least: as many as that may come to another node at once.
+const STOPPED_AT_ONCE: usize = 64;
 
 /// A connection whose client is admitted.
 struct Slot {
@@ -59,7 +65,8 @@ pub(crate) struct Worker {
     stopping: Cell<bool>,
     /// Tells those that wait in [`Worker::stops`].
     stop: Notify,
-    stopped: Notify,
+    /// Wakes the loop that takes its mail; also when its last connection has ended.
+    wake: Arc<Notify>,
 }
 
 /// Runs a worker until the node stops and its last connection has ended. `ready` is called when its inbox is open.
@@ -90,13 +97,16 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         tasks: Cell::new(0),
         stopping: Cell::new(false),
         stop: Notify::new(),
-        stopped: Notify::new(),
+        wake: notify.clone(),
     });
     spawn_local(tick::run(worker.clone()));
     ready();
     let mut mail = Mail::default();
     loop {
         notify.notified().await;
+        if worker.is_stopping() && worker.tasks.get() == 0 {
+            return;
+        }
         worker.node.receive(id, &mut mail);
         for connection in mail.armed.drain(..) {
             worker.wake(connection);
@@ -126,11 +136,12 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
             accept.begin(&worker);
         }
         if std::mem::take(&mut mail.stop) {
-            worker.stop();
-            while worker.tasks.get() > 0 {
-                worker.stopped.notified().await;
+            if worker.tasks.get() == 0 {
+                return;
             }
-            return;
+            worker.stopping.set(true);
+            worker.stop.notify_waiters();
+            spawn_local(worker.clone().tell_to_go());
         }
     }
 }
@@ -189,7 +200,7 @@ impl Worker {
         self.node.unload(self.id);
         self.tasks.set(self.tasks.get() - 1);
         if self.tasks.get() == 0 {
-            self.stopped.notify_one();
+            self.wake.notify_one();
         }
     }
 
@@ -270,12 +281,25 @@ impl Worker {
         }
     }
 
-    fn stop(&self) {
-        self.stopping.set(true);
-        self.stop.notify_waiters();
-        for slot in self.slots.borrow().iter().flatten() {
-            slot.connection.borrow_mut().stop(connection::Ending::of(gatemq_types::CloseReason::ServerStopping));
-            slot.waker.wake_by_ref();
+    /// The node stops: nobody is admitted any more, and those who are there are told to go, so many every [`STOP_STEP`] that all are
+    /// when the spread is over. Until then they are served.
+    async fn tell_to_go(self: Rc<Self>) {
+        let steps = usize::try_from(self.node.stop_spread.as_millis() / STOP_STEP.as_millis()).unwrap_or(usize::MAX);
+        let mut from = 0;
+        loop {
+            // One that begins from here on looks whether the node stops.
+            let all = self.slots.borrow().len();
+            let step = (all / steps.max(1)).max(STOPPED_AT_ONCE);
+            let step = if steps == 0 { all } else { step };
+            for slot in self.slots.borrow().iter().skip(from).take(step).flatten() {
+                slot.connection.borrow_mut().stop(connection::Ending::of(gatemq_types::CloseReason::ServerStopping));
+                slot.waker.wake_by_ref();
+            }
+            from = from.saturating_add(step);
+            if from >= all {
+                return;
+            }
+            tokio::time::sleep(STOP_STEP).await;
         }
     }
 }

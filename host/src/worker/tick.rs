@@ -1,4 +1,4 @@
-//! Ten times a second: the coarse clock, and on one worker whether events that were counted are to be told. Once a second: keep
+//! Ten times a second: the coarse clock, whether the worker comes late, and on one worker whether events that were counted are to be told. Once a second: keep
 //! alive, expiry, stalled clients, the topic cache, what was counted for tenants; and on one worker what time brings to sessions
 //! whose clients are away.
 
@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Worker;
 use crate::clock;
 use crate::connection;
+use crate::overload::Source;
 use crate::sys::Sys;
 
 /// Resolution of the worker's clock.
@@ -21,10 +22,13 @@ pub(super) async fn run(worker: Rc<Worker>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut ticks = 0;
     let mut sys = Sys::new(worker.node.sys_interval_s);
+    let (mut late, mut memory) = (Source::default(), Source::default());
     loop {
-        every.tick().await;
+        let due = every.tick().await;
         let now_ms = clock::now_ms();
         worker.now_ms.set(now_ms);
+        let lag_ms = u64::try_from(due.elapsed().as_millis()).unwrap_or(u64::MAX);
+        worker.node.overload.lag(&mut late, lag_ms, &worker.node.events, now_ms);
         if worker.id == 0 {
             worker.node.events.look(now_ms);
         }
@@ -40,6 +44,7 @@ pub(super) async fn run(worker: Rc<Worker>) {
         worker.shares.add_up();
         worker.hot.borrow_mut().out.cache.sweep(SWEEP_ENTRIES);
         if worker.id == 0 {
+            worker.node.overload.memory(&mut memory, &worker.node.events, now_ms);
             sys.look(&worker);
             while connection::sweep(&worker) {
                 tokio::task::yield_now().await;

@@ -31,6 +31,8 @@
 //! grants = [{ allow = ["subscribe"], filter = "public/#" }]
 //! ```
 //!
+//! A password may also be a hash of `mosquitto_passwd` (`$6$…`, `$7$…`), as `gatemq import mosquitto` brings them.
+//!
 //! A user name that does not exist is refused with the same words as a wrong password, after the same work. That work,
 //! argon2id, is done once per core at a time. A client without user name, with a password alone, or with an authentication
 //! method is not this plugin's kind (`Next`), but for what `[anonymous]` says of those without user name and password.
@@ -39,6 +41,7 @@
 mod cache;
 mod file;
 mod gate;
+mod mosquitto;
 mod parse;
 mod password;
 mod state;

@@ -1,10 +1,13 @@
-//! Passwords and their argon2id hashes (RFC 9106) in the PHC string form, as `gatemq passwd` writes them.
+//! Passwords and their argon2id hashes (RFC 9106) in the PHC string form, as `gatemq passwd` writes them; those of mosquitto are in
+//! [`mosquitto`](crate::mosquitto).
 
 use std::sync::Arc;
 
 use argon2::password_hash::Error;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Argon2, Params, PasswordVerifier, Version};
+
+use crate::mosquitto::{self, MosquittoHash};
 
 /// Most memory that a hash may take, in KiB.
 const MEMORY_KIB_MAX: u32 = 1024 * 1024;
@@ -17,7 +20,7 @@ const LANES_MAX: u32 = 16;
 /// Shortest digest in bytes: a shorter one is found by trying.
 const DIGEST_BYTES_MIN: usize = 16;
 
-/// A hash whose costs are acceptable. Cloning shares it.
+/// A hash whose costs are acceptable, argon2id or mosquitto's. Cloning shares it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Hash(Arc<str>);
 
@@ -25,6 +28,9 @@ impl Hash {
     /// # Errors
     /// What is wrong with it and what to do; the text itself is never repeated, it may be somebody's password.
     pub(crate) fn new(text: &str) -> Result<Self, String> {
+        if mosquitto::is_meant(text) {
+            return MosquittoHash::new(text).map(|_| Hash(text.into()));
+        }
         let wrong = || "is not an argon2id hash ($argon2id$v=19$…); make one with `gatemq passwd`".to_owned();
         let hash = PasswordHash::new(text).map_err(|_| wrong())?;
         if hash.algorithm != ARGON2ID_IDENT {
@@ -76,6 +82,9 @@ impl Hash {
     /// # Errors
     /// It could not be computed (no memory).
     pub(crate) fn verify(&self, password: &[u8]) -> Result<bool, String> {
+        if mosquitto::is_meant(&self.0) {
+            return MosquittoHash::new(&self.0).map(|hash| hash.verify(password));
+        }
         let hash = PasswordHash::new(&self.0).map_err(|e| e.to_string())?;
         match Argon2::default().verify_password(password, &hash) {
             Ok(()) => Ok(true),

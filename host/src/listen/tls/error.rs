@@ -65,6 +65,14 @@ fn describe(error: &webpki::Error) -> String {
             "a certificate of the path becomes valid in {} s only (CertNotValidYet): is this clock right?",
             not_before.as_secs().saturating_sub(time.as_secs())
         ),
+        webpki::Error::CertRevoked => "a revocation list names a certificate of the chain (CertRevoked)".into(),
+        webpki::Error::UnknownRevocationStatus => "no revocation list is about a certificate of the chain \
+             (UnknownRevocationStatus): client_crl_file needs the list of every authority of it"
+            .into(),
+        webpki::Error::CrlExpired { time, next_update } => format!(
+            "the revocation list of a certificate of the chain is out of date since {} s (CrlExpired)",
+            time.as_secs().saturating_sub(next_update.as_secs())
+        ),
         other => format!("the chain was refused: {other}"),
     }
 }
@@ -80,6 +88,8 @@ impl VerifyError {
                 webpki::Error::BadDer | webpki::Error::BadDerTime | webpki::Error::TrailingData(_) => E::BadEncoding,
                 webpki::Error::CertExpired { .. } | webpki::Error::InvalidCertValidity => E::Expired,
                 webpki::Error::CertNotValidYet { .. } => E::NotValidYet,
+                webpki::Error::CertRevoked => E::Revoked,
+                webpki::Error::UnknownRevocationStatus => E::UnknownRevocationStatus,
                 webpki::Error::UnknownIssuer => E::UnknownIssuer,
                 webpki::Error::InvalidSignatureForPublicKey => E::BadSignature,
                 webpki::Error::RequiredEkuNotFoundContext(_) => E::InvalidPurpose,

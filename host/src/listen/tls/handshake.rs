@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gatemq_types::{Der, Tls};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
-use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::time_provider::TimeProvider;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -14,6 +14,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::error::{HandshakeError, TlsConfigError, VerifyError};
+use super::revocation::RevocationLists;
 use super::server_certificate::ServerCertificates;
 use super::trust::{self, Trust, Verified};
 use super::verifier::{PeerVerifier, Record};
@@ -28,40 +29,40 @@ const SESSIONS_MAX: usize = 1024;
 /// Bytes discarded of what a refused peer had already sent.
 const DISCARD_BYTES_MAX: usize = 128 * 1024;
 
-/// The TLS side of a listener, built once. Connections clone nothing but `Arc`s.
-pub(crate) struct Acceptor {
+/// The TLS side of a listener as its files were when they were read. Connections clone nothing but `Arc`s.
+#[derive(Clone)]
+pub(super) struct Loaded {
     /// Settings of a connection whose peer is not asked for a certificate.
     config: Arc<ServerConfig>,
     versions: &'static [&'static SupportedProtocolVersion],
-    client: Option<ClientTrust>,
+    pub(super) client: Option<ClientTrust>,
 }
 
 /// How clients are verified.
+#[derive(Clone)]
 pub(super) struct ClientTrust {
     pub(super) trust: Arc<Trust>,
     required: bool,
 }
 
-impl Acceptor {
-    /// Reads certificates, keys and CA file. Session storage and ticket keys are its own: a session of another listener,
-    /// or from before a reload, cannot be resumed here.
+impl Loaded {
+    /// Reads certificates, keys, authorities and revocation lists. Session storage and ticket keys are its own: a session of another
+    /// listener cannot be resumed here. `clock` says what is valid when.
     ///
     /// # Errors
     /// The file that cannot be used.
-    pub(crate) fn new(tls: &ListenerTls) -> Result<Acceptor, TlsConfigError> {
-        Acceptor::with_clock(tls, Arc::new(DefaultTimeProvider))
-    }
-
-    /// As [`new`](Self::new), with a clock for what is valid when.
-    pub(super) fn with_clock(tls: &ListenerTls, clock: Arc<dyn TimeProvider>) -> Result<Acceptor, TlsConfigError> {
+    pub(super) fn new(tls: &ListenerTls, clock: Arc<dyn TimeProvider>) -> Result<Loaded, TlsConfigError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions = match tls.min_version {
             TlsVersion::V1_2 => FROM_TLS12,
             TlsVersion::V1_3 => FROM_TLS13,
         };
         let load = |file: &PathBuf| {
-            let trust = Trust::load(std::slice::from_ref(file), &provider);
-            trust.map(Arc::new).map_err(|e| e.below("client_ca_file"))
+            let trust = Trust::load(std::slice::from_ref(file), &provider).map_err(|e| e.below("client_ca_file"))?;
+            let Some(crl) = &tls.client_crl else { return Ok(Arc::new(trust)) };
+            let lists =
+                RevocationLists::load(&crl.file, crl.missing_allowed).map_err(|e| e.below("client_crl_file"))?;
+            Ok(Arc::new(trust.with_lists(lists)))
         };
         let client = match &tls.client_auth {
             ClientAuth::None => None,
@@ -85,18 +86,26 @@ impl Acceptor {
             config.send_tls13_tickets = 0;
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
-        Ok(Acceptor { config: Arc::new(config), versions, client })
+        Ok(Loaded { config: Arc::new(config), versions, client })
     }
 
     /// Speaks another application protocol than MQTT.
-    pub(crate) fn speaking(mut self, protocol: &[u8]) -> Acceptor {
+    pub(super) fn speaking(mut self, protocol: &[u8]) -> Loaded {
         Arc::make_mut(&mut self.config).alpn_protocols = vec![protocol.to_vec()];
         self
     }
 
-    #[cfg(test)]
-    pub(super) fn client_mut(&mut self) -> &mut ClientTrust {
-        self.client.as_mut().unwrap()
+    /// With the sessions of `other`, so that its clients may resume them here: only where clients are verified as there.
+    pub(super) fn with_sessions_of(self, other: &Loaded) -> Loaded {
+        let mut config = ServerConfig::clone(&self.config);
+        config.session_storage = other.config.session_storage.clone();
+        config.ticketer = other.config.ticketer.clone();
+        Loaded { config: Arc::new(config), ..self }
+    }
+
+    /// Now, in seconds since 1970; `None`: the clock cannot be read.
+    pub(super) fn now_s(&self) -> Option<i64> {
+        i64::try_from(self.config.time_provider.current_time()?.as_secs()).ok()
     }
 
     /// Serves the handshake of `tcp`. It may wait for the peer for ever: put a deadline on it. Bytes that came after

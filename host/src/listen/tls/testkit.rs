@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::{CertificateFiles, ClientAuth, ListenerTls, TlsVersion};
-use crate::listen::tls::handshake::Acceptor;
+use crate::listen::tls::Acceptor;
 use crate::listen::tls::{HandshakeError, TlsConfigError};
 use gatemq_types::Tls;
 
@@ -155,6 +155,7 @@ impl Bench {
                 Wanted::Required => ClientAuth::Required { ca_file },
             },
             sni: Default::default(),
+            client_crl: None,
             min_version: TlsVersion::V1_2,
             resumption: false,
         };

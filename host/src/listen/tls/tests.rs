@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::testkit::{Bench, Credentials, Outcome, Pki, Wanted, connect, parameters, root};
 use super::trust::{CHAIN_CERTIFICATES_MAX, Trust, sha256};
-use super::{Acceptor, HandshakeError, certificate};
+use super::{HandshakeError, certificate};
 use crate::config::{ClientAuth, TlsVersion};
 
 const VERSIONS: [(&SupportedProtocolVersion, u16); 2] = [(&TLS12, 0x0303), (&TLS13, 0x0304)];
@@ -183,7 +183,7 @@ async fn a_resumed_chain_is_verified_again() {
     for (version, _) in VERSIONS {
         let mut bench = Bench::new(Wanted::Required);
         bench.tls.resumption = true;
-        let mut acceptor = bench.acceptor().unwrap();
+        let acceptor = bench.acceptor().unwrap();
         let client = bench.client(Some(&bench.pki.leaf("d", ends)), version);
         let full = admitted(connect(&acceptor, &client).await);
         let resumed = admitted(connect(&acceptor, &client).await);
@@ -384,11 +384,4 @@ fn names_come_from_the_leaf() {
     let none = bench.pki.leaf("x", |p| p.distinguished_name = rcgen::DistinguishedName::new());
     assert_eq!(certificate::names(&gatemq_types::Der::new(&none.chain[0])), Default::default());
     assert_eq!(certificate::names(&gatemq_types::Der::new(b"rubbish")), Default::default());
-}
-
-impl Acceptor {
-    /// What a reload must never do: other authorities over the old sessions. Verifying again catches even that.
-    fn exchange_trust(&mut self, trust: Arc<Trust>) -> Arc<Trust> {
-        std::mem::replace(&mut self.client_mut().trust, trust)
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use gatemq_broker::denials::Proven;
 use gatemq_types::Anchor;
 use rustls::DistinguishedName;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
@@ -13,6 +14,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::x509::X509Version;
 
 use super::error::{TlsConfigError, VerifyError};
+use super::revocation::RevocationLists;
 
 /// Certificates of a peer that are looked at. webpki's paths have at most seven.
 pub(crate) const CHAIN_CERTIFICATES_MAX: usize = 16;
@@ -27,6 +29,8 @@ pub(crate) struct Trust {
     details: Vec<Detail>,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Revocation lists; `None`: nothing is looked up.
+    lists: Option<RevocationLists>,
 }
 
 /// What webpki does not keep of an anchor.
@@ -54,13 +58,35 @@ impl Trust {
     /// of an anchor, so the key of a server certificate put here by mistake could admit clients.
     pub(crate) fn load(files: &[PathBuf], provider: &CryptoProvider) -> Result<Trust, TlsConfigError> {
         let algorithms = provider.signature_verification_algorithms;
-        let mut trust = Trust { anchors: Vec::new(), details: Vec::new(), hints: Vec::new(), algorithms };
+        let mut trust = Trust { anchors: Vec::new(), details: Vec::new(), hints: Vec::new(), algorithms, lists: None };
         for file in files {
             for certificate in read_certificates(file)? {
                 trust.add(&certificate).map_err(|problem| TlsConfigError::new(file, problem))?;
             }
         }
         Ok(trust)
+    }
+
+    /// And refuses what these lists name.
+    pub(crate) fn with_lists(self, lists: RevocationLists) -> Trust {
+        Trust { lists: Some(lists), ..self }
+    }
+
+    /// The revocation lists.
+    pub(crate) fn lists(&self) -> Option<&RevocationLists> {
+        self.lists.as_ref()
+    }
+
+    /// Why a peer that was verified before would not be now: its authority is none any more, or a list names a certificate of its
+    /// path. Out-of-date and missing lists end no connection.
+    pub(crate) fn refuses(&self, peer: &Proven) -> Option<&'static str> {
+        let is_anchor = |key: &[u8; 32]| self.details.iter().any(|detail| detail.anchor.spki_sha256 == *key);
+        if !peer.issuers.iter().any(is_anchor) {
+            return Some("no certificate authority of this listener has signed its chain any more");
+        }
+        let lists = self.lists.as_ref()?;
+        let revoked = peer.links.iter().any(|link| lists.names(link));
+        revoked.then_some("a revocation list names a certificate of its chain")
     }
 
     fn add(&mut self, certificate: &CertificateDer<'_>) -> Result<(), String> {
@@ -118,6 +144,8 @@ impl Trust {
         now: UnixTime,
     ) -> Result<Verified, VerifyError> {
         let end_entity = EndEntityCert::try_from(leaf).map_err(VerifyError::Refused)?;
+        let lists = self.lists.as_ref().map(RevocationLists::all).unwrap_or_default();
+        let revocation = self.lists.as_ref().and_then(|of| of.options(&lists));
         let path = end_entity
             .verify_for_usage(
                 self.algorithms.all,
@@ -125,7 +153,7 @@ impl Trust {
                 others,
                 now,
                 KeyUsage::client_auth(),
-                None,
+                revocation,
                 Some(&|path| self.check_validity(path, now)),
             )
             .map_err(VerifyError::Refused)?;

@@ -709,6 +709,58 @@ events! {
         /// What is wrong, with file and line.
         why: Text,
     }
+    /// Certificates, keys or authorities of TLS were read again, and new connections use them.
+    1205 CertificateReloaded System Broker {
+        /// The listener; `cluster` for the node's own among other nodes.
+        of_listener: Text,
+        /// What of it changed: `server`, `clients` (authorities and revocation lists), or `server and clients`.
+        what: Text,
+    }
+    /// A certificate that the node uses ends within 30 days, or has ended. Told once a day.
+    1206 CertificateExpiring System Broker {
+        /// The file.
+        file: Text,
+        /// Its subject.
+        subject: Text,
+        /// When it ends, in milliseconds since 1970.
+        not_after_ms: u64,
+        /// Whole days until then; 0: less than one, or it has ended.
+        days: u64,
+    }
+    /// Revocation lists were read again, and new connections are checked against them.
+    1207 RevocationListReloaded System Broker {
+        /// The listener.
+        of_listener: Text,
+        /// How many lists there are.
+        lists: u64,
+        /// How many certificates they name.
+        revoked: u64,
+    }
+    /// A revocation list soon is out of date, or is: then whoever is signed by its authority is refused. Told once a day.
+    1208 RevocationListExpiring System Broker {
+        /// The file.
+        file: Text,
+        /// Whose list it is.
+        issuer: Text,
+        /// When it is out of date, in milliseconds since 1970.
+        next_update_ms: u64,
+    }
+    /// The node has more to do than it can: new connections are closed at once until that is over, those that are there go on.
+    1209 OverloadEntered System Broker {
+        /// `lag`: a worker comes late to its work; `memory`: the process has as much as it may.
+        cause: Text,
+        /// Milliseconds of lag, or bytes of memory.
+        actual: u64,
+        /// From where on that is too much.
+        max: u64,
+    }
+    /// The overload is over: new connections are taken again.
+    1210 OverloadLeft System Broker {
+        /// How long it took, in milliseconds.
+        lasted_ms: u64,
+        /// Connections that were refused meanwhile.
+        refused: u64,
+    }
     /// The store failed: nothing that had to be kept is acknowledged any more, and the node ends.
     1212 StoreFailed System Broker {
         /// What happened, and to which file.
@@ -735,33 +787,4 @@ events! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guards the table: numbers and names are unique.
-    #[test]
-    fn numbers_and_names_are_unique() {
-        for (i, a) in EventKind::ALL.iter().enumerate() {
-            for b in &EventKind::ALL[i + 1..] {
-                assert!(a.number() != b.number() && a.name() != b.name(), "{a:?} {b:?}");
-            }
-        }
-    }
-
-    /// Guards the one walk that all forms of an event derive from.
-    #[test]
-    fn fields_come_in_order() {
-        let fact = Fact::EventsLost { ring: "peers".into(), from: 3, to: 9, count: 5 };
-        let mut seen = Vec::new();
-        fact.fields(&mut |name, value| seen.push((name, value)));
-        assert_eq!(
-            seen,
-            [
-                ("ring", Value::Text("peers")),
-                ("from", Value::Number(3)),
-                ("to", Value::Number(9)),
-                ("count", Value::Number(5))
-            ]
-        );
-    }
-}
+mod tests;
