@@ -75,7 +75,7 @@ fn topics_that_two_nodes_set_at_once_end_the_same_everywhere() {
         }
     });
     let ended = wait_for("all nodes have the same", PATIENCE, || {
-        let of_each: Vec<_> = brokers.iter().map(|broker| retained(broker)).collect();
+        let of_each: Vec<_> = brokers.iter().map(retained).collect();
         (of_each[0] == of_each[1] && of_each[1] == of_each[2]).then(|| of_each[0].clone())
     });
     assert!(ended.len() >= TOPICS * 2 / 3, "{} of {TOPICS}", ended.len());
