@@ -1,7 +1,7 @@
 //! The real broker as a process of its own: configuration, addresses, log, end.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -413,8 +413,18 @@ impl Broker {
     /// # Panics
     /// When it is not done.
     pub fn command(&self, arguments: &[&str]) -> Value {
+        self.command_with(arguments, "")
+    }
+
+    /// As [`Self::command`], with this on its standard input.
+    ///
+    /// # Panics
+    /// When it is not done.
+    pub fn command_with(&self, arguments: &[&str], input: &str) -> Value {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(input.as_bytes()).and_then(|()| file.rewind()).expect("a file");
         let mut gatemq = Command::new(Artifacts::get().broker());
-        gatemq.args(arguments).arg("--json").arg("--config").arg(self.directory().join("gatemq.toml"));
+        gatemq.args(arguments).arg("--json").arg("--config").arg(self.directory().join("gatemq.toml")).stdin(file);
         let output = gatemq.output().unwrap_or_else(|e| panic!("{gatemq:?}: {e}"));
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")

@@ -4,6 +4,7 @@ mod costs;
 mod denials;
 mod messages;
 mod moves;
+mod operators;
 mod page;
 mod partitions;
 mod promise_4;
