@@ -14,6 +14,8 @@ use super::{comes, joins};
 use crate::crash::load::{self, END, EndsAll, Field, Holds};
 use crate::crash::subscriber::Subscriber;
 
+/// Where messages may overtake one another: what has not come so long after the last one is lost.
+const LINGERS: Duration = Duration::from_secs(3);
 const LIMITS: &str = "[limits]\nqueue_messages_max = 1000000\nqueue_bytes_max = 1000000000";
 
 /// Publishers are at the first, subscribers at the last.
@@ -76,6 +78,9 @@ pub(super) fn run_with(
     holds: Holds,
     mut round: impl FnMut(&mut Nodes, &[Field; 2], &dyn Fn(u64)),
 ) {
+    if !holds.ordered {
+        subscribers.iter_mut().for_each(|one| one.lingers = Some(LINGERS));
+    }
     let last = setups.len() - 1;
     let fields = [Field::default(), Field::default()];
     let [sends, takes] = &fields;

@@ -2,8 +2,9 @@
 //! that were not released.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use gatemq_tests::client::Client;
+use gatemq_tests::client::{Client, Received};
 use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
 
 use super::load::{END, Field, SHARED};
@@ -24,13 +25,27 @@ pub(crate) struct Subscriber {
     pub(crate) taken: Vec<(String, u64)>,
     pub(crate) unreleased: HashMap<u16, (String, Vec<u8>)>,
     pub(crate) has_session: bool,
+    /// Where the last message may overtake others: it ends when nothing has come for so long after it.
+    pub(crate) lingers: Option<Duration>,
 }
 
 impl Subscriber {
     pub(crate) fn new(name: &'static str, level: Level, qos: u8) -> Subscriber {
         let (receive_max, breaks_after, taken, unreleased) = (None, None, Vec::new(), HashMap::new());
-        let (shares, stays_away, has_session) = (false, false, false);
-        Subscriber { name, level, qos, shares, receive_max, breaks_after, stays_away, taken, unreleased, has_session }
+        let (shares, stays_away, has_session, lingers) = (false, false, false, None);
+        Subscriber {
+            name,
+            level,
+            qos,
+            shares,
+            receive_max,
+            breaks_after,
+            stays_away,
+            taken,
+            unreleased,
+            has_session,
+            lingers,
+        }
     }
 
     /// Takes messages, through every crash, until the last one.
@@ -68,9 +83,15 @@ impl Subscriber {
             self.has_session = true;
             field.subscribed();
         }
-        let mut count = 0;
+        let (mut count, mut ended) = (0, false);
         while self.breaks_after.is_none_or(|after| count < after || (self.stays_away && field.is_ending())) {
-            let packet = packet(client, self.name, || field.is_draining())?;
+            let packet = match self.lingers.filter(|_| ended) {
+                None => packet(client, self.name, || field.is_draining())?,
+                Some(long) => match client.receive(long) {
+                    Ok(Received::Packet(packet)) => packet,
+                    _ => return Some(true),
+                },
+            };
             match packet.first {
                 ack::PUBREL => {
                     let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
@@ -80,7 +101,10 @@ impl Subscriber {
                 _ => {
                     count += 1;
                     if self.take(client, Message::read(&packet, client.version()), field)? {
-                        return Some(true);
+                        if self.lingers.is_none() {
+                            return Some(true);
+                        }
+                        ended = true;
                     }
                 }
             }

@@ -49,7 +49,7 @@ impl Recorder {
 
     /// The first thing that was said, or will be within five seconds, for which `wanted` gives something.
     pub(super) async fn wait<T>(&self, what: &str, wanted: impl Fn(&Said) -> Option<T>) -> T {
-        self.wait_for(Duration::from_secs(5), what, wanted).await
+        self.wait_for(Duration::from_secs(15), what, wanted).await
     }
 
     pub(super) async fn wait_for<T>(&self, long: Duration, what: &str, wanted: impl Fn(&Said) -> Option<T>) -> T {
