@@ -68,8 +68,9 @@ impl Keeper {
             kept.moving = None;
             !kept.owners.is_empty()
         });
-        // Those of other members say nothing of these, even if they were the members once before.
-        self.registered.retain(|_, registered| registered.view == members.view());
+        // The last of each stays: who sees these members earlier than we do has registered for them already, and does not again.
+        // What is for other members does not count (`is_settled`), and a later one of the same node replaces it.
+        self.registered.retain(|node, _| node == members.own() || members.get(node).is_some());
         let moved = |key: &SessionKey| members.keeper(key, None) != members.own();
         let keys: Vec<_> = self.due.keys().filter(|key| moved(key)).cloned().collect();
         for key in keys {
