@@ -57,6 +57,8 @@ struct Due {
 pub(super) struct Keeper {
     kept: BTreeMap<SessionKey, Kept>,
     registered: BTreeMap<NodeName, Registered>,
+    /// The members that we have, as a number.
+    view: u64,
     wills: BTreeMap<(NodeName, SessionKey), (Epoch, Option<Boot>, Will)>,
     due: BTreeMap<SessionKey, Due>,
 }
@@ -68,9 +70,10 @@ impl Keeper {
             kept.moving = None;
             !kept.owners.is_empty()
         });
-        // The last of each stays: who sees these members earlier than we do has registered for them already, and does not again.
-        // What is for other members does not count (`is_settled`), and a later one of the same node replaces it.
-        self.registered.retain(|node, _| node == members.own() || members.get(node).is_some());
+        // Those of members that we had say nothing of these, even if they should be the members again. But who sees members
+        // earlier than we do has registered for them already, and does not again.
+        let before = std::mem::replace(&mut self.view, members.view());
+        self.registered.retain(|_, registered| registered.view == self.view || registered.view != before);
         let moved = |key: &SessionKey| members.keeper(key, None) != members.own();
         let keys: Vec<_> = self.due.keys().filter(|key| moved(key)).cloned().collect();
         for key in keys {
