@@ -12,6 +12,9 @@ use crate::core::name::NodeName;
 use crate::core::settings::Fault;
 use crate::core::words::{ClaimRefusal, Owned, SessionKey, Will, WillKept};
 
+/// How long registrations of a member are waited for before it is asked for them, in milliseconds.
+const REGISTER_WAIT_MS: u64 = 500;
+
 /// A session in the books.
 #[derive(Default)]
 struct Kept {
@@ -57,23 +60,22 @@ struct Due {
 pub(super) struct Keeper {
     kept: BTreeMap<SessionKey, Kept>,
     registered: BTreeMap<NodeName, Registered>,
-    /// The members that we have, as a number.
-    view: u64,
     wills: BTreeMap<(NodeName, SessionKey), (Epoch, Option<Boot>, Will)>,
     due: BTreeMap<SessionKey, Due>,
+    /// When members that have not registered are asked to; 0: not waited yet.
+    ask_ms: u64,
 }
 
 impl Keeper {
     /// What was promised under the old members is asked for again under the new ones.
     pub(super) fn view_changed(&mut self, members: &Members, said: &mut Said) {
+        self.ask_ms = 0;
         self.kept.retain(|_, kept| {
             kept.moving = None;
             !kept.owners.is_empty()
         });
-        // Those of members that we had say nothing of these, even if they should be the members again. But who sees members
-        // earlier than we do has registered for them already, and does not again.
-        let before = std::mem::replace(&mut self.view, members.view());
-        self.registered.retain(|_, registered| registered.view == self.view || registered.view != before);
+        // Those of other members say nothing of these, even if they were the members once before.
+        self.registered.retain(|_, registered| registered.view == members.view());
         let moved = |key: &SessionKey| members.keeper(key, None) != members.own();
         let keys: Vec<_> = self.due.keys().filter(|key| moved(key)).cloned().collect();
         for key in keys {
@@ -315,6 +317,7 @@ impl Keeper {
     }
 
     pub(super) fn tick(&mut self, members: &Members, out: &mut Vec<Action>) {
+        self.ask_again(members, out);
         let over: Vec<_> =
             self.due.iter().filter(|(_, due)| members.now_ms >= due.at_ms).map(|(key, _)| key.clone()).collect();
         for key in over {
@@ -325,7 +328,27 @@ impl Keeper {
     }
 
     pub(super) fn due_ms(&self) -> u64 {
-        self.due.values().map(|due| due.at_ms).min().unwrap_or(u64::MAX)
+        self.due.values().map(|due| due.at_ms).min().unwrap_or(u64::MAX).min(self.ask_ms)
+    }
+
+    /// Who sees members earlier than we do has registered for them already, and we forgot it when ours were still others: it is
+    /// asked to do so again.
+    fn ask_again(&mut self, members: &Members, out: &mut Vec<Action>) {
+        if self.is_settled(members) {
+            self.ask_ms = u64::MAX;
+            return;
+        }
+        if members.now_ms < self.ask_ms {
+            return;
+        }
+        if self.ask_ms > 0 {
+            let view = members.view();
+            let lacks = |node: &NodeName| self.registered.get(node).is_none_or(|r| r.view != view);
+            for (node, _) in members.peers().filter(|(node, peer)| peer.live && lacks(node)) {
+                out.push(Action::Send { to: node.clone(), control: Control::Sync });
+            }
+        }
+        self.ask_ms = members.now_ms + REGISTER_WAIT_MS;
     }
 }
 
