@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use gatemq_cluster::core::{Control, Forward, Input, NodeName};
@@ -16,10 +17,14 @@ use crate::clock;
 
 /// Messages of a batch.
 const BATCH_ITEMS_MAX: usize = 512;
+/// How often a batch is sent of which nothing came there, and how long after the last time.
+const TRIES_MAX: u32 = 10;
+const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// Bytes of a batch, where it is not a single message.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
 /// A message on the wire.
+#[derive(Clone)]
 pub(crate) struct Message {
     /// Its number, and the lowest that may still come; `None`: at QoS 0.
     pub(crate) number: Option<(Forward, u64)>,
@@ -67,12 +72,30 @@ async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) 
             }
         }
         let numbers: Vec<Option<Forward>> = batch.iter().map(|message| message.number.map(|(of, _)| of)).collect();
-        let committed = if batch.is_empty() { None } else { cluster.link.deliver(&node, lane, batch).await };
+        let committed = deliver(&cluster, &node, lane, batch).await;
         // What was not is the core's: it keeps it for the node.
         let committed = numbers.into_iter().zip(committed.unwrap_or_default()).filter(|(_, committed)| *committed);
         over.extend(committed.filter_map(|(number, _)| number));
         if !over.is_empty() {
             cluster.inbox.tell(Told::Core(Input::Answered { from: node.clone(), forwards: over }));
         }
+    }
+}
+
+/// Delivers a batch. One of which nothing came there is sent again, for its way may not stand yet; then what is behind it does not
+/// overtake it. What came there after all is known by its number.
+async fn deliver(cluster: &Cluster, node: &NodeName, lane: u8, batch: Vec<Message>) -> Option<Vec<bool>> {
+    if batch.is_empty() {
+        return None;
+    }
+    let mut tries = TRIES_MAX;
+    loop {
+        tries -= 1;
+        let committed = cluster.link.deliver(node, lane, batch.clone()).await;
+        let some = committed.iter().flatten().any(|committed| *committed);
+        if some || lane == 0 || tries == 0 {
+            return committed;
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
     }
 }
