@@ -15,7 +15,7 @@ use crate::crash::load::{self, END, EndsAll, Field, Holds};
 use crate::crash::subscriber::Subscriber;
 
 /// Where messages may overtake one another: what has not come so long after the last one is lost.
-const LINGERS: Duration = Duration::from_secs(3);
+const LINGERS: Duration = Duration::from_secs(8);
 const LIMITS: &str = "[limits]\nqueue_messages_max = 1000000\nqueue_bytes_max = 1000000000";
 
 /// Publishers are at the first, subscribers at the last.

@@ -47,9 +47,9 @@ impl Recorder {
         self.said.lock().clone()
     }
 
-    /// The first thing that was said, or will be within five seconds, for which `wanted` gives something.
+    /// The first thing that was said, or will be within half a minute (a busy machine), for which `wanted` gives something.
     pub(super) async fn wait<T>(&self, what: &str, wanted: impl Fn(&Said) -> Option<T>) -> T {
-        self.wait_for(Duration::from_secs(15), what, wanted).await
+        self.wait_for(Duration::from_secs(30), what, wanted).await
     }
 
     pub(super) async fn wait_for<T>(&self, long: Duration, what: &str, wanted: impl Fn(&Said) -> Option<T>) -> T {
