@@ -294,6 +294,27 @@ impl Changes {
         }
     }
 
+    /// Takes back which QoS 2 messages of a session came since the last submission: other nodes are to have them first, for a client
+    /// that sends such a message again after a crash is told that it came.
+    pub fn take_received(&mut self, of: SessionNumber) -> Vec<u16> {
+        let mut taken = Vec::new();
+        self.list.retain(|change| match change {
+            Change::Received { session, packet_id } if *session == of => {
+                taken.push(*packet_id);
+                false
+            }
+            _ => true,
+        });
+        taken
+    }
+
+    /// They have them: an answer waits for this.
+    pub fn received(&mut self, session: SessionNumber, packet_ids: Vec<u16>) {
+        for packet_id in packet_ids {
+            self.rely_on(|| Change::Received { session, packet_id });
+        }
+    }
+
     /// One that an answer waits for.
     pub(crate) fn rely_on(&mut self, change: impl FnOnce() -> Change) {
         if self.retained.is_some() {

@@ -36,6 +36,8 @@ struct Sealed {
     ticket: u64,
     /// What other nodes are to have accepted ([`Worker::forward`]); 0: nothing, or they have.
     forwarded: u64,
+    /// Packet identifiers of QoS 2 messages among them, which are stored when they have.
+    received: Vec<u16>,
     bytes: usize,
     packet_bytes: usize,
 }
@@ -88,12 +90,26 @@ impl Connection {
     /// What was held in this turn waits for the batch with its changes, which is submitted now.
     #[inline]
     pub(super) fn seal(&mut self, worker: &Worker, hot: &mut Hot) {
+        let (mut forwarded, mut received) = (0, Vec::new());
+        if !hot.out.forwards.is_empty() {
+            (forwarded, received) = self.forward(worker, hot);
+        }
         let ticket = worker.submit(hot);
-        let forwarded = if hot.out.forwards.is_empty() { 0 } else { worker.forward(hot, Some(self.id)) };
         let Some(held) = self.client.held.as_deref_mut().filter(|held| held.open.bytes > 0) else { return };
-        held.sealed.push_back(Sealed { ticket, forwarded, ..std::mem::take(&mut held.open) });
+        held.sealed.push_back(Sealed { ticket, forwarded, received, ..std::mem::take(&mut held.open) });
         if !worker.tell_stored(ticket, self.id) {
             self.stored(ticket);
+        }
+    }
+
+    /// Hands over what other nodes are to have. Returns the number under which they answer, and what is stored only then.
+    #[cold]
+    fn forward(&mut self, worker: &Worker, hot: &mut Hot) -> (u64, Vec<u16>) {
+        let session = self.client.session.number();
+        match worker.forward(hot, Some(self.id)) {
+            0 => (0, Vec::new()),
+            number if session == 0 => (number, Vec::new()),
+            number => (number, hot.out.spare.changes.take_received(session)),
         }
     }
 
@@ -107,14 +123,24 @@ impl Connection {
 
     /// Other nodes have answered what had this number; false: one of them, and the store for it, could not take it, so it is
     /// never acknowledged. The client sends it again when it comes back.
-    pub(crate) fn forwarded(&mut self, number: u64, taken: bool) {
+    pub(crate) fn forwarded(&mut self, worker: &Worker, number: u64, taken: bool) {
+        let session = self.client.session.number();
         let Some(held) = self.client.held.as_deref_mut() else { return };
         let Some(sealed) = held.sealed.iter_mut().find(|sealed| sealed.forwarded == number) else { return };
-        if taken {
-            sealed.forwarded = 0;
-            held.free();
-        } else {
-            self.stop(Ending::of(CloseReason::ClusterUnavailable));
+        if !taken {
+            return self.stop(Ending::of(CloseReason::ClusterUnavailable));
+        }
+        sealed.forwarded = 0;
+        let received = std::mem::take(&mut sealed.received);
+        if received.is_empty() {
+            return held.free();
+        }
+        let hot = &mut *worker.hot.borrow_mut();
+        hot.out.spare.changes.received(session, received);
+        let ticket = worker.submit(hot);
+        sealed.ticket = ticket;
+        if !worker.tell_stored(ticket, self.id) {
+            self.stored(ticket);
         }
     }
 

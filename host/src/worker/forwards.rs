@@ -44,7 +44,7 @@ impl Worker {
     /// Other nodes have answered.
     pub(super) fn forwarded(&self, answers: impl Iterator<Item = Forwarded>) {
         for Forwarded { connection, number, taken } in answers {
-            self.with(connection, |connection| connection.forwarded(number, taken));
+            self.with(connection, |connection| connection.forwarded(self, number, taken));
         }
     }
 
