@@ -1,6 +1,5 @@
 //! Puts the node together, runs it, and takes it apart.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -20,9 +19,10 @@ use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
-use crate::listen::{self, Accepting, Listener};
+use crate::listen::{self, Listener};
+use crate::listeners::{Bound, Listeners};
 use crate::node::{Node, Recovered};
-use crate::plugins::{self, Guards, PluginSet, Problem};
+use crate::plugins::{self, Plugins, Problem};
 use crate::reload::Reload;
 use crate::{log, ready, service, worker};
 
@@ -155,27 +155,27 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Ok(plugins) => plugins,
         Err(code) => return code,
     };
-    let PluginSet { auth, plugins } = plugins;
     let (node, recovered) = match recovered(config, &events, store, &desk) {
         Ok(node) => node,
         Err(e) => return unavailable(&e),
     };
-    let listeners = guarded(listeners, &auth);
-    let certificates = Certificates::new(node.clone(), listeners.iter().map(|(of, _)| of.clone()).collect());
+    let listeners = listeners.into_iter().map(|of| (plugins.guard(&of.name), of)).map(|(guard, of)| of.guarded_by(guard));
+    let listeners = Listeners::new(&node, config, listeners.collect());
+    let certificates = Certificates::new(node.clone(), listeners.clone());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
         Err(e) => return unavailable(&e),
     };
-    let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone()));
-    let reload = Arc::new(Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, tokens });
-    let (serving, of_clients) = (Serving::default(), Arc::from(reload.certificates.listeners()));
-    let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
-    let http_at = match serve_http(config, &events, &api) {
+    let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone(), listeners.clone()));
+    let reload = Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, listeners: of.2, tokens };
+    let (serving, reload) = (Serving::default(), Arc::new(reload));
+    let api = Api::new(&node, &desk, &reload, listeners.clone(), serving.clone());
+    let http_at = match serve_http(config, &events, &api, &reload.certificates) {
         Ok(at) => at,
         Err(code) => return code,
     };
     let started = tokio::select! {
-        started = start(config, &node, &desk, recovered, (listeners, http_at)) => started,
+        started = start(config, &node, &desk, recovered, (&listeners, http_at)) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
     };
     let code = match &started {
@@ -197,22 +197,13 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     };
     let deadline = Instant::now() + node.stop_spread + STOP_MAX;
     if let Ok((running, _)) = started {
-        running.stop(&node, deadline).await;
+        running.stop(&node, &listeners, deadline).await;
     }
     desk.stop();
     let code = close(&node, code);
     tell_totals(&events);
     plugins.stop(deadline).await;
     code
-}
-
-/// Each listener with its chain; one without, of which there is none, admits nobody.
-fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &Guards) -> Vec<(Arc<Listener>, SocketAddr)> {
-    let guarded = |(listener, at): (Listener, SocketAddr)| {
-        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
-        (Arc::new(listener.guarded_by(chain)), at)
-    };
-    listeners.into_iter().map(guarded).collect()
 }
 
 /// Until it is told to stop, or cannot go on.
@@ -269,7 +260,12 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
 
 /// Has what happens handed on to those who follow it, and serves the API over HTTP where it is configured: before the node serves,
 /// for whether it does is among what is asked. Both end with the runtime. Returns where it is served.
-fn serve_http(config: &Config, events: &Arc<Events>, api: &Api) -> Result<Option<SocketAddr>, ExitCode> {
+fn serve_http(
+    config: &Config,
+    events: &Arc<Events>,
+    api: &Api,
+    certificates: &Certificates,
+) -> Result<Option<SocketAddr>, ExitCode> {
     tokio::spawn(events.clone().serve_readers());
     let Some(http) = &config.http else { return Ok(None) };
     http::check(http).map_err(|e| {
@@ -278,6 +274,7 @@ fn serve_http(config: &Config, events: &Arc<Events>, api: &Api) -> Result<Option
     })?;
     let http = http::bind(http).map_err(|e| unavailable(&e))?;
     let at = http.address();
+    certificates.with_http(http.listener().clone());
     tokio::spawn(http.serve(api.clone()));
     Ok(at)
 }
@@ -303,7 +300,7 @@ async fn start_plugins(
     dev: bool,
     term: &mut Signal,
     int: &mut Signal,
-) -> Result<PluginSet, ExitCode> {
+) -> Result<Arc<Plugins>, ExitCode> {
     tokio::select! {
         plugins = plugins::start(config, events, desk, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
         () = told_to_stop(term, int) => {
@@ -358,14 +355,13 @@ fn plugin_problems(problems: &[Problem]) -> ExitCode {
 }
 
 /// The listeners with their TLS files read: a wrong one is found before anything starts.
-fn listeners(config: &Config) -> Result<Vec<(Listener, SocketAddr)>, ExitCode> {
+fn listeners(config: &Config) -> Result<Vec<Listener>, ExitCode> {
     let (mut listeners, mut wrong) = (Vec::new(), false);
     for (name, settings) in &config.listeners {
         match Listener::new(name, settings) {
-            Ok(listener) => listeners.push((listener, settings.bind)),
+            Ok(listener) => listeners.push(listener),
             Err(e) => {
-                let dot = if e.key.is_empty() { "" } else { "." };
-                eprintln!("listeners.{name}.tls{dot}{}: {e}", e.key);
+                eprintln!("{}", listen::told(name, &e));
                 wrong = true;
             }
         }
@@ -375,12 +371,9 @@ fn listeners(config: &Config) -> Result<Vec<(Listener, SocketAddr)>, ExitCode> {
 
 /// Threads that serve.
 struct Running {
-    accepting: Vec<Accepting>,
     workers: Vec<JoinHandle<()>>,
     cluster: Option<cluster::Running>,
 }
-
-type Bound = BTreeMap<String, (&'static str, SocketAddr)>;
 
 /// Binds everything first, then starts the workers, then joins the cluster, then accepts.
 async fn start(
@@ -388,28 +381,18 @@ async fn start(
     node: &Arc<Node>,
     desk: &Arc<Desk>,
     recovered: Recovered,
-    (listeners, http): (Vec<(Arc<Listener>, SocketAddr)>, Option<SocketAddr>),
+    (listeners, http): (&Listeners, Option<SocketAddr>),
 ) -> Result<(Running, Bound), NotStarted> {
-    let (mut sockets, mut bound) = (Vec::new(), Bound::new());
-    for (listener, address) in listeners {
-        let cannot = |e: std::io::Error| format!("listener {}: {address} cannot be bound: {e}", listener.name);
-        let socket = listen::bind(address).map_err(cannot)?;
-        let at = socket.local_addr().map_err(cannot)?.as_socket().unwrap_or(address);
-        bound.insert(listener.name.to_string(), (listener.transport.name(), at));
-        sockets.push((listener, socket));
-    }
-    let mut running = Running { accepting: Vec::new(), workers: Vec::new(), cluster: None };
+    listeners.bind()?;
+    let bound = listeners.bound();
+    let mut running = Running { workers: Vec::new(), cluster: None };
     for id in 0..config.node.workers {
         running.workers.push(start_worker(id, node)?);
     }
     if let Some(cluster) = &config.cluster {
         running.cluster = Some(cluster::start(config, cluster, node, desk, recovered).await?);
     }
-    for (n, (listener, socket)) in sockets.into_iter().enumerate() {
-        let cannot = format!("listener {}: its socket cannot be waited for", listener.name);
-        let accepting = Accepting::start(node, n % config.node.workers, listener, socket);
-        running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
-    }
+    listeners.accept().await?;
     if let Some(file) = &config.node.ready_file {
         let cluster = running.cluster.as_ref().and_then(cluster::Running::addresses);
         ready::write(file, &bound, cluster, http).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
@@ -438,10 +421,8 @@ fn start_worker(id: usize, node: &Arc<Node>) -> Result<JoinHandle<()>, String> {
 
 impl Running {
     /// Accepts no more, says goodbye to every client, ends the workers.
-    async fn stop(self, node: &Node, deadline: Instant) {
-        for accepting in self.accepting {
-            accepting.stop(deadline).await;
-        }
+    async fn stop(self, node: &Node, listeners: &Listeners, deadline: Instant) {
+        listeners.stop(deadline).await;
         for worker in 0..node.workers() {
             node.send(worker, |mail| mail.stop = true);
         }

@@ -14,14 +14,16 @@ use tokio::sync::{Mutex, MutexGuard};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use crate::api::http;
 use crate::clock;
 use crate::cluster::ClusterTlsReload;
 use crate::config::{ClusterTls, Config, ListenerTls};
 use crate::connection::{Client, Ending};
-use crate::listen::Listener;
+use crate::listen::{self, Listener};
 use crate::listen::tls::acceptor::files;
 use crate::listen::tls::trust::read_certificates;
 use crate::listen::tls::{Changed, Prepared};
+use crate::listeners::{Listeners, Plan};
 use crate::node::Node;
 use crate::worker::scan::{Kick, Look, Looks, Scan};
 
@@ -37,7 +39,9 @@ const LIST_EXPIRING_S_MAX: i64 = 3 * 86_400;
 /// See the module.
 pub(crate) struct Certificates {
     node: Arc<Node>,
-    listeners: Vec<Arc<Listener>>,
+    listeners: Arc<Listeners>,
+    /// That of the API over HTTP.
+    http: OnceLock<Arc<Listener>>,
     cluster: OnceLock<(ClusterTlsReload, ClusterTls)>,
     /// Of whoever reads files and puts in force what was in them: what was read first must not come last.
     turn: Mutex<()>,
@@ -51,8 +55,15 @@ type Told = HashMap<(PathBuf, String), u64>;
 
 impl Certificates {
     /// Of these listeners.
-    pub(crate) fn new(node: Arc<Node>, listeners: Vec<Arc<Listener>>) -> Arc<Certificates> {
-        Arc::new(Certificates { node, listeners, cluster: OnceLock::new(), turn: Mutex::default() })
+    pub(crate) fn new(node: Arc<Node>, listeners: Arc<Listeners>) -> Arc<Certificates> {
+        let (http, cluster) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Certificates { node, listeners, http, cluster, turn: Mutex::default() })
+    }
+
+    /// And of the API over HTTP, which is served.
+    pub(crate) fn with_http(&self, listener: Arc<Listener>) {
+        // Once, by the start.
+        let _ = self.http.set(listener);
     }
 
     /// And of the cluster, which the node has joined.
@@ -66,21 +77,24 @@ impl Certificates {
         self.turn.lock().await
     }
 
-    /// The listeners.
-    pub(crate) fn listeners(&self) -> &[Arc<Listener>] {
-        &self.listeners
+    /// Those whose files are looked after.
+    fn looked_after(&self) -> Vec<Arc<Listener>> {
+        self.listeners.all().iter().chain(self.http.get()).cloned().collect()
     }
 
-    /// Reads the files of all listeners as `config` names them. Nothing changes yet.
+    /// Reads the files of all listeners that stay, as `config` names them. Nothing changes yet.
     ///
     /// # Errors
     /// Every file that cannot be used.
-    pub(crate) fn prepare(&self, config: &Config) -> Result<AllPrepared, Vec<String>> {
+    pub(crate) fn prepare(&self, config: &Config, plan: &Plan) -> Result<AllPrepared, Vec<String>> {
         let (mut all, mut wrong) = (Vec::new(), Vec::new());
-        for listener in &self.listeners {
-            // One that is gone, or has no TLS any more, stays as it is until the next start.
-            let settings = config.listeners.get(&*listener.name).and_then(|settings| settings.tls.as_ref());
-            match settings.map_or(Ok(None), |settings| prepare(listener, settings)) {
+        let all_now = self.listeners.all();
+        let stay = all_now.iter().filter(|listener| plan.keeps(&listener.name));
+        let of_clients = stay.map(|listener| (listener, config.listeners.get(&*listener.name).map(|of| of.tls.as_ref())));
+        // One that is configured no more, or has no TLS any more, stays as it is until the next start.
+        let of_http = self.http.get().map(|listener| (listener, config.http.as_ref().map(|of| of.tls.as_ref())));
+        for (listener, settings) in of_clients.chain(of_http) {
+            match settings.flatten().map_or(Ok(None), |settings| prepare(listener, settings)) {
                 Ok(prepared) => all.extend(prepared.map(|prepared| (listener.clone(), prepared))),
                 Err(problem) => wrong.push(problem),
             }
@@ -167,7 +181,7 @@ impl Certificates {
     }
 
     fn look_again(&self) {
-        for listener in &self.listeners {
+        for listener in &self.looked_after() {
             let Some(acceptor) = &listener.tls else { continue };
             match prepare(listener, &acceptor.settings()) {
                 Ok(prepared) => self.exchange(prepared.map(|p| (listener.clone(), p)).into_iter().collect()),
@@ -201,7 +215,7 @@ impl Certificates {
     }
 
     fn settings(&self) -> impl Iterator<Item = ListenerTls> {
-        self.listeners.iter().filter_map(|listener| Some(listener.tls.as_ref()?.settings()))
+        self.looked_after().into_iter().filter_map(|listener| Some(listener.tls.as_ref()?.settings()))
     }
 
     /// Tells what ends soon, each once a day; does not end.
@@ -229,7 +243,8 @@ impl Certificates {
             }
         }
         let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
-        for trust in self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.trust()) {
+        let trusts = self.looked_after().into_iter().filter_map(|listener| listener.tls.as_ref()?.trust());
+        for trust in trusts {
             let Some(lists) = trust.lists() else { continue };
             for list in &lists.details {
                 let part_s = list.next_update_s.saturating_sub(list.this_update_s) / LIST_PART;
@@ -246,8 +261,14 @@ impl Certificates {
 }
 
 impl Listener {
-    /// How a client ends that was verified before and would not be now.
+    /// How a client ends that was let in before and would not be now: the listener is gone, or does not trust its certificate any more.
     pub(crate) fn refuses(&self, client: &Client) -> Option<Kick> {
+        if self.is_closed() {
+            let by = format!("reload: listener {}", self.name).into();
+            let why = "the listener by which it came is gone, or another one";
+            let fact = Some(Fact::ClientKicked { by, why: why.into() });
+            return Some(Kick { ending: Ending::of(CloseReason::Kicked), fact, reason_string: why.to_owned() });
+        }
         let why = self.tls.as_ref()?.refuses(client.proven()?)?;
         let by = format!("tls of listener {}", self.name).into();
         let fact = Some(Fact::ClientKicked { by, why: why.into() });
@@ -258,9 +279,9 @@ impl Listener {
 /// The problem says the file's key, too.
 fn prepare(listener: &Listener, settings: &ListenerTls) -> Result<Option<Prepared>, String> {
     let Some(acceptor) = &listener.tls else { return Ok(None) };
-    acceptor.prepare(settings).map_err(|e| {
-        let dot = if e.key.is_empty() { "" } else { "." };
-        format!("listeners.{}.tls{dot}{}: {e}", listener.name, e.key)
+    acceptor.prepare(settings).map_err(|e| match &*listener.name {
+        http::NAME => format!("http.tls.{}: {e}", e.key),
+        name => listen::told(name, &e),
     })
 }
 

@@ -18,6 +18,7 @@ mod exclusive;
 mod import;
 mod inspect;
 mod listen;
+mod listeners;
 mod log;
 mod manual;
 mod node;

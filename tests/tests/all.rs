@@ -36,6 +36,7 @@ mod reauthenticate;
 mod refresh;
 mod refused;
 mod reload;
+mod reload_listeners;
 mod retained;
 mod revocation;
 mod revoke;

@@ -148,8 +148,9 @@ fn listeners(metrics: &mut Metrics, api: &Api) {
     let of = |listener: &crate::listen::Listener| {
         vec![("listener", listener.name.to_string()), ("transport", listener.transport.name().to_owned())]
     };
+    let all = api.listeners.all();
     let each = |value: fn(&crate::listen::Listener) -> usize| {
-        api.listeners.iter().map(move |listener| (of(listener), Value::Gauge(number(value(listener)))))
+        all.iter().map(move |listener| (of(listener), Value::Gauge(number(value(listener)))))
     };
     metrics.put("listener_connections", "Connections of a listener", each(|listener| listener.connections()));
     metrics.put("listener_connections_max", "Connections that a listener may have", each(|l| l.connections_max()));
