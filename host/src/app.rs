@@ -24,7 +24,7 @@ use crate::listeners::{Bound, Listeners};
 use crate::node::{Node, Recovered};
 use crate::plugins::{self, Plugins, Problem};
 use crate::reload::Reload;
-use crate::{log, ready, service, worker};
+use crate::{clock, log, ready, service, warnings, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -79,8 +79,9 @@ pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
 /// started.
 pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> ExitCode {
     let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
-    let listeners = listeners(config);
-    let http = config.http.as_ref().map_or(Ok(()), http::check).inspect_err(|e| eprintln!("{e}"));
+    let listeners = listeners(config, sources);
+    let http = config.http.as_ref().map_or(Ok(()), http::check);
+    let http = http.inspect_err(|e| eprintln!("{}", config::located(sources, e)));
     let problems = match runtime() {
         Ok(runtime) if with_plugins => runtime.block_on(plugins::check(config, |plugin, told| {
             config::plugin_problems(sources, plugin, told).iter().map(config::Problem::to_string).collect()
@@ -90,6 +91,7 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
     };
     match (filter, listeners, &http) {
         (Ok(_), Ok(_), Ok(())) if problems.is_empty() => {
+            warn(config, sources, |warning| eprintln!("warning: {warning}"));
             println!(
                 "the configuration is good{}",
                 if with_plugins { "" } else { "; no plugin has looked at its own" }
@@ -103,6 +105,12 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
             ExitCode::from(if is_good && of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
         }
     }
+}
+
+/// What is no reason to refuse the configuration.
+fn warn(config: &Config, sources: &Sources, tell: impl Fn(String)) {
+    let now_s = i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX);
+    warnings::of(config, now_s).iter().for_each(|warning| tell(config::located(sources, warning)));
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -142,13 +150,16 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let (Ok(mut term), Ok(mut int), Ok(hup)) = (term, int, hup) else {
         return unavailable("signals cannot be received");
     };
-    let listeners = match listeners(config) {
+    warn(config, &sources, |warning| tracing::warn!("{warning}"));
+    let listeners = match listeners(config, &sources) {
         Ok(listeners) => listeners,
         Err(e) => return e,
     };
     let store = match durable::open(config, dev) {
         Ok(store) => store,
-        Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
+        Err(e) => {
+            return unavailable(&config::located(&sources, &format!("node.data_dir: {e}; {}", durable::advice(&e))));
+        }
     };
     let desk = Desk::new();
     let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
@@ -157,20 +168,21 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     };
     let (node, recovered) = match recovered(config, &events, store, &desk) {
         Ok(node) => node,
-        Err(e) => return unavailable(&e),
+        Err(e) => return unavailable(&config::located(&sources, &e)),
     };
-    let listeners = listeners.into_iter().map(|of| (plugins.guard(&of.name), of)).map(|(guard, of)| of.guarded_by(guard));
+    let listeners =
+        listeners.into_iter().map(|of| (plugins.guard(&of.name), of)).map(|(guard, of)| of.guarded_by(guard));
     let listeners = Listeners::new(&node, config, listeners.collect());
     let certificates = Certificates::new(node.clone(), listeners.clone());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
-        Err(e) => return unavailable(&e),
+        Err(e) => return unavailable(&config::located(&sources, &e)),
     };
     let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone(), listeners.clone()));
     let reload = Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, listeners: of.2, tokens };
     let (serving, reload) = (Serving::default(), Arc::new(reload));
     let api = Api::new(&node, &desk, &reload, listeners.clone(), serving.clone());
-    let http_at = match serve_http(config, &events, &api, &reload.certificates) {
+    let http_at = match serve_http(config, &events, &api, &reload) {
         Ok(at) => at,
         Err(code) => return code,
     };
@@ -193,7 +205,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             reloading.abort();
             code
         }
-        Err(why) => not_started(why, &events),
+        Err(why) => not_started(why, &events, &reload.sources),
     };
     let deadline = Instant::now() + node.stop_spread + STOP_MAX;
     if let Ok((running, _)) = started {
@@ -211,16 +223,16 @@ async fn until_stopped(events: &Events, node: &Node, term: &mut Signal, int: &mu
     tokio::select! {
         () = told_to_stop(term, int) => stopping(events, "signal", ExitCode::SUCCESS),
         () = node.failed.notified() => {
-            let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
+            let code = unavailable("the store failed, see StoreFailed: what must be kept cannot be acknowledged any more; what was is there at the next start");
             stopping(events, "the store failed", code)
         }
     }
 }
 
-fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
+fn not_started(why: &NotStarted, events: &Events, sources: &Sources) -> ExitCode {
     match why {
         NotStarted::Stopped => stopping(events, "signal", ExitCode::SUCCESS),
-        NotStarted::Cannot(e) => unavailable(e),
+        NotStarted::Cannot(e) => unavailable(&config::located(sources, e)),
         NotStarted::Refused(e) => {
             fatal(e);
             ExitCode::from(EXIT_REFUSED)
@@ -264,17 +276,17 @@ fn serve_http(
     config: &Config,
     events: &Arc<Events>,
     api: &Api,
-    certificates: &Certificates,
+    reload: &Reload,
 ) -> Result<Option<SocketAddr>, ExitCode> {
     tokio::spawn(events.clone().serve_readers());
     let Some(http) = &config.http else { return Ok(None) };
     http::check(http).map_err(|e| {
-        fatal(&e);
+        fatal(&config::located(&reload.sources, &e));
         ExitCode::from(EXIT_CONFIG)
     })?;
-    let http = http::bind(http).map_err(|e| unavailable(&e))?;
+    let http = http::bind(http).map_err(|e| unavailable(&config::located(&reload.sources, &e)))?;
     let at = http.address();
-    certificates.with_http(http.listener().clone());
+    reload.certificates.with_http(http.listener().clone());
     tokio::spawn(http.serve(api.clone()));
     Ok(at)
 }
@@ -355,13 +367,13 @@ fn plugin_problems(problems: &[Problem]) -> ExitCode {
 }
 
 /// The listeners with their TLS files read: a wrong one is found before anything starts.
-fn listeners(config: &Config) -> Result<Vec<Listener>, ExitCode> {
+fn listeners(config: &Config, sources: &Sources) -> Result<Vec<Listener>, ExitCode> {
     let (mut listeners, mut wrong) = (Vec::new(), false);
     for (name, settings) in &config.listeners {
         match Listener::new(name, settings) {
             Ok(listener) => listeners.push(listener),
             Err(e) => {
-                eprintln!("{}", listen::told(name, &e));
+                eprintln!("{}", config::located(sources, &listen::told(name, &e)));
                 wrong = true;
             }
         }

@@ -19,16 +19,16 @@ use crate::clock;
 use crate::cluster::ClusterTlsReload;
 use crate::config::{ClusterTls, Config, ListenerTls};
 use crate::connection::{Client, Ending};
-use crate::listen::{self, Listener};
 use crate::listen::tls::acceptor::files;
 use crate::listen::tls::trust::read_certificates;
 use crate::listen::tls::{Changed, Prepared};
+use crate::listen::{self, Listener};
 use crate::listeners::{Listeners, Plan};
 use crate::node::Node;
 use crate::worker::scan::{Kick, Look, Looks, Scan};
 
 /// How long before its end a certificate is told of.
-const EXPIRING_MS: u64 = 30 * DAY_MS;
+pub(crate) const EXPIRING_S: i64 = 30 * 86_400;
 const DAY_MS: u64 = 86_400_000;
 /// How often it is looked what ends.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -90,7 +90,8 @@ impl Certificates {
         let (mut all, mut wrong) = (Vec::new(), Vec::new());
         let all_now = self.listeners.all();
         let stay = all_now.iter().filter(|listener| plan.keeps(&listener.name));
-        let of_clients = stay.map(|listener| (listener, config.listeners.get(&*listener.name).map(|of| of.tls.as_ref())));
+        let of_clients =
+            stay.map(|listener| (listener, config.listeners.get(&*listener.name).map(|of| of.tls.as_ref())));
         // One that is configured no more, or has no TLS any more, stays as it is until the next start.
         let of_http = self.http.get().map(|listener| (listener, config.http.as_ref().map(|of| of.tls.as_ref())));
         for (listener, settings) in of_clients.chain(of_http) {
@@ -229,20 +230,21 @@ impl Certificates {
 
     fn look_expiring(&self, told: &mut Told, now_ms: u64) {
         told.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < DAY_MS);
+        let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
         let of_listeners = self.settings().flat_map(|settings| files(&settings).collect::<Vec<_>>());
         let of_cluster = self.cluster.get().map(|(_, tls)| [tls.certificate_file.clone(), tls.ca_file.clone()]);
         for file in of_listeners.chain(of_cluster.into_iter().flatten()) {
             // Keys and lists hold none.
-            for (subject, not_after_ms) in ends(&file) {
-                if not_after_ms > now_ms.saturating_add(EXPIRING_MS) || !is_new(told, &file, &subject, now_ms) {
+            for Validity { subject, not_after_s, .. } in validities(&file) {
+                if not_after_s - now_s > EXPIRING_S || !is_new(told, &file, &subject, now_ms) {
                     continue;
                 }
+                let not_after_ms = u64::try_from(not_after_s).unwrap_or(0).saturating_mul(1000);
                 let days = not_after_ms.saturating_sub(now_ms) / DAY_MS;
                 let (file, subject) = (file.display().to_string().into(), subject.into());
                 self.node.events.emit(None, Fact::CertificateExpiring { file, subject, not_after_ms, days });
             }
         }
-        let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
         let trusts = self.looked_after().into_iter().filter_map(|listener| listener.tls.as_ref()?.trust());
         for trust in trusts {
             let Some(lists) = trust.lists() else { continue };
@@ -293,13 +295,24 @@ fn is_new(told: &mut Told, file: &Path, name: &str, now_ms: u64) -> bool {
     is_new
 }
 
-/// Subject and end, in milliseconds since 1970, of each certificate in a file.
-fn ends(file: &Path) -> Vec<(String, u64)> {
+/// When a certificate is valid.
+pub(crate) struct Validity {
+    /// Of whom it is.
+    pub(crate) subject: String,
+    /// From when on, in seconds since 1970.
+    pub(crate) not_before_s: i64,
+    /// Until when, in seconds since 1970.
+    pub(crate) not_after_s: i64,
+}
+
+/// Of each certificate in a file; of one that holds none, or cannot be read, nothing.
+pub(crate) fn validities(file: &Path) -> Vec<Validity> {
     let certificates = read_certificates(file).unwrap_or_default();
     let read = certificates.iter().filter_map(|der| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let not_after_s = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-        Some((certificate.subject().to_string(), not_after_s.saturating_mul(1000)))
+        let (validity, subject) = (certificate.validity(), certificate.subject().to_string());
+        let (not_before_s, not_after_s) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        Some(Validity { subject, not_before_s, not_after_s })
     });
     read.collect()
 }

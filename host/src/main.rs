@@ -32,6 +32,7 @@ mod revocations;
 mod service;
 mod store_command;
 mod sys;
+mod warnings;
 mod worker;
 
 use std::process::ExitCode;

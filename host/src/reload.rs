@@ -136,6 +136,7 @@ impl Reload {
     }
 
     fn refused(&self, problems: Vec<String>) -> Vec<String> {
+        let problems: Vec<_> = problems.iter().map(|problem| config::located(&self.sources, problem)).collect();
         for problem in &problems {
             tracing::error!("{}", problem.escape_debug());
         }

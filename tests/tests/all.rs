@@ -1,6 +1,7 @@
 //! One test binary with a module a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bad_input;
 mod certificates;
 mod chains;
 mod check;

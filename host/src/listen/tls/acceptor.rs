@@ -157,11 +157,7 @@ fn changed(before: &Current, now: &Current) -> Changed {
 }
 
 /// The contents first: where a file changes meanwhile, the next look finds it changed.
-fn read(
-    tls: &ListenerTls,
-    clock: &Arc<dyn TimeProvider>,
-    protocol: Option<&[u8]>,
-) -> Result<Current, TlsConfigError> {
+fn read(tls: &ListenerTls, clock: &Arc<dyn TimeProvider>, protocol: Option<&[u8]>) -> Result<Current, TlsConfigError> {
     let (server, clients) = (digest(&server_files(tls)), digest(&client_files(tls)));
     let loaded = Loaded::new(tls, clock.clone())?;
     let loaded = match protocol {
