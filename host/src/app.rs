@@ -150,16 +150,9 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let (Ok(mut term), Ok(mut int), Ok(hup)) = (term, int, hup) else {
         return unavailable("signals cannot be received");
     };
-    warn(config, &sources, |warning| tracing::warn!("{warning}"));
-    let listeners = match listeners(config, &sources) {
-        Ok(listeners) => listeners,
-        Err(e) => return e,
-    };
-    let store = match durable::open(config, dev) {
-        Ok(store) => store,
-        Err(e) => {
-            return unavailable(&config::located(&sources, &format!("node.data_dir: {e}; {}", durable::advice(&e))));
-        }
+    let (listeners, store) = match opened(config, &sources, dev) {
+        Ok(opened) => opened,
+        Err(code) => return code,
     };
     let desk = Desk::new();
     let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
@@ -216,6 +209,20 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     tell_totals(&events);
     plugins.stop(deadline).await;
     code
+}
+
+/// Listeners that are not bound yet, and the store.
+type Opened = (Vec<Listener>, Option<Box<dyn Store>>);
+
+/// Reads TLS files, and opens the store.
+fn opened(config: &Config, sources: &Sources, dev: bool) -> Result<Opened, ExitCode> {
+    warn(config, sources, |warning| tracing::warn!("{warning}"));
+    let listeners = listeners(config, sources)?;
+    let store = durable::open(config, dev).map_err(|e| {
+        let why = format!("node.data_dir: {e}; {}", durable::advice(&e));
+        unavailable(&config::located(sources, &why))
+    })?;
+    Ok((listeners, store))
 }
 
 /// Until it is told to stop, or cannot go on.

@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod denials;
 mod durable;
+mod durations;
 mod events;
 mod exclusive;
 mod import;
