@@ -49,6 +49,7 @@ mod store_command;
 mod sys;
 mod template;
 mod tidy;
+mod walk;
 mod web;
 mod websocket;
 mod wills;
