@@ -47,6 +47,7 @@ mod store_command;
 mod sys;
 mod template;
 mod tidy;
+mod traffic;
 mod web;
 mod websocket;
 mod wills;
