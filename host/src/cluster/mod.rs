@@ -47,6 +47,8 @@ use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAcce
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::durations::Durations;
+
 pub(crate) use awaited::{Awaited, Forwarded};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
@@ -70,12 +72,14 @@ struct Peer {
     fast: Queue,
     /// The others.
     kept: Queue,
+    /// How long it took to answer batches of both.
+    calls: Durations,
 }
 
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
-        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept }
+        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept, calls: Durations::default() }
     }
 }
 

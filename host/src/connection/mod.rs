@@ -58,6 +58,7 @@ use gatemq_broker::Attached;
 use gatemq_broker::sessions::Leave;
 use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
 use crate::events::Events;
@@ -506,6 +507,11 @@ impl Connection {
         if let Err(ending) = self.client.revoked(node, now_ms) {
             self.stop(ending);
         }
+    }
+
+    /// Certificates that its peer sent, leaf first.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.stream.certificates()
     }
 
     /// Its client.

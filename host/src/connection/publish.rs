@@ -1,5 +1,7 @@
 //! PUBLISH: permit, route, acknowledge, and what it takes of the rates.
 
+use std::time::Instant;
+
 use gatemq_broker::session::Received;
 use gatemq_broker::router::Routed;
 use gatemq_broker::{Decision, PublishAction, Retention, router};
@@ -10,6 +12,14 @@ use gatemq_types::{ActionKind, CloseReason, Protocol, QoS, ReasonCode, Verdict};
 use super::Ending;
 use super::client::{Client, Lane, Step};
 use super::retained::tell_retention;
+use crate::worker::hot::Hot;
+
+/// This message is measured, and no other until the worker's next tick.
+#[cold]
+fn sample(hot: &mut Hot) -> Option<Instant> {
+    hot.sampled = false;
+    Some(Instant::now())
+}
 
 impl Client {
     #[inline]
@@ -38,7 +48,11 @@ impl Client {
                         Received::TooMany => return Err(Breach::ReceiveMaximumExceeded.into()),
                     }
                 }
+                let began = if lane.hot.sampled { sample(lane.hot) } else { None };
                 let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
+                if let Some(began) = began {
+                    lane.node.timings.routing.note(began.elapsed());
+                }
                 if let Some(limit) = routed.exceeded {
                     self.tell_exceeded(lane.node, limit, now_ms);
                 }
