@@ -5,6 +5,7 @@ mod denials;
 mod messages;
 mod moves;
 mod operators;
+mod orders;
 mod page;
 mod partitions;
 mod promise_4;
