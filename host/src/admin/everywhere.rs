@@ -83,12 +83,7 @@ fn here(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u
 }
 
 /// Has the other nodes do it, and goes on, on the desk's thread, when they have or have taken too long.
-fn elsewhere(
-    desk: &Arc<Desk>,
-    node: &Node,
-    order: Order,
-    then: impl FnOnce(&Scanner<'_>, Elsewhere) + Send + 'static,
-) {
+fn elsewhere(desk: &Arc<Desk>, node: &Node, order: Order, then: impl FnOnce(&Scanner<'_>, Elsewhere) + Send + 'static) {
     let desk = desk.clone();
     let told = move |elsewhere| desk.later(Box::new(move |scanner| then(scanner, elsewhere)));
     match node.cluster() {

@@ -108,7 +108,9 @@ impl Desk {
             Request::Disconnect { selector, reason } => {
                 everywhere::disconnect(on, &by, (selector, reason), (answer, waits));
             }
-            Request::Revoke { selector, retained } => everywhere::revoke(on, &by, (selector, retained), (answer, waits)),
+            Request::Revoke { selector, retained } => {
+                everywhere::revoke(on, &by, (selector, retained), (answer, waits))
+            }
             Request::Sessions { selector, page } => answer(sessions::list(scanner, selector, page)),
             _ => answer(Err(ServiceError::NotSupported)),
         }

@@ -12,6 +12,7 @@ mod promise_4;
 mod promise_5;
 mod refused;
 mod retained;
+mod shared;
 mod tenants;
 
 use gatemq_tests::broker::Broker;

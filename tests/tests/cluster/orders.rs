@@ -16,9 +16,8 @@ use super::{comes, expect_end, joins, retained};
 fn started(count: usize, refresh: &str) -> Vec<Broker> {
     let members = cluster::members("test", count);
     let faults = format!("{}\nconfig.refresh = {{ {refresh} }}", cluster::ALL);
-    let setup = |member: &Member| {
-        member.bare().mqtt("mqtt").faults(&faults).requests().toml("[auth]\nchain = [\"faults\"]")
-    };
+    let setup =
+        |member: &Member| member.bare().mqtt("mqtt").faults(&faults).requests().toml("[auth]\nchain = [\"faults\"]");
     cluster::start(members.iter().map(setup))
 }
 
@@ -33,8 +32,7 @@ fn at_each(nodes: &[Broker], user: &str) -> Vec<Client> {
 
 /// The topics whose retained messages come to somebody who subscribes at each node, when that is the same at all.
 fn delivered(nodes: &[Broker]) -> Option<BTreeSet<String>> {
-    let of_each: Vec<BTreeSet<String>> =
-        nodes.iter().map(|at| retained::retained(at).into_keys().collect()).collect();
+    let of_each: Vec<BTreeSet<String>> = nodes.iter().map(|at| retained::retained(at).into_keys().collect()).collect();
     of_each.windows(2).all(|two| two[0] == two[1]).then(|| of_each[0].clone())
 }
 
@@ -53,7 +51,8 @@ fn promise_7_a_kick_at_one_node_ends_connections_at_all() {
         let mut victims = at_each(&nodes, "mallory");
         let count = match by {
             "operator" => nodes[n].command(&["kick", "--user", "mallory", "--reason", "enough"])["count"].clone(),
-            _ => nodes[n].done("disconnect", json!({"selector": {"user": "mallory"}, "reason": "enough"}))["count"].clone(),
+            _ => nodes[n].done("disconnect", json!({"selector": {"user": "mallory"}, "reason": "enough"}))["count"]
+                .clone(),
         };
         assert_eq!(count, 3, "by {by}");
         victims.iter_mut().for_each(expect_end);
