@@ -49,6 +49,7 @@ mod store_command;
 mod sys;
 mod template;
 mod tidy;
+mod traffic;
 mod walk;
 mod web;
 mod websocket;

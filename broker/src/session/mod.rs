@@ -19,6 +19,7 @@
 
 mod attached;
 mod deliver;
+mod dropped;
 mod flights;
 mod message;
 mod moving;
@@ -46,6 +47,7 @@ use crate::tree::Place;
 use crate::{Hasher, SessionKey, Will};
 pub use attached::Attached;
 pub use deliver::Delivered;
+pub use dropped::Dropped;
 use deliver::OUTPUT_BYTES_MAX;
 pub(crate) use deliver::{Offer, Offered, qos_of};
 pub use flights::Received;
@@ -136,6 +138,8 @@ struct Output {
     /// Filters that were taken away since the last begin.
     revoked: Vec<String>,
     dropped: u64,
+    /// Of these.
+    untold: Dropped,
 }
 
 /// Everything that goes out to one client.
@@ -285,7 +289,7 @@ impl Session {
     }
 
     pub(crate) fn count_dropped(&self) {
-        self.output.lock().dropped += 1;
+        self.output.lock().count_dropped();
     }
 
     pub(crate) fn take_will(&self) -> Option<Box<Will>> {

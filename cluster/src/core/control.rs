@@ -280,6 +280,11 @@ pub enum Control {
         /// Tenant and sessions.
         counts: Vec<(Box<str>, u64)>,
     },
+    /// From the sender's host to the receiver's: no core reads it.
+    Host {
+        /// What.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Why bytes are no message.

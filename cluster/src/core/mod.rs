@@ -236,6 +236,7 @@ impl Core {
             | Control::SetMarks { .. }
             | Control::SetWanted { .. } => self.sets.received(from, control, &mut self.members, out),
             Control::Sessions { all, counts } => self.quotas.received(from, all, counts),
+            Control::Host { bytes } => out.push(Action::Host { from: from.clone(), bytes }),
             Control::Register { .. }
             | Control::RegisterNext { .. }
             | Control::Owns(_)

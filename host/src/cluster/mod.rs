@@ -10,6 +10,7 @@
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
+//! | [`orders`] | what they and plugins want done at every node |
 //! | [`awaited`] | acknowledgements that wait for them |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
@@ -25,6 +26,7 @@ mod kept_routes;
 mod link;
 mod network;
 mod operate;
+mod orders;
 mod outgoing;
 mod queue;
 mod receive;
@@ -52,6 +54,7 @@ use crate::durations::Durations;
 pub(crate) use awaited::{Awaited, Forwarded};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
+pub(crate) use orders::{Elsewhere, Order, What as Ordered};
 use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;

@@ -1,6 +1,6 @@
 //! The cluster as operators see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatemq_cluster::core::{Member, NodeName, NotReady};
 use parking_lot::RwLock;
@@ -33,6 +33,14 @@ impl Roster {
         if let Some(seen) = self.0.write().get_mut(node.as_str()) {
             (seen.state, seen.since_ms) = (state, clock::now_ms());
         }
+    }
+}
+
+impl Roster {
+    /// Those that have not said goodbye.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
+        let seen = self.0.read();
+        seen.iter().filter(|(_, seen)| seen.state != "left").filter_map(|(name, _)| NodeName::new(name).ok()).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use gatemq_broker::session::Received;
+use gatemq_broker::router::Routed;
 use gatemq_broker::{Decision, PublishAction, Retention, router};
 use gatemq_mqtt::{Breach, Publish, kind, write};
 use gatemq_types::event::Fact;
@@ -63,7 +64,7 @@ impl Client {
                 }
                 self.messages_published += 1;
                 if lane.node.events.traffic_wanted() {
-                    self.tell_received(lane, topic, message, routed.delivered);
+                    self.tell_received(lane, topic, message, &routed);
                 }
                 self.acknowledge_message(lane, message);
                 self.rated(lane, message)
@@ -152,12 +153,18 @@ impl Client {
     }
 
     #[cold]
-    fn tell_received(&self, lane: &Lane, topic: &str, message: &Publish<'_>, receivers: u32) {
+    fn tell_received(&self, lane: &Lane, topic: &str, message: &Publish<'_>, routed: &Routed) {
         let fact = Fact::MessageReceived {
             topic: topic.to_owned().into(),
             qos: message.qos.bits().into(),
             payload_bytes: message.payload.len() as u64,
-            receivers: receivers.into(),
+        };
+        lane.node.events.emit(Some(&self.peer), fact);
+        let fact = Fact::MessageRouted {
+            topic: topic.to_owned().into(),
+            receivers: (routed.delivered - routed.nodes).into(),
+            dropped: routed.dropped.into(),
+            nodes: routed.nodes.into(),
         };
         lane.node.events.emit(Some(&self.peer), fact);
     }
