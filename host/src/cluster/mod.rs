@@ -10,7 +10,7 @@
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
-//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
@@ -35,6 +35,7 @@ mod sets;
 mod start;
 mod state;
 mod status;
+mod together;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -47,7 +48,7 @@ use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAcce
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-pub(crate) use awaited::{Awaited, Forwarded};
+pub(crate) use awaited::{Awaited, Incoming};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
 use outgoing::Link;
@@ -144,6 +145,10 @@ impl Cluster {
                     told.push(Told::Forward { to: node, content, durable, answer });
                 }
             }
+        }
+        // Before they are told: the last one to answer is known as such.
+        if let Some(awaited) = awaited {
+            awaited.counted();
         }
         self.inbox.tell_all(told);
     }
