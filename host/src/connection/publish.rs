@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use gatemq_broker::session::Received;
 use gatemq_broker::router::Routed;
+use gatemq_broker::session::Received;
 use gatemq_broker::{Decision, PublishAction, Retention, router};
 use gatemq_mqtt::{Breach, Publish, kind, write};
 use gatemq_types::event::Fact;
