@@ -97,6 +97,8 @@ pub enum Received {
     New,
     /// Its identifier is not released yet: to be acknowledged and not routed again (4.3.3).
     Repeated,
+    /// So it is, and it is not known yet whether other nodes take it: not to be acknowledged now.
+    UnderWay,
     /// More messages are unreleased than the receive maximum allows (0x93). Not of an MQTT 3 client, which was not told of
     /// one.
     TooMany,

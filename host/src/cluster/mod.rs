@@ -11,7 +11,7 @@
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
 //! | [`orders`] | what they and plugins want done at every node |
-//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
@@ -37,6 +37,7 @@ mod sets;
 mod start;
 mod state;
 mod status;
+mod together;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -51,7 +52,7 @@ use tokio::sync::watch;
 
 use crate::durations::Durations;
 
-pub(crate) use awaited::{Awaited, Forwarded};
+pub(crate) use awaited::{Awaited, Incoming};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
 pub(crate) use orders::{Elsewhere, Order, What as Ordered};
@@ -151,6 +152,10 @@ impl Cluster {
                     told.push(Told::Forward { to: node, content, durable, answer });
                 }
             }
+        }
+        // Before they are told: the last one to answer is known as such.
+        if let Some(awaited) = awaited {
+            awaited.counted();
         }
         self.inbox.tell_all(told);
     }

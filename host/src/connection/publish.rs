@@ -44,6 +44,9 @@ impl Client {
                             self.acknowledge(lane.hot, message.frame.len(), write);
                             return self.rated(lane, message);
                         }
+                        // Its acknowledgement is on its way; or it came by an earlier connection, and the client is to try again.
+                        Received::UnderWay if self.awaits(message.packet_id) => return self.rated(lane, message),
+                        Received::UnderWay => return Err(Ending::of(CloseReason::ClusterUnavailable)),
                         Received::TakenOver => return Err(Ending::of(CloseReason::TakenOver)),
                         Received::TooMany => return Err(Breach::ReceiveMaximumExceeded.into()),
                     }

@@ -66,6 +66,7 @@ impl Worker {
         let Some(store) = &self.node.store else { return commits.submitted };
         let ticket = commits.submitted + 1;
         if commits.under_way.len() >= UNDER_WAY_MAX {
+            hot.out.spare.changes.wait();
             return ticket;
         }
         let (mut waiting, mut beside) = (std::mem::take(&mut commits.next), std::mem::take(&mut commits.beside));
