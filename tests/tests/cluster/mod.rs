@@ -11,6 +11,7 @@ mod promise_4;
 mod promise_5;
 mod refused;
 mod retained;
+mod rolling;
 mod tenants;
 
 use gatemq_tests::broker::Broker;

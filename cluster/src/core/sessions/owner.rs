@@ -38,7 +38,7 @@ enum Step {
     Gathering,
     /// The other node fetches it.
     Offered { state: Vec<u8>, said_ms: u64 },
-    /// It lives there; what still comes for it goes there.
+    /// It lives there; what still comes for it goes there: until then, and as long as others keep hints for us.
     Lingering { until_ms: u64 },
 }
 
@@ -73,6 +73,11 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
         self.sessions.get(key).map(|session| &session.epoch)
+    }
+
+    /// How many sessions are on their way to other nodes.
+    pub(super) fn moving(&self) -> usize {
+        self.moves.len()
     }
 
     pub(super) fn restored(&mut self, owned: Owned, members: &mut Members) {
@@ -400,9 +405,10 @@ impl Owner {
         let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
         self.taken.retain(|_, taken| now_ms < taken.forget_ms);
         let mut over = Vec::new();
+        let lingers = members.awaits_hints();
         for (key, moving) in &mut self.moves {
             match &mut moving.step {
-                Step::Lingering { until_ms } if now_ms >= *until_ms => over.push(key.clone()),
+                Step::Lingering { until_ms } if now_ms >= *until_ms && !lingers => over.push(key.clone()),
                 Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
                     *said_ms = now_ms;
                     let Some(since) = self.sessions.get(key).map(|session| session.epoch.clone()) else { continue };
@@ -421,6 +427,8 @@ impl Owner {
 
     pub(super) fn due_ms(&self, members: &Members) -> u64 {
         let due = self.moves.values().filter_map(|moving| match &moving.step {
+            // Who keeps hints says when there are none any more.
+            Step::Lingering { .. } if members.awaits_hints() => None,
             Step::Lingering { until_ms } => Some(*until_ms),
             Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
             Step::Gathering => None,
