@@ -12,6 +12,7 @@ mod promise_5;
 mod refused;
 mod retained;
 mod rolling;
+mod strangers;
 mod tenants;
 
 use gatemq_tests::broker::Broker;
