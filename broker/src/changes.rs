@@ -207,6 +207,8 @@ pub struct Changes {
     relied_on: bool,
     of_retained: bool,
     list: Vec<Change>,
+    /// How many of them wait to be submitted since earlier turns.
+    waiting: usize,
     interests: Option<Vec<Interest>>,
     /// Keys of sessions that ended; only where interests are noted.
     ended: Vec<Arc<SessionKey>>,
@@ -298,7 +300,7 @@ impl Changes {
     /// before.
     pub fn submit(&mut self, submit: impl FnOnce(Vec<Change>)) {
         let mut list = std::mem::take(&mut self.list);
-        self.relied_on = false;
+        (self.relied_on, self.waiting) = (false, 0);
         match &self.retained {
             Some(retained) if std::mem::take(&mut self.of_retained) => {
                 let mut retained = retained.lock();
@@ -309,24 +311,32 @@ impl Changes {
         }
     }
 
-    /// Takes back which QoS 2 messages of a session came since the last submission: other nodes are to have them first, for a client
-    /// that sends such a message again after a crash is told that it came.
+    /// A turn is over, and what changed in it is to be submitted later, with what changes then.
+    pub fn wait(&mut self) {
+        self.waiting = self.list.len();
+    }
+
+    /// Takes back which QoS 2 messages of a session came in this turn, for other nodes are to have them first. None of a session that is
+    /// not stored.
     pub fn take_received(&mut self, of: SessionNumber) -> Vec<u16> {
-        let mut taken = Vec::new();
-        self.list.retain(|change| match change {
-            Change::Received { session, packet_id } if *session == of => {
-                taken.push(*packet_id);
-                false
+        let (mut taken, mut at) = (Vec::new(), 0);
+        self.list.retain(|change| {
+            at += 1;
+            match change {
+                Change::Received { session, packet_id } if at > self.waiting && *session == of => {
+                    taken.push(*packet_id);
+                    false
+                }
+                _ => true,
             }
-            _ => true,
         });
         taken
     }
 
     /// They have them: an answer waits for this.
-    pub fn received(&mut self, session: SessionNumber, packet_ids: Vec<u16>) {
+    pub fn received(&mut self, session: SessionNumber, packet_ids: &[u16]) {
         for packet_id in packet_ids {
-            self.rely_on(|| Change::Received { session, packet_id });
+            self.rely_on(|| Change::Received { session, packet_id: *packet_id });
         }
     }
 

@@ -77,6 +77,8 @@ impl Out {
 pub struct Routed {
     /// Subscriptions that it went to; 0 is No matching subscribers (0x10).
     pub delivered: u32,
+    /// Other nodes that it went to, which count as a subscription each.
+    pub nodes: u32,
     /// Subscriptions whose session was too full or too small for it, or away at QoS 0.
     pub dropped: u32,
     /// What became of its wish to be retained. Refused: it went to nobody, and its publisher is told 0x97.
@@ -258,7 +260,8 @@ pub(super) fn route(
     }
     out.buffers.clear();
     if !to.is_empty() {
-        routed.delivered += to.len() as u32;
+        routed.nodes = to.len() as u32;
+        routed.delivered += routed.nodes;
         out.forwards.push(forward(permit, from, to, &mut source));
     }
     out.delivered += u64::from(routed.delivered);

@@ -164,6 +164,31 @@ fn routes_of_the_dead_are_kept_and_those_of_who_left_are_not() {
     }
 }
 
+/// Promise 5: what a node knows of one that is away when it starts is in force all the time: it is kept for it, and when it is back
+/// its filters stay, and those that it has no more go once the routes of all members are known, for their sessions may have moved.
+#[test]
+fn restored_routes_stay_until_everybody_has_said_theirs() {
+    let mut side = Side::apart(3);
+    side.subscribe(2, [("a".to_owned(), true)].into_iter());
+    side.subscribe(3, [("b".to_owned(), true)].into_iter());
+    let keys = ["a", "b"].map(|filter| FilterKey::new("acme", filter)).to_vec();
+    side.tell(1, Input::RoutesRestored { node: name(2), keys });
+    side.tell(1, Input::MembersKnown);
+    assert_eq!(routes(side.took(1)).len(), 2);
+    let wanted = vec![ForwardWanted { id: 7, bytes: 1, durable: true }];
+    side.tell(1, Input::Forward { to: name(2), wanted });
+    assert!(side.took(1).iter().any(|action| matches!(action, Action::CommitHint { id: 7, .. })));
+    side.join(3);
+    let said = side.took(1).into_iter().filter_map(|action| match action {
+        Action::Route { node, key, interest } => Some((node, key.filter.to_string(), interest.is_some())),
+        _ => None,
+    });
+    let said: Vec<_> = said.collect();
+    let at = |n, filter: &str, is| said.iter().position(|route| *route == (name(n), filter.to_owned(), is));
+    assert!(at(2, "a", false).is_none(), "it stays: {said:?}");
+    assert!(at(3, "b", true).unwrap() < at(2, "b", false).unwrap(), "{said:?}");
+}
+
 /// Of a shared subscription the members of each node are known everywhere, for the choice among nodes.
 #[test]
 fn members_of_a_group_are_counted() {
@@ -342,6 +367,39 @@ fn a_will_outlives_its_node() {
         let published = side.done.iter().filter(|(_, action)| matches!(action, Action::PublishWill { .. })).count();
         assert_eq!(published, usize::from(!comes_back));
     }
+}
+
+/// A will whose node died is published by one of the others, once, also when its node comes back with it, before or after, and
+/// whoever keeps the session then. Who is alone publishes its own.
+#[test]
+fn a_will_is_published_once_though_its_node_comes_back() {
+    let will = Will { delay_ms: 1_000, bytes: vec![1] };
+    for (client, back_ms) in ["a", "b", "c", "d", "e", "f"].into_iter().flat_map(|c| [(c, 500), (c, 1_500)]) {
+        let mut side = Side::joined(3);
+        side.tell(3, Input::Claim { request: 1, key: key(client) });
+        let epoch = side.took(3).into_iter().find_map(|action| match action {
+            Action::Granted { epoch, .. } => Some(epoch),
+            _ => None,
+        });
+        side.tell(3, Input::Will { key: key(client), will: Some(will.clone()) });
+        side.lose(3, Lost::Dead);
+        side.wait(back_ms);
+        let mut core = Core::new(settings(3), Boot(30));
+        let restored = [
+            Input::SessionRestored(Owned { key: key(client), epoch: epoch.unwrap() }),
+            Input::Will { key: key(client), will: Some(will.clone()) },
+        ];
+        restored.into_iter().for_each(|input| core.handle(side.now_ms, input, &mut Vec::new()));
+        side.cores.insert(name(3), (Boot(30), core));
+        side.join(3);
+        let published = side.done.iter().filter(|(_, action)| matches!(action, Action::PublishWill { .. })).count();
+        let of_wills = |action: &Action| matches!(action, Action::WillTaken { .. } | Action::WillsOurs);
+        let own: Vec<_> = side.took(3).into_iter().filter(of_wills).collect();
+        let wanted = [Action::WillTaken { key: key(client) }, Action::WillsOurs];
+        assert_eq!((published, &own[..]), (1, &wanted[..]), "{client}, back after {back_ms} ms");
+    }
+    let mut side = Side::joined(1);
+    assert!(side.took(1).contains(&Action::WillsOurs));
 }
 
 fn put(side: &mut Side, n: u64, key: u8, value: Option<u8>) {

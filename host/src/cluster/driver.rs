@@ -19,6 +19,7 @@ use super::kept_routes::KeptRoutes;
 use super::orders::Orders;
 use super::records::Records;
 use super::sessions::Handing;
+use super::together::Together;
 use super::told::Told;
 use crate::admin::Desk;
 use crate::clock;
@@ -63,6 +64,7 @@ pub(crate) struct Driver {
     /// Keys of retained messages that another node's came in for.
     pub(super) overwritten: HashSet<Box<[u8]>>,
     pub(super) waiting: HashMap<u64, Waiting>,
+    pub(super) together: Together,
     pub(super) arrived: HashMap<(NodeName, Forward), Arrived>,
     /// Who waits for a session.
     pub(super) claims: HashMap<u64, (Key, oneshot::Sender<Result<(), ClaimRefusal>>)>,
@@ -90,6 +92,7 @@ impl Driver {
             desk: desk.clone(),
             overwritten: HashSet::new(),
             waiting: HashMap::new(),
+            together: Together::default(),
             arrived: HashMap::new(),
             claims: HashMap::new(),
             handing: HashMap::new(),

@@ -11,7 +11,7 @@
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
 //! | [`orders`] | what they and plugins want done at every node |
-//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
@@ -37,6 +37,7 @@ mod sets;
 mod start;
 mod state;
 mod status;
+mod together;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -49,7 +50,9 @@ use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAcce
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-pub(crate) use awaited::{Awaited, Forwarded};
+use crate::durations::Durations;
+
+pub(crate) use awaited::{Awaited, Incoming};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
 pub(crate) use orders::{Elsewhere, Order, What as Ordered};
@@ -73,12 +76,14 @@ struct Peer {
     fast: Queue,
     /// The others.
     kept: Queue,
+    /// How long it took to answer batches of both.
+    calls: Durations,
 }
 
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
-        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept }
+        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept, calls: Durations::default() }
     }
 }
 
@@ -147,6 +152,10 @@ impl Cluster {
                     told.push(Told::Forward { to: node, content, durable, answer });
                 }
             }
+        }
+        // Before they are told: the last one to answer is known as such.
+        if let Some(awaited) = awaited {
+            awaited.counted();
         }
         self.inbox.tell_all(told);
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::clock;
+use crate::durations::Durations;
 
 /// A node as it was last heard of.
 struct Seen {
@@ -47,6 +48,11 @@ impl Cluster {
     /// Whether the node has what it needs of the others to serve.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.borrow().is_ok()
+    }
+
+    /// What is said of how long each member took to answer, by its name.
+    pub(crate) fn with_calls<T>(&self, say: impl Fn(&str, &Durations) -> T) -> Vec<T> {
+        self.peers.read().iter().map(|(name, peer)| say(name.as_ref(), &peer.calls)).collect()
     }
 
     /// As JSON: this node's readiness, and a row a member.
