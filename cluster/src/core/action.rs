@@ -229,6 +229,13 @@ pub enum Action {
         share: super::quota::Share,
     },
 
+    /// A member's host says something to ours.
+    Host {
+        /// Whose.
+        from: NodeName,
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// Whether this node has what it needs to serve clients.
     Ready(Result<(), NotReady>),
     /// Something that an operator wants to know.

@@ -280,6 +280,11 @@ pub enum Control {
         /// Tenant and sessions.
         counts: Vec<(Box<str>, u64)>,
     },
+    /// From the sender's host to the receiver's: no core reads it.
+    Host {
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// The sender leaves: claim these sessions of it, though their clients are not there. Since protocol 2.
     Take {
         /// Whose.

@@ -4,7 +4,7 @@ use super::clock::Epoch;
 use super::control::Control;
 use super::member::{Boot, Member};
 use super::name::NodeName;
-use super::words::{Entry, Forward, InterestChange, Mark, Owned, SessionKey, Set, Will};
+use super::words::{Entry, FilterKey, Forward, InterestChange, Mark, Owned, SessionKey, Set, Will};
 
 /// How a member was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +71,14 @@ pub enum Input {
     // ---- interest and forwards, from the host
     /// Subscriptions came or went. A node that restarts tells those of its stored sessions before it joins.
     Interest(Vec<InterestChange>),
+    /// What persistent sessions of a node had subscribed, from the store, at the start: in force until the node says what they have
+    /// now.
+    RoutesRestored {
+        /// Whose.
+        node: NodeName,
+        /// To what.
+        keys: Vec<FilterKey>,
+    },
     /// Publications of QoS 1 or 2 are to be forwarded to a node, in this order. (Those of QoS 0 need no core.)
     Forward {
         /// To whom.

@@ -100,6 +100,10 @@ impl Core {
         let Core { members, interests, forwards, records, sessions, sets, quotas, .. } = self;
         match input {
             Input::Interest(changes) => interests.change(changes, members),
+            Input::RoutesRestored { node, keys } => {
+                forwards.expect(&node);
+                interests.restored(node, keys, out);
+            }
             Input::Forward { to, wanted } => forwards.forward(&to, wanted, members, out),
             Input::Answered { from, forwards: answered } => forwards.answered(&from, answered, members, out),
             Input::HintsCommitted { to, forwards: hints, stored } => {
@@ -234,6 +238,7 @@ impl Core {
             | Control::SetMarks { .. }
             | Control::SetWanted { .. } => self.sets.received(from, control, &mut self.members, out),
             Control::Sessions { all, counts } => self.quotas.received(from, all, counts),
+            Control::Host { bytes } => out.push(Action::Host { from: from.clone(), bytes }),
             Control::Register { .. }
             | Control::RegisterNext { .. }
             | Control::Owns(_)

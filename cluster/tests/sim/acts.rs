@@ -30,7 +30,7 @@ impl World {
                 }
             }
             Action::Event(Told::PeerMisbehaved { node, what }) => self.oracle.fail(format!("{node}: {what}")),
-            Action::Event(_) | Action::Share { .. } | Action::PublishWill { .. } => {}
+            Action::Event(_) | Action::Host { .. } | Action::Share { .. } | Action::PublishWill { .. } => {}
             Action::Forward { .. }
             | Action::CommitHint { .. }
             | Action::SendHint { .. }

@@ -10,7 +10,8 @@
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
-//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`orders`] | what they and plugins want done at every node |
+//! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
@@ -25,6 +26,7 @@ mod kept_routes;
 mod link;
 mod network;
 mod operate;
+mod orders;
 mod outgoing;
 mod queue;
 mod receive;
@@ -35,6 +37,7 @@ mod sets;
 mod start;
 mod state;
 mod status;
+mod together;
 mod told;
 
 use std::collections::{HashMap, HashSet};
@@ -48,9 +51,12 @@ use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAcce
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-pub(crate) use awaited::{Awaited, Forwarded};
+use crate::durations::Durations;
+
+pub(crate) use awaited::{Awaited, Incoming};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
+pub(crate) use orders::{Elsewhere, Order, What as Ordered};
 use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
@@ -73,13 +79,15 @@ struct Peer {
     fast: Queue,
     /// The others.
     kept: Queue,
+    /// How long it took to answer batches of both.
+    calls: Durations,
 }
 
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
         let (protocol, is_served) = (AtomicU16::new(PROTOCOL_MIN), AtomicBool::new(false));
-        Peer { remotes: Remote::pair(name), protocol, is_served, fast, kept }
+        Peer { remotes: Remote::pair(name), protocol, is_served, fast, kept, calls: Durations::default() }
     }
 }
 
@@ -151,6 +159,10 @@ impl Cluster {
                     told.push(Told::Forward { to: node, content, durable, answer });
                 }
             }
+        }
+        // Before they are told: the last one to answer is known as such.
+        if let Some(awaited) = awaited {
+            awaited.counted();
         }
         self.inbox.tell_all(told);
     }

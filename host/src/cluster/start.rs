@@ -201,7 +201,7 @@ fn driver(
     if let Some(store) = &node.store {
         let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
         told.extend(sets::restored(node, handle, &**store).map_err(unreadable)?);
-        driver.restore_routes(&**store).map_err(unreadable)?;
+        told.extend(driver.kept_routes.restored(&**store).map_err(unreadable)?);
         told.extend(driver.records.restored(&**store).map_err(unreadable)?);
         for of in &restored {
             let mut hint = |to: &NodeName, forward, bytes, since_ms| {

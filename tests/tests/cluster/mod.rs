@@ -5,6 +5,7 @@ mod denials;
 mod messages;
 mod moves;
 mod operators;
+mod orders;
 mod page;
 mod partitions;
 mod promise_4;
@@ -12,6 +13,7 @@ mod promise_5;
 mod refused;
 mod retained;
 mod rolling;
+mod shared;
 mod strangers;
 mod tenants;
 

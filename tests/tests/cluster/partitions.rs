@@ -10,6 +10,7 @@ use gatemq_tests::{PATIENCE, short_or_long, wait_for};
 use serde_json::Value;
 
 use super::{comes, promise_5, retained};
+use crate::crash::load::ALL;
 
 /// What `at` says of `node-N`.
 fn state(at: &Broker, node: usize) -> Option<String> {
@@ -24,7 +25,7 @@ fn state(at: &Broker, node: usize) -> Option<String> {
 fn promise_5_a_link_is_cut_under_load_and_healed() {
     let Some(network) = Network::new(3) else { return };
     let cut_for = short_or_long(Duration::from_secs(8), Duration::from_secs(60));
-    promise_5::run(network.setups(), short_or_long(1, 3), true, |nodes, _, more| {
+    promise_5::run(network.setups(), short_or_long(1, 3), ALL, |nodes, _, more| {
         let [one, two, three] = [0, 1, 2].map(|n| nodes.brokers[n].as_ref().unwrap());
         let begun = Instant::now();
         network.cut(3);

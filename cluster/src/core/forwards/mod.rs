@@ -98,6 +98,11 @@ impl Forwards {
         lane.tell_change(to, members, out);
     }
 
+    /// A node that is away is to have what its persistent sessions want.
+    pub(crate) fn expect(&mut self, node: &NodeName) {
+        self.lanes.entry(node.clone()).or_default();
+    }
+
     pub(crate) fn restored(&mut self, to: NodeName, forward: Forward, bytes: u32, since_ms: u64) {
         self.lanes.entry(to).or_default().restored(forward, bytes, since_ms);
     }

@@ -59,6 +59,13 @@ impl Theirs {
         self.state = State::Doubtful;
     }
 
+    /// What our store had of its durable part.
+    pub(super) fn restored(&mut self, node: &NodeName, keys: Vec<FilterKey>, out: &mut Vec<Action>) {
+        for key in keys {
+            self.set(node, key, Some(Interest { durable: true, members: 0 }), out);
+        }
+    }
+
     /// Another process begins with another set, of which nothing is known; the durable part of the one before is right until
     /// its set is here, since it is made from what it has stored.
     pub(super) fn up(&mut self, node: &NodeName, boot: Boot, out: &mut Vec<Action>) {
