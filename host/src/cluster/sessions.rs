@@ -58,12 +58,15 @@ impl Driver {
                     self.forget_session(session, Some(by));
                 }
             }
+            Action::WillTaken { key } => self.will_taken(&key),
+            Action::WillsOurs => self.wills_ours(),
+            Action::PublishWill { key, will } => self.publish_will(key, &will),
             other => tracing::debug!(?other, "nothing is done for this"),
         }
     }
 
     /// A session of this node.
-    fn session(&self, key: &Key) -> Option<Arc<Session>> {
+    pub(super) fn session(&self, key: &Key) -> Option<Arc<Session>> {
         let tenant = self.node.tenants.get(&key.tenant)?;
         let key = SessionKey::new(tenant, &key.user, &key.client_id).ok()?;
         self.node.sessions.get(&key)
@@ -71,10 +74,7 @@ impl Driver {
 
     fn granted(&mut self, request: u64, epoch: &Epoch) {
         let Some((key, answer)) = self.claims.remove(&request) else { return };
-        if let Ok(bytes) = postcard::to_allocvec(epoch) {
-            let value = KeptValue { until_ms: 0, bytes: bytes.into() };
-            self.ops.push(Op::PutValue { owner: MARKS.into(), key: epoch_key(&key), value });
-        }
+        self.ops.extend(put_epoch(&key, epoch));
         // Who asked may have gone, and says so.
         let _ = answer.send(Ok(()));
     }
@@ -148,7 +148,7 @@ impl Driver {
         let before = self.handing.remove(&key);
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
-            let taken = installed(&node, &key, &state, before).await;
+            let taken = installed(&node, &key, &epoch, &state, before).await;
             if let Err(why) = &taken {
                 tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
             }
@@ -170,6 +170,11 @@ pub(super) const EPOCHS: char = 's';
 pub(super) fn epoch_key(key: &Key) -> Box<str> {
     let Key { tenant, user, client_id } = key;
     format!("{EPOCHS}{tenant}\0{user}\0{client_id}").into()
+}
+
+fn put_epoch(key: &Key, epoch: &Epoch) -> Option<Op> {
+    let bytes = postcard::to_allocvec(epoch).ok()?.into();
+    Some(Op::PutValue { owner: MARKS.into(), key: epoch_key(key), value: KeptValue { until_ms: 0, bytes } })
 }
 
 /// Closes the client of a session and reads its state; `None`: it ended with its client.
@@ -199,13 +204,21 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Option<State> {
 }
 
 /// Puts a session into the store and among the others, as one whose client is away.
-async fn installed(node: &Arc<Node>, key: &Key, state: &[u8], before: Option<Handing>) -> Result<Arc<Session>, String> {
+async fn installed(
+    node: &Arc<Node>,
+    key: &Key,
+    epoch: &Epoch,
+    state: &[u8],
+    before: Option<Handing>,
+) -> Result<Arc<Session>, String> {
     let state: State = postcard::from_bytes(state).map_err(|_| "its state cannot be read")?;
     let tenant = node.tenants.get_or_create(&key.tenant).map_err(|e| e.to_string())?;
     let of = Arc::new(SessionKey::new(tenant, &key.user, &key.client_id).map_err(|e| e.to_string())?);
     let number = SessionId(node.sessions.numbers().next());
     let Key { tenant, user, client_id } = key.clone();
-    let ops = state.ops(number, Owner { tenant, user, client_id });
+    // Its epoch before it: after a crash one without it would give way to where it came from.
+    let mut ops: Vec<_> = put_epoch(key, epoch).into_iter().collect();
+    ops.extend(state.ops(number, Owner { tenant, user, client_id }));
     let from = node.clone();
     let stored = tokio::task::spawn_blocking(move || store(&from, number, &ops)).await.map_err(|e| e.to_string())?;
     let (restored, limits) = (stored?, of.clone());

@@ -12,6 +12,7 @@ mod promise_5;
 mod refused;
 mod retained;
 mod tenants;
+mod wills;
 
 use gatemq_tests::broker::Broker;
 use gatemq_tests::client::{Client, Received, Tls};
