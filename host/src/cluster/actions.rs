@@ -66,21 +66,22 @@ impl Driver {
         let Some(Waiting { content, answer, .. }) = self.waiting.get(&id) else { return };
         let awaited = answer.as_ref().and_then(Answer::incoming);
         let expires_ms = content.expires_ms();
-        let ops = match content.parts(now_ms) {
-            Some((header, packet)) => self.hints.keep(&to, forward, (header, &packet), (now_ms, expires_ms)),
+        let kept = match content.parts(now_ms) {
+            Some((header, packet)) => {
+                let (what, when) = ((header, &*packet), (now_ms, expires_ms));
+                self.hints.keep(&to, forward, what, when, &mut self.ops).map(Some)
+            }
             // Its time is over: there is nothing to keep, and nothing to lose.
-            None => Some(Vec::new()),
+            None => Some(None),
         };
-        match ops {
-            Some(ops) if !ops.is_empty() => match awaited {
-                Some(awaited) => self.keep_together(&awaited, id, (to, forward), ops),
-                None => {
-                    self.ops.extend(ops);
-                    self.stored.push((to, forward));
-                }
-            },
-            ops => {
-                let stored = ops.is_some();
+        match (kept, awaited) {
+            (Some(Some(op)), Some(awaited)) => self.keep_together(&awaited, id, (to, forward), op),
+            (Some(Some(op)), None) => {
+                self.ops.push(op);
+                self.stored.push((to, forward));
+            }
+            (kept, _) => {
+                let stored = kept.is_some();
                 self.cluster.inbox.tell(Told::Core(Input::HintsCommitted { to, forwards: vec![forward], stored }));
             }
         }

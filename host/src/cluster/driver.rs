@@ -8,7 +8,7 @@ use bytes::Bytes;
 use gatemq_cluster::core::{
     Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, Lost, NodeName, SessionKey as Key,
 };
-use gatemq_store::{Batch, Op};
+use gatemq_store::{Batch, Op, OpResult, StoreError};
 use tokio::sync::oneshot;
 
 use super::Cluster;
@@ -212,11 +212,15 @@ impl Driver {
             return self.cluster.inbox.tell_all(told(stored, false));
         };
         let (cluster, node) = (self.cluster.clone(), self.node.clone());
-        let answer = move |answer: Result<Vec<_>, gatemq_store::StoreError>| {
+        // Of other operations one may be refused, whose session has ended.
+        let appends: Vec<_> = ops.iter().map(|op| matches!(op, Op::Append(_))).collect();
+        let answer = move |answer: Result<Vec<OpResult>, StoreError>| {
             if let Err(e) = &answer {
                 node.store_failed(e);
             }
-            cluster.inbox.tell_all(told(stored, answer.is_ok()));
+            let is_good = |(is_append, result): (&bool, &OpResult)| !*is_append || result.is_ok();
+            let is_stored = answer.is_ok_and(|results| appends.iter().zip(&results).all(is_good));
+            cluster.inbox.tell_all(told(stored, is_stored));
         };
         store.commit(Batch { ops }, Box::new(answer));
     }

@@ -37,6 +37,14 @@ impl Roster {
     }
 }
 
+impl Roster {
+    /// Those that have not said goodbye.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
+        let seen = self.0.read();
+        seen.iter().filter(|(_, seen)| seen.state != "left").filter_map(|(name, _)| NodeName::new(name).ok()).collect()
+    }
+}
+
 /// How often nodes were refused, by side and code: as many rows as there are codes.
 #[derive(Default)]
 pub(super) struct Refusals(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
@@ -49,14 +57,6 @@ impl Refusals {
     fn rows(&self) -> Vec<Value> {
         let counts = self.0.lock();
         counts.iter().map(|((side, code), times)| json!({ "side": side, "code": code, "count": times })).collect()
-    }
-}
-
-impl Roster {
-    /// Those that have not said goodbye.
-    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
-        let seen = self.0.read();
-        seen.iter().filter(|(_, seen)| seen.state != "left").filter_map(|(name, _)| NodeName::new(name).ok()).collect()
     }
 }
 

@@ -27,10 +27,10 @@ struct Kept {
 }
 
 impl Driver {
-    /// These operations keep the message with that number.
-    pub(super) fn keep_together(&mut self, awaited: &Arc<Awaited>, id: u64, of: (NodeName, Forward), ops: Vec<Op>) {
+    /// `op` keeps the message with that number.
+    pub(super) fn keep_together(&mut self, awaited: &Arc<Awaited>, id: u64, of: (NodeName, Forward), op: Op) {
         let kept = self.together.0.entry(awaited.turn()).or_default();
-        kept.ops.extend(ops);
+        kept.ops.push(op);
         kept.stored.push(of);
         kept.unanswered.insert(id);
         self.commit_together(awaited);

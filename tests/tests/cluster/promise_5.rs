@@ -162,6 +162,27 @@ fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_that_it_kee
     });
 }
 
+/// The same beside a third node, which is there and answers for itself: what is kept for the one that is away is stored when that has.
+#[test]
+fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_beside_a_third() {
+    let members = cluster::members("test", 3);
+    let holds = Holds { once: true, but_again: false, ordered: false };
+    let mut beside = None;
+    run(setups(&members), short_or_long(1, 10), holds, |nodes, [sends, takes], more| {
+        beside.get_or_insert_with(|| {
+            let (mut client, _) = joins(nodes.brokers[1].as_ref().unwrap(), &Connect::stays(Level::V5, "beside"));
+            assert_eq!(client.subscribe("load/#", 2), 2);
+        });
+        more(300);
+        nodes.kill(2);
+        more(300);
+        nodes.kill(0);
+        nodes.start_again(0, sends);
+        more(300);
+        nodes.start_again(2, takes);
+    });
+}
+
 /// No more room for what a node is to have: not acknowledged, the publisher's connection ends, nothing that was acknowledged is
 /// lost; and there is room again when the node is back.
 #[test]
