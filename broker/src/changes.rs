@@ -14,7 +14,7 @@ use gatemq_types::QoS;
 use parking_lot::Mutex;
 
 use crate::SessionKey;
-use crate::remote::Interest;
+use crate::remote::{Forward, Interest};
 use crate::retained::Publisher;
 use crate::session::{Message, Session};
 
@@ -207,9 +207,13 @@ pub struct Changes {
     relied_on: bool,
     of_retained: bool,
     list: Vec<Change>,
+    /// How many of them wait to be submitted since earlier turns.
+    waiting: usize,
     interests: Option<Vec<Interest>>,
     /// Keys of sessions that ended; only where interests are noted.
     ended: Vec<Arc<SessionKey>>,
+    /// Messages of shared subscriptions for other nodes; only where interests are noted.
+    handed: Vec<Forward>,
 }
 
 impl Changes {
@@ -257,6 +261,19 @@ impl Changes {
         std::mem::take(&mut self.ended)
     }
 
+    /// A message that waited in a shared subscription goes to another node.
+    pub(crate) fn hand_over(&mut self, forward: Forward) {
+        if self.interests.is_some() {
+            self.handed.push(forward);
+        }
+    }
+
+    /// Messages that went to other nodes since the last time, to be forwarded as those of [`Out`](crate::Out).
+    #[inline]
+    pub fn take_handed(&mut self) -> Vec<Forward> {
+        std::mem::take(&mut self.handed)
+    }
+
     /// Whether [`Self::note_interests`] was called.
     pub(crate) fn notes_interests(&self) -> bool {
         self.interests.is_some()
@@ -283,7 +300,7 @@ impl Changes {
     /// before.
     pub fn submit(&mut self, submit: impl FnOnce(Vec<Change>)) {
         let mut list = std::mem::take(&mut self.list);
-        self.relied_on = false;
+        (self.relied_on, self.waiting) = (false, 0);
         match &self.retained {
             Some(retained) if std::mem::take(&mut self.of_retained) => {
                 let mut retained = retained.lock();
@@ -294,24 +311,32 @@ impl Changes {
         }
     }
 
-    /// Takes back which QoS 2 messages of a session came since the last submission: other nodes are to have them first, for a client
-    /// that sends such a message again after a crash is told that it came.
+    /// A turn is over, and what changed in it is to be submitted later, with what changes then.
+    pub fn wait(&mut self) {
+        self.waiting = self.list.len();
+    }
+
+    /// Takes back which QoS 2 messages of a session came in this turn, for other nodes are to have them first. None of a session that is
+    /// not stored.
     pub fn take_received(&mut self, of: SessionNumber) -> Vec<u16> {
-        let mut taken = Vec::new();
-        self.list.retain(|change| match change {
-            Change::Received { session, packet_id } if *session == of => {
-                taken.push(*packet_id);
-                false
+        let (mut taken, mut at) = (Vec::new(), 0);
+        self.list.retain(|change| {
+            at += 1;
+            match change {
+                Change::Received { session, packet_id } if at > self.waiting && *session == of => {
+                    taken.push(*packet_id);
+                    false
+                }
+                _ => true,
             }
-            _ => true,
         });
         taken
     }
 
     /// They have them: an answer waits for this.
-    pub fn received(&mut self, session: SessionNumber, packet_ids: Vec<u16>) {
+    pub fn received(&mut self, session: SessionNumber, packet_ids: &[u16]) {
         for packet_id in packet_ids {
-            self.rely_on(|| Change::Received { session, packet_id });
+            self.rely_on(|| Change::Received { session, packet_id: *packet_id });
         }
     }
 

@@ -130,6 +130,9 @@ impl Attached {
         let Some(mut output) = self.own() else { return Received::TakenOver };
         let receive_max = if self.protocol == Protocol::V5 { output.limits.receive_max } else { u16::MAX };
         let received = output.flights.get_or_insert_default().receive(packet_id, receive_max);
+        if received == Received::Repeated && output.is_forwarding(packet_id) {
+            return Received::UnderWay;
+        }
         if self.number() != 0 && received == Received::New {
             // What is stored of the message goes with it, so no answer waits for this alone.
             changes.note(|| Change::Received { session: self.number(), packet_id });

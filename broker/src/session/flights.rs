@@ -97,6 +97,8 @@ pub enum Received {
     New,
     /// Its identifier is not released yet: to be acknowledged and not routed again (4.3.3).
     Repeated,
+    /// So it is, and it is not known yet whether other nodes take it: not to be acknowledged now.
+    UnderWay,
     /// More messages are unreleased than the receive maximum allows (0x93). Not of an MQTT 3 client, which was not told of
     /// one.
     TooMany,
@@ -196,6 +198,11 @@ impl Flights {
     fn order(&mut self) -> u64 {
         self.next_order += 1;
         self.next_order
+    }
+
+    /// The kind of acknowledgement that something in flight awaits; 0: nothing has that packet identifier.
+    pub(super) fn awaits(&self, packet_id: u16) -> u8 {
+        self.sent.get(self.at(packet_id)).copied().unwrap_or(0)
     }
 
     /// An acknowledgement of something sent. `failed`: the receiver refused, which ends the flight (MQTT-4.4.0-2).

@@ -19,6 +19,7 @@
 
 mod attached;
 mod deliver;
+mod dropped;
 mod flights;
 mod message;
 mod moving;
@@ -48,6 +49,7 @@ pub use attached::Attached;
 pub use deliver::Delivered;
 use deliver::OUTPUT_BYTES_MAX;
 pub(crate) use deliver::{Offer, Offered, qos_of};
+pub use dropped::Dropped;
 pub use flights::Received;
 use flights::{Flights, Kept};
 pub use message::Message;
@@ -136,6 +138,8 @@ struct Output {
     /// Filters that were taken away since the last begin.
     revoked: Vec<String>,
     dropped: u64,
+    /// Of these.
+    untold: Dropped,
 }
 
 /// Everything that goes out to one client.
@@ -276,6 +280,11 @@ impl Session {
         }
     }
 
+    /// Whether a shared subscription has something for it.
+    pub(crate) fn has_group_waiting(&self) -> bool {
+        !self.output.lock().groups.is_empty()
+    }
+
     /// A shared subscription has nothing for it any more.
     pub(crate) fn forget_group(&self, group: &Arc<Group>) {
         let groups = &mut self.output.lock().groups;
@@ -285,7 +294,7 @@ impl Session {
     }
 
     pub(crate) fn count_dropped(&self) {
-        self.output.lock().dropped += 1;
+        self.output.lock().count_dropped();
     }
 
     /// The will that its client left and that is not published yet, as it is stored.

@@ -33,6 +33,8 @@ pub(super) struct Stored {
     /// Those that the store does not have yet, with where it may have them instead, and QoS 2 messages of whose end it does
     /// not know yet.
     under_way: BTreeMap<u64, Places>,
+    /// Packet identifiers of the client's QoS 2 messages of which is not known yet whether other nodes take them.
+    forwarding: Vec<u16>,
     /// While it moves in from another node.
     pub(super) arriving: Option<Box<Arriving>>,
 }
@@ -104,6 +106,11 @@ impl Output {
         spare.changes.note(|| Change::Done { session: number, seq, tell: exactly_once.then(|| session.clone()) });
     }
 
+    /// Whether it is not known yet whether other nodes take a QoS 2 message of the client.
+    pub(super) fn is_forwarding(&self, packet_id: u16) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.forwarding.contains(&packet_id))
+    }
+
     /// A message is not sent any more, but its PUBREL.
     pub(super) fn released(&mut self, seq: u64, order: u64, spare: &mut Spare) {
         if let Some(stored) = Stored::there(&mut self.stored).filter(|_| seq != 0) {
@@ -165,6 +172,29 @@ impl Session {
 
     pub(crate) fn restore_subscription(&self, place: Place) {
         self.output.lock().subscriptions.insert(place);
+    }
+
+    /// These QoS 2 messages of its client go to other nodes, which are to take them before they are acknowledged.
+    pub fn forwards(&self, packet_ids: &[u16]) {
+        if let Some(stored) = Stored::there(&mut self.output.lock().stored) {
+            stored.forwarding.extend(packet_ids);
+        }
+    }
+
+    /// They have them, or not all of them can take them, and then it is as if they had not come.
+    pub fn forwarded(&self, packet_ids: &[u16], taken: bool) {
+        let mut output = self.output.lock();
+        if let Some(stored) = Stored::there(&mut output.stored) {
+            stored.forwarding.retain(|packet_id| !packet_ids.contains(packet_id));
+            if stored.forwarding.is_empty() {
+                stored.forwarding = Vec::new();
+            }
+        }
+        if let Some(flights) = output.flights.as_mut().filter(|_| !taken) {
+            for packet_id in packet_ids {
+                flights.release(*packet_id);
+            }
+        }
     }
 
     /// What the store is to know of it now; `None`: nothing.

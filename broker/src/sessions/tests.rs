@@ -163,6 +163,25 @@ fn resumed_in_order() {
     assert_eq!(drain(&three, &mut out), [], "nothing is left, and MQTT 3 never expires here");
 }
 
+/// Promise 5: a QoS 2 message that other nodes do not have yet is not acknowledged when it comes again, by whichever connection; when
+/// they cannot take it, it is new.
+#[test]
+fn what_other_nodes_do_not_have_is_not_acknowledged_again() {
+    use crate::session::Received;
+    let (key, sessions) = (key("c"), Sessions::default());
+    sessions.store_from(1);
+    for (taken, then) in [(false, Received::New), (true, Received::Repeated)] {
+        let one = sessions.open(opening(&key, 1, false, 60), 0, &mut none()).session;
+        assert_eq!(one.receive(7, &mut none().changes), Received::New);
+        one.forwards(&[7]);
+        let two = sessions.open(opening(&key, 2, false, 60), 0, &mut none()).session;
+        assert_eq!(two.receive(7, &mut none().changes), Received::UnderWay);
+        two.forwarded(&[7], taken);
+        assert_eq!(two.receive(7, &mut none().changes), then);
+        two.release(7, &mut none().changes);
+    }
+}
+
 /// Guards the takeover of a live session that outlives its connection: nothing is lost, the old connection can do nothing
 /// any more, and identifiers of received QoS 2 messages stay known.
 #[test]

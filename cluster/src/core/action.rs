@@ -236,6 +236,13 @@ pub enum Action {
         share: super::quota::Share,
     },
 
+    /// A member's host says something to ours.
+    Host {
+        /// Whose.
+        from: NodeName,
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// Whether this node has what it needs to serve clients.
     Ready(Result<(), NotReady>),
     /// Something that an operator wants to know.
@@ -309,13 +316,6 @@ pub enum Event {
         count: u64,
         /// Their bytes.
         bytes: u64,
-    },
-    /// Hints of a node that left were dropped.
-    HintsDropped {
-        /// Whose.
-        node: NodeName,
-        /// How many.
-        count: u64,
     },
     /// A peer sent what makes no sense, and it was not taken.
     PeerMisbehaved {

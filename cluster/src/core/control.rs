@@ -212,13 +212,6 @@ pub enum Control {
         /// In how many milliseconds.
         wait_ms: u64,
     },
-    /// The receiver need not keep a will any more that it gave with [`Control::WillDue`].
-    WillHeard {
-        /// Whose.
-        key: SessionKey,
-        /// The session's epoch.
-        epoch: Epoch,
-    },
     /// Whether I hold hints for you.
     Hints {
         /// Whether there are some.
@@ -290,7 +283,27 @@ pub enum Control {
         /// Tenant and sessions.
         counts: Vec<(Box<str>, u64)>,
     },
+    /// From the sender's host to the receiver's: no core reads it.
+    Host {
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// The sender leaves: claim these sessions of it, though their clients are not there. Since protocol 2.
+    Take {
+        /// Whose.
+        keys: Vec<SessionKey>,
+    },
+    /// The receiver need not keep a will any more that it gave with [`Control::WillDue`].
+    WillHeard {
+        /// Whose.
+        key: SessionKey,
+        /// The session's epoch.
+        epoch: Epoch,
+    },
 }
+
+/// The first protocol with [`Control::Take`].
+pub(crate) const TAKE_SINCE: u16 = 2;
 
 /// Why bytes are no message.
 #[derive(Clone, PartialEq, Eq, Debug)]

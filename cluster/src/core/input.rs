@@ -4,14 +4,14 @@ use super::clock::Epoch;
 use super::control::Control;
 use super::member::{Boot, Member};
 use super::name::NodeName;
-use super::words::{Entry, Forward, InterestChange, Mark, Owned, SessionKey, Set, Will};
+use super::words::{Entry, FilterKey, Forward, InterestChange, Mark, Owned, SessionKey, Set, Will};
 
 /// How a member was lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {
     /// It answers no more. What its persistent sessions wait for is kept for it.
     Dead,
-    /// It said goodbye. Nothing is kept for it.
+    /// It said goodbye. Of the persistent sessions that it did not hand over before it is as of a dead one.
     Left,
 }
 
@@ -71,6 +71,14 @@ pub enum Input {
     // ---- interest and forwards, from the host
     /// Subscriptions came or went. A node that restarts tells those of its stored sessions before it joins.
     Interest(Vec<InterestChange>),
+    /// What persistent sessions of a node had subscribed, from the store, at the start: in force until the node says what they have
+    /// now.
+    RoutesRestored {
+        /// Whose.
+        node: NodeName,
+        /// To what.
+        keys: Vec<FilterKey>,
+    },
     /// Publications of QoS 1 or 2 are to be forwarded to a node, in this order. (Those of QoS 0 need no core.)
     Forward {
         /// To whom.
@@ -168,6 +176,12 @@ pub enum Input {
         epoch: Epoch,
         /// Whether it was taken.
         taken: bool,
+    },
+    /// This node leaves: others are asked to take these of its sessions, until [`Core::leaving`](super::Core::leaving) says that
+    /// none is left. Their clients are gone.
+    Leave {
+        /// Whose.
+        keys: Vec<SessionKey>,
     },
     /// A session ended or expired here.
     SessionGone {

@@ -145,10 +145,11 @@ fn a_joiner_fetches_long_sets_in_parts_and_is_ready_then() {
     assert!(side.longest > PART_BYTES / 2 && side.longest < PART_BYTES, "{}", side.longest);
 }
 
-/// DESIGN 10, routes: of a dead node the durable part is kept, of one that left nothing; only 0 to 1 and 1 to 0 travel.
+/// DESIGN 10, routes: of a node that is away the durable part is kept, also when it said goodbye, for its sessions are in its store;
+/// only 0 to 1 and 1 to 0 travel.
 #[test]
-fn routes_of_the_dead_are_kept_and_those_of_who_left_are_not() {
-    for (how, kept) in [(Lost::Dead, 1), (Lost::Left, 0)] {
+fn durable_routes_of_a_node_that_is_away_are_kept() {
+    for (how, kept) in [(Lost::Dead, 1), (Lost::Left, 1)] {
         let mut side = Side::joined(2);
         side.subscribe(1, [("a".to_owned(), false), ("b".to_owned(), true), ("b".to_owned(), true)].into_iter());
         side.wait(20);
@@ -162,6 +163,31 @@ fn routes_of_the_dead_are_kept_and_those_of_who_left_are_not() {
         assert_eq!(routes.len(), kept, "{how:?} {routes:?}");
         assert!(routes.values().all(|interest| interest.durable && interest.members == 0));
     }
+}
+
+/// Promise 5: what a node knows of one that is away when it starts is in force all the time: it is kept for it, and when it is back
+/// its filters stay, and those that it has no more go once the routes of all members are known, for their sessions may have moved.
+#[test]
+fn restored_routes_stay_until_everybody_has_said_theirs() {
+    let mut side = Side::apart(3);
+    side.subscribe(2, [("a".to_owned(), true)].into_iter());
+    side.subscribe(3, [("b".to_owned(), true)].into_iter());
+    let keys = ["a", "b"].map(|filter| FilterKey::new("acme", filter)).to_vec();
+    side.tell(1, Input::RoutesRestored { node: name(2), keys });
+    side.tell(1, Input::MembersKnown);
+    assert_eq!(routes(side.took(1)).len(), 2);
+    let wanted = vec![ForwardWanted { id: 7, bytes: 1, durable: true }];
+    side.tell(1, Input::Forward { to: name(2), wanted });
+    assert!(side.took(1).iter().any(|action| matches!(action, Action::CommitHint { id: 7, .. })));
+    side.join(3);
+    let said = side.took(1).into_iter().filter_map(|action| match action {
+        Action::Route { node, key, interest } => Some((node, key.filter.to_string(), interest.is_some())),
+        _ => None,
+    });
+    let said: Vec<_> = said.collect();
+    let at = |n, filter: &str, is| said.iter().position(|route| *route == (name(n), filter.to_owned(), is));
+    assert!(at(2, "a", false).is_none(), "it stays: {said:?}");
+    assert!(at(3, "b", true).unwrap() < at(2, "b", false).unwrap(), "{said:?}");
 }
 
 /// Of a shared subscription the members of each node are known everywhere, for the choice among nodes.

@@ -30,7 +30,7 @@ impl World {
                 }
             }
             Action::Event(Told::PeerMisbehaved { node, what }) => self.oracle.fail(format!("{node}: {what}")),
-            Action::Event(_) | Action::Share { .. } => {}
+            Action::Event(_) | Action::Host { .. } | Action::Share { .. } => {}
             Action::PublishWill { .. } | Action::WillTaken { .. } | Action::WillsOurs => {}
             Action::Forward { .. }
             | Action::CommitHint { .. }

@@ -11,8 +11,9 @@ use gatemq_types::service::{Reply, Request, ServiceError};
 
 use super::scan::Scanner;
 use super::survey::Survey;
-use super::{Desk, Finished, Job, Outcome, Replicated, Waits, deny, kick, revoke, sessions};
+use super::{Desk, Finished, Job, Later, Outcome, Replicated, Waits, deny, everywhere, kick, sessions};
 use crate::clock;
+use crate::cluster::Order;
 use crate::node::Node;
 
 /// Requests that are carried out before the store is asked to keep what they changed.
@@ -32,6 +33,8 @@ pub(super) struct Changes {
     pub(super) scan: bool,
     /// Who of those that are to be denied is here; an error when the node stops, or has no workers yet.
     pub(super) survey: Result<Survey, ServiceError>,
+    /// For other nodes, behind what is in their sets.
+    pub(super) orders: Vec<Order>,
 }
 
 /// What there is to do.
@@ -39,6 +42,7 @@ struct Todo {
     jobs: Vec<Job>,
     finished: Vec<Finished>,
     replicated: Vec<Replicated>,
+    later: Vec<Later>,
 }
 
 impl Desk {
@@ -71,7 +75,7 @@ impl Desk {
             let mut inbox = self.inbox.lock();
             inbox.stop = true;
             self.wake.notify_one();
-            (std::mem::take(&mut inbox.jobs), std::mem::take(&mut inbox.finished))
+            (std::mem::take(&mut inbox.jobs), std::mem::take(&mut inbox.finished), std::mem::take(&mut inbox.later))
         };
         drop(dropped);
         if let Some(thread) = self.thread.lock().take() {
@@ -80,9 +84,9 @@ impl Desk {
         }
     }
 
-    fn run(&self, node: &Arc<Node>) {
+    fn run(self: &Arc<Self>, node: &Arc<Node>) {
         let mut next_sweep = Instant::now() + SWEEP;
-        while let Some(Todo { jobs, finished, replicated }) = self.next(next_sweep) {
+        while let Some(Todo { jobs, finished, replicated, later }) = self.next(next_sweep) {
             for (answer, outcome, _waits) in finished {
                 answer(outcome);
             }
@@ -94,21 +98,32 @@ impl Desk {
                 next_sweep = Instant::now() + SWEEP;
             }
             self.change(&scanner, quick, replicated, sweep);
-            for Job { by, request, answer, .. } in slow {
-                answer(match request {
-                    Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
-                    Request::Revoke { selector, retained } => revoke::selected(&scanner, &by, selector, retained),
-                    Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
-                    _ => Err(ServiceError::NotSupported),
-                });
+            later.into_iter().for_each(|later| later(&scanner));
+            slow.into_iter().for_each(|job| self.carry_out_slowly(&scanner, job));
+        }
+    }
+
+    /// Carries out what waits for workers.
+    fn carry_out_slowly(self: &Arc<Self>, scanner: &Scanner<'_>, job: Job) {
+        let Job { by, request, answer, waits } = job;
+        let on = (self, scanner);
+        match request {
+            Request::Disconnect { selector, reason } => {
+                everywhere::disconnect(on, &by, (selector, reason), (answer, waits));
             }
+            Request::Revoke { selector, retained } => {
+                everywhere::revoke(on, &by, (selector, retained), (answer, waits))
+            }
+            Request::Sessions { selector, page } => answer(sessions::list(scanner, selector, page)),
+            _ => answer(Err(ServiceError::NotSupported)),
         }
     }
 
     /// Carries out what changes something, has it take hold, has it kept, and answers.
     fn change(&self, scanner: &Scanner<'_>, jobs: Vec<Job>, replicated: Vec<Replicated>, sweep: bool) {
         let node = scanner.node;
-        let mut changes = Changes { ops: Vec::new(), scan: false, survey: Survey::of(scanner, &jobs) };
+        let survey = Survey::of(scanner, &jobs, &replicated);
+        let mut changes = Changes { ops: Vec::new(), scan: false, survey, orders: Vec::new() };
         let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(node, job, &mut changes)).collect();
         let own = changes.ops.len();
         replicated.into_iter().for_each(|of| deny::replicate(node, of, &mut changes));
@@ -121,6 +136,8 @@ impl Desk {
         }
         if let Some(cluster) = node.cluster() {
             cluster.denied(changes.ops.iter().take(own));
+            // What comes of it there concerns nobody here.
+            changes.orders.into_iter().for_each(|order| cluster.order(order, |_| ()));
         }
         let kept = keep(node, changes.ops);
         if let Err(e) = &kept {
@@ -135,7 +152,7 @@ impl Desk {
     /// What there is to do; `None`: it stops.
     fn next(&self, until: Instant) -> Option<Todo> {
         let mut inbox = self.inbox.lock();
-        while !inbox.stop && inbox.jobs.is_empty() && inbox.finished.is_empty() && inbox.replicated.is_empty() {
+        while !inbox.stop && inbox.is_empty() {
             if self.wake.wait_until(&mut inbox, until).timed_out() {
                 break;
             }
@@ -145,11 +162,12 @@ impl Desk {
         }
         let count = inbox.jobs.len().min(JOBS_AT_ONCE);
         let (finished, replicated) = (std::mem::take(&mut inbox.finished), std::mem::take(&mut inbox.replicated));
-        Some(Todo { jobs: inbox.jobs.drain(..count).collect(), finished, replicated })
+        let later = std::mem::take(&mut inbox.later);
+        Some(Todo { jobs: inbox.jobs.drain(..count).collect(), finished, replicated, later })
     }
 
     fn carry_out(&self, node: &Node, job: Job, changes: &mut Changes) -> (Answer, Waits, Outcome) {
-        let Job { by, request, answer, _waits: waits } = job;
+        let Job { by, request, answer, waits } = job;
         let now_ms = clock::now_ms();
         let outcome = match request {
             Request::Deny { subject, ttl_ms, reason } => {

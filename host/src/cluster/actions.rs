@@ -1,7 +1,8 @@
 //! What the core wants done.
 
-use gatemq_cluster::core::{Action, Forward, Input, NodeName};
+use gatemq_cluster::core::{Action, Forward, Input, NodeName, NotAccepted};
 
+use super::awaited::Answer;
 use super::driver::{Driver, Waiting};
 use super::hints::{Found, READ_MAX};
 use super::queue::{Item, What};
@@ -21,16 +22,8 @@ impl Driver {
                 self.send_hints(&to);
             }
             Action::DropHint { to, forward } => self.ops.extend(self.hints.drop(&to, forward)),
-            Action::Accepted { id } => {
-                if let Some(Waiting { answer: Some(answer), .. }) = self.waiting.remove(&id) {
-                    answer.taken();
-                }
-            }
-            Action::NotAccepted { id, why } => {
-                if let Some(Waiting { to, .. }) = self.waiting.remove(&id) {
-                    self.cluster.not_accepted(&to, why);
-                }
-            }
+            Action::Accepted { id } => self.accepted(id, None),
+            Action::NotAccepted { id, why } => self.accepted(id, Some(why)),
             Action::Deliver { from, forward } => self.deliver(from, forward),
             Action::Answer { from, forward } => self.answer(from, forward),
             Action::ForgetRecord { from, boot } => self.records.forget(from, boot, &mut self.ops),
@@ -40,6 +33,7 @@ impl Driver {
             Action::Contact { contact_ms, ran_ms } => self.contact(contact_ms, ran_ms),
             Action::Ready(ready) => _ = self.cluster.ready.send_replace(ready),
             Action::Event(event) => self.tell(event),
+            Action::Host { from, bytes } => self.heard(from, &bytes),
             other => self.act_on_sessions(other),
         }
     }
@@ -50,22 +44,44 @@ impl Driver {
         self.cluster.put(to.as_str(), item);
     }
 
+    /// A node has a message, or it is kept for it; or why it is not.
+    fn accepted(&mut self, id: u64, refused: Option<NotAccepted>) {
+        let Some(Waiting { to, answer, .. }) = self.waiting.remove(&id) else { return };
+        let awaited = answer.as_ref().and_then(Answer::incoming);
+        match (refused, answer) {
+            (Some(why), answer) => {
+                self.cluster.not_accepted(&to, why);
+                drop(answer);
+            }
+            (None, Some(answer)) => answer.taken(),
+            (None, None) => {}
+        }
+        if let Some(awaited) = awaited {
+            self.answered_together(&awaited, id);
+        }
+    }
+
     fn commit_hint(&mut self, to: NodeName, id: u64, forward: Forward) {
         let now_ms = clock::now_ms();
-        let Some(Waiting { content, .. }) = self.waiting.get(&id) else { return };
+        let Some(Waiting { content, answer, .. }) = self.waiting.get(&id) else { return };
+        let awaited = answer.as_ref().and_then(Answer::incoming);
         let expires_ms = content.expires_ms();
-        let ops = match content.parts(now_ms) {
-            Some((header, packet)) => self.hints.keep(&to, forward, (header, &packet), (now_ms, expires_ms)),
+        let kept = match content.parts(now_ms) {
+            Some((header, packet)) => {
+                let (what, when) = ((header, &*packet), (now_ms, expires_ms));
+                self.hints.keep(&to, forward, what, when, &mut self.ops).map(Some)
+            }
             // Its time is over: there is nothing to keep, and nothing to lose.
-            None => Some(Vec::new()),
+            None => Some(None),
         };
-        match ops {
-            Some(ops) if !ops.is_empty() => {
-                self.ops.extend(ops);
+        match (kept, awaited) {
+            (Some(Some(op)), Some(awaited)) => self.keep_together(&awaited, id, (to, forward), op),
+            (Some(Some(op)), None) => {
+                self.ops.push(op);
                 self.stored.push((to, forward));
             }
-            ops => {
-                let stored = ops.is_some();
+            (kept, _) => {
+                let stored = kept.is_some();
                 self.cluster.inbox.tell(Told::Core(Input::HintsCommitted { to, forwards: vec![forward], stored }));
             }
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatemq_cluster::core::{Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, NodeName, SessionKey as Key};
-use gatemq_store::{Batch, Op};
+use gatemq_cluster::core::{
+    Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, Lost, NodeName, SessionKey as Key,
+};
+use gatemq_store::{Batch, Op, OpResult, StoreError};
 use tokio::sync::oneshot;
 
 use super::Cluster;
@@ -14,8 +16,10 @@ use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
 use super::kept_routes::KeptRoutes;
+use super::orders::Orders;
 use super::records::Records;
 use super::sessions::Handing;
+use super::together::Together;
 use super::told::Told;
 use crate::admin::Desk;
 use crate::clock;
@@ -60,6 +64,7 @@ pub(crate) struct Driver {
     /// Keys of retained messages that another node's came in for.
     pub(super) overwritten: HashSet<Box<[u8]>>,
     pub(super) waiting: HashMap<u64, Waiting>,
+    pub(super) together: Together,
     pub(super) arrived: HashMap<(NodeName, Forward), Arrived>,
     /// Who waits for a session.
     pub(super) claims: HashMap<u64, (Key, oneshot::Sender<Result<(), ClaimRefusal>>)>,
@@ -70,6 +75,7 @@ pub(crate) struct Driver {
     pub(super) stored: Vec<(NodeName, Forward)>,
     /// What this round delivers, by worker.
     pub(super) deliveries: HashMap<usize, super::receive::FromNode>,
+    pub(super) orders: Orders,
     next_id: u64,
 }
 
@@ -86,12 +92,14 @@ impl Driver {
             desk: desk.clone(),
             overwritten: HashSet::new(),
             waiting: HashMap::new(),
+            together: Together::default(),
             arrived: HashMap::new(),
             claims: HashMap::new(),
             handing: HashMap::new(),
             ops: Vec::new(),
             stored: Vec::new(),
             deliveries: HashMap::new(),
+            orders: Orders::since(node.boot_ms),
             next_id: 0,
         }
     }
@@ -133,7 +141,18 @@ impl Driver {
             Told::Core(Input::PeerUp(member)) => {
                 let node = member.node.clone();
                 self.core.handle(clock::now_ms(), Input::PeerUp(member), actions);
+                self.order_again(&node);
                 return self.arrived_early(&node, actions);
+            }
+            Told::Core(Input::LinkReset { node }) => {
+                self.order_again(&node);
+                Input::LinkReset { node }
+            }
+            Told::Core(Input::PeerLost { node, boot, how }) => {
+                if how == Lost::Left {
+                    self.order_no_more(&node);
+                }
+                Input::PeerLost { node, boot, how }
             }
             Told::Core(input) => input,
             Told::Forward { to, content, durable, answer } => {
@@ -194,11 +213,15 @@ impl Driver {
             return self.cluster.inbox.tell_all(told(stored, false));
         };
         let (cluster, node) = (self.cluster.clone(), self.node.clone());
-        let answer = move |answer: Result<Vec<_>, gatemq_store::StoreError>| {
+        // Of other operations one may be refused, whose session has ended.
+        let appends: Vec<_> = ops.iter().map(|op| matches!(op, Op::Append(_))).collect();
+        let answer = move |answer: Result<Vec<OpResult>, StoreError>| {
             if let Err(e) = &answer {
                 node.store_failed(e);
             }
-            cluster.inbox.tell_all(told(stored, answer.is_ok()));
+            let is_good = |(is_append, result): (&bool, &OpResult)| !*is_append || result.is_ok();
+            let is_stored = answer.is_ok_and(|results| appends.iter().zip(&results).all(is_good));
+            cluster.inbox.tell_all(told(stored, is_stored));
         };
         store.commit(Batch { ops }, Box::new(answer));
     }

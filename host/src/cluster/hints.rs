@@ -65,20 +65,21 @@ impl Hints {
         Hints { numbers, queues }
     }
 
-    /// What keeps a message; `None`: it is larger than the store takes.
+    /// What keeps a message; `None`: it is larger than the store takes. It may be committed later than that of another message, so what
+    /// makes their queue goes to `ops`, which is committed first.
     pub(super) fn keep(
         &mut self,
         to: &NodeName,
         forward: Forward,
         (header, packet): (Header, &[u8]),
         (now_ms, expires_ms): (u64, u64),
-    ) -> Option<Vec<Op>> {
+        ops: &mut Vec<Op>,
+    ) -> Option<Op> {
         let mut payload = postcard::to_allocvec(&Kept { header, since_ms: now_ms, expires_ms }).ok()?;
         let head = u32::try_from(payload.len()).ok()?.to_be_bytes();
         payload.splice(0..0, head);
         payload.extend_from_slice(packet);
         let message = Arc::new(Message::new("", &[], &payload, u64::MAX)?);
-        let mut ops = Vec::new();
         let new = || {
             let session = SessionId(self.numbers.next());
             let record = queue_record("", &format!("{PREFIX}{to}/{}", forward.boot.0));
@@ -87,8 +88,7 @@ impl Hints {
         };
         let session = *self.queues.entry((to.clone(), forward.boot)).or_insert_with(new);
         let delivery = Delivery { first: 0x32, identifiers: Box::default(), group: 0 };
-        ops.push(Op::Append(Append { session, epoch: EPOCH, seq: Seq(forward.seq), message, delivery, limit: None }));
-        Some(ops)
+        Some(Op::Append(Append { session, epoch: EPOCH, seq: Seq(forward.seq), message, delivery, limit: None }))
     }
 
     /// What lets go of it.

@@ -1,9 +1,9 @@
 //! What persistent sessions of other nodes have subscribed, in the store: a node that starts while another is away keeps for it what it
 //! is to have.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use gatemq_cluster::core::{FilterKey, Interest, NodeName};
+use gatemq_cluster::core::{FilterKey, Input, Interest, NodeName};
 use gatemq_store::{KeptValue, Op, Store, StoreError};
 
 use super::MARKS;
@@ -13,50 +13,37 @@ const PREFIX: &str = "i/";
 
 /// What is in the store, by node. Bounded by what the tenants' trees take.
 #[derive(Default)]
-pub(super) struct KeptRoutes {
-    kept: HashMap<NodeName, HashSet<FilterKey>>,
-    /// What the store had at the start, and its node has not said since.
-    unconfirmed: HashMap<NodeName, HashSet<FilterKey>>,
-}
+pub(super) struct KeptRoutes(HashMap<NodeName, HashSet<FilterKey>>);
 
 impl KeptRoutes {
     /// A node says what it wants, or does not any more.
     pub(super) fn said(&mut self, node: &NodeName, key: &FilterKey, interest: Option<Interest>, ops: &mut Vec<Op>) {
-        if let Some(unconfirmed) = self.unconfirmed.get_mut(node) {
-            unconfirmed.remove(key);
-        }
         if interest.is_some_and(|interest| interest.durable) {
-            if self.kept.entry(node.clone()).or_default().insert(key.clone()) {
+            if self.0.entry(node.clone()).or_default().insert(key.clone()) {
                 let value = KeptValue { until_ms: 0, bytes: Box::default() };
                 ops.push(Op::PutValue { owner: MARKS.into(), key: row(node, key), value });
             }
-        } else if self.kept.get_mut(node).is_some_and(|kept| kept.remove(key)) {
+        } else if self.0.get_mut(node).is_some_and(|kept| kept.remove(key)) {
             ops.push(Op::DeleteValue { owner: MARKS.into(), key: row(node, key) });
         }
     }
 
-    /// A node has said everything: what it had and has not said is no more.
-    pub(super) fn synced(&mut self, node: &NodeName) -> HashSet<FilterKey> {
-        self.unconfirmed.remove(node).unwrap_or_default()
-    }
-
-    /// What the store has, to be put in force before the node joins.
+    /// What the store has, which the core is told before the node joins.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn restored(&mut self, store: &dyn Store) -> Result<Vec<(NodeName, FilterKey)>, StoreError> {
-        let mut found = Vec::new();
+    pub(super) fn restored(&mut self, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
+        let mut found: BTreeMap<NodeName, Vec<FilterKey>> = BTreeMap::new();
         store.scan_values(&mut |owner, key, _| {
-            if owner == MARKS {
-                found.extend(read(key));
+            if owner == MARKS
+                && let Some((node, key)) = read(key)
+            {
+                found.entry(node).or_default().push(key);
             }
             true
         })?;
-        for (node, key) in &found {
-            self.kept.entry(node.clone()).or_default().insert(key.clone());
-            self.unconfirmed.entry(node.clone()).or_default().insert(key.clone());
-        }
-        Ok(found)
+        self.0.extend(found.iter().map(|(node, keys)| (node.clone(), keys.iter().cloned().collect())));
+        Ok(found.into_iter().map(|(node, keys)| Input::RoutesRestored { node, keys }).collect())
     }
 }
 

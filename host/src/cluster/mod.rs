@@ -11,7 +11,8 @@
 //! | [`wills`] | wills of clients whose node dies |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
-//! | [`awaited`] | acknowledgements that wait for them |
+//! | [`orders`] | what they and plugins want done at every node |
+//! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
 //! | [`records`] | what of it was committed, so that it is not twice |
@@ -26,6 +27,7 @@ mod kept_routes;
 mod link;
 mod network;
 mod operate;
+mod orders;
 mod outgoing;
 mod queue;
 mod receive;
@@ -36,27 +38,32 @@ mod sets;
 mod start;
 mod state;
 mod status;
+mod together;
 mod told;
 mod wills;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use gatemq_broker::SessionKey;
 use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
+use gatemq_cluster::core::admission::PROTOCOL_MIN;
 use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted, NotReady};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-pub(crate) use awaited::{Awaited, Forwarded};
+use crate::durations::Durations;
+
+pub(crate) use awaited::{Awaited, Incoming};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
+pub(crate) use orders::{Elsewhere, Order, What as Ordered};
 use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
 pub(crate) use start::{ClusterTlsReload, NotStarted, Running, start};
-use status::Roster;
+use status::{Refusals, Roster};
 use told::{Inbox, Told};
 
 /// Whose values in the store marks are: no plugin has this name.
@@ -66,18 +73,23 @@ pub(crate) const MARKS: &str = "$cluster";
 struct Peer {
     /// As it stands in tenants' trees: for clients that are there, and for persistent sessions.
     remotes: [Arc<Remote>; 2],
+    /// The protocol that is spoken with it.
+    protocol: AtomicU16,
     /// Somebody sends what is in its queues.
     is_served: AtomicBool,
     /// Messages at QoS 0.
     fast: Queue,
     /// The others.
     kept: Queue,
+    /// How long it took to answer batches of both.
+    calls: Durations,
 }
 
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
-        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept }
+        let (protocol, is_served) = (AtomicU16::new(PROTOCOL_MIN), AtomicBool::new(false));
+        Peer { remotes: Remote::pair(name), protocol, is_served, fast, kept, calls: Durations::default() }
     }
 }
 
@@ -97,6 +109,8 @@ pub(crate) struct Cluster {
     name: String,
     /// Who was there.
     roster: Roster,
+    /// Who was not let in, and by whom this node was not.
+    refusals: Refusals,
     /// Claims are numbered.
     requests: AtomicU64,
     /// Sessions that were granted and are not opened yet.
@@ -118,6 +132,7 @@ impl Cluster {
             environment: environment.to_owned(),
             name: name.to_owned(),
             roster: Roster::default(),
+            refusals: Refusals::default(),
             inbox: Inbox::default(),
             peers: RwLock::default(),
             interests: Mutex::default(),
@@ -149,6 +164,10 @@ impl Cluster {
                     told.push(Told::Forward { to: node, content, durable, answer });
                 }
             }
+        }
+        // Before they are told: the last one to answer is known as such.
+        if let Some(awaited) = awaited {
+            awaited.counted();
         }
         self.inbox.tell_all(told);
     }
@@ -185,9 +204,15 @@ impl Cluster {
         peers.entry(name.into()).or_insert_with(new).clone()
     }
 
+    /// The protocol that is spoken with a node.
+    fn protocol(&self, node: &NodeName) -> u16 {
+        self.peers.read().get(node.as_str()).map_or(PROTOCOL_MIN, |peer| peer.protocol.load(Ordering::Relaxed))
+    }
+
     /// Begins to send what is in a node's queues, if nobody does. In the cluster's runtime.
-    fn serve(self: &Arc<Self>, node: &NodeName) {
+    fn serve(self: &Arc<Self>, node: &NodeName, protocol: u16) {
         let peer = self.peer(node.as_str());
+        peer.protocol.store(protocol, Ordering::Relaxed);
         if !peer.is_served.swap(true, Ordering::Relaxed) {
             outgoing::start(self, &peer, node);
         }
@@ -201,7 +226,7 @@ impl Cluster {
     }
 
     fn send_control(&self, to: &NodeName, control: &Control) {
-        self.link.control(to, control);
+        self.link.control(to, control, self.protocol(to));
     }
 
     fn not_accepted(&self, to: &NodeName, why: NotAccepted) {

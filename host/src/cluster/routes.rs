@@ -1,7 +1,6 @@
 //! What other nodes subscribed, in the tenants' trees; and what of them operators want to know.
 
 use gatemq_cluster::core::{Event, FilterKey, Interest, NodeName};
-use gatemq_store::{Store, StoreError};
 use gatemq_types::event::Fact;
 
 use super::driver::Driver;
@@ -11,17 +10,6 @@ impl Driver {
     pub(super) fn route(&mut self, node: &NodeName, key: &FilterKey, interest: Option<Interest>) {
         self.kept_routes.said(node, key, interest, &mut self.ops);
         self.put_route(node, key, interest);
-    }
-
-    /// Puts what the store has of nodes that are away in force. Before the node joins.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub(super) fn restore_routes(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        for (node, key) in self.kept_routes.restored(store)? {
-            self.put_route(&node, &key, Some(Interest { durable: true, members: 0 }));
-        }
-        Ok(())
     }
 
     fn put_route(&self, node: &NodeName, key: &FilterKey, interest: Option<Interest>) {
@@ -50,18 +38,12 @@ impl Driver {
 impl Driver {
     /// What an operator wants to know.
     pub(super) fn tell(&mut self, event: Event) {
-        if let Event::RoutesSynced { node, .. } = &event {
-            for key in self.kept_routes.synced(node) {
-                self.route(node, &key, None);
-            }
-        }
         let name = |node: NodeName| node.as_str().to_owned().into();
         let fact = match event {
             Event::RoutesSynced { node, filters } => Fact::RoutesSynced { member: name(node), filters },
             Event::HintsExpired { node, count, .. } => {
                 Fact::HintsExpired { member: name(node), count, why: "expired".into() }
             }
-            Event::HintsDropped { node, count } => Fact::HintsExpired { member: name(node), count, why: "left".into() },
             Event::PeerMisbehaved { node, what } => Fact::NodeMisbehaved { member: name(node), what: what.into() },
             Event::ClockAhead { node, ahead_ms } => {
                 let what = format!("its clock is {ahead_ms} ms ahead of ours").into();

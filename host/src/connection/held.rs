@@ -2,11 +2,13 @@
 //! wait too (section 7 of the design).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use gatemq_types::CloseReason;
 
 use super::client::Client;
 use super::{Connection, Ending};
+use crate::cluster::Awaited;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
@@ -34,10 +36,8 @@ pub(super) struct Held {
 struct Sealed {
     /// The batch that they wait for.
     ticket: u64,
-    /// What other nodes are to have accepted ([`Worker::forward`]); 0: nothing, or they have.
-    forwarded: u64,
-    /// Packet identifiers of QoS 2 messages among them, which are stored when they have.
-    received: Vec<u16>,
+    /// What other nodes are to have accepted ([`Worker::forward`]); `None`: nothing, or they have.
+    forwarded: Option<Arc<Awaited>>,
     bytes: usize,
     packet_bytes: usize,
 }
@@ -50,7 +50,9 @@ impl Held {
     /// What waits for nothing any more, from the front on.
     fn free(&mut self) {
         let stored = self.stored;
-        while let Some(sealed) = self.sealed.pop_front_if(|sealed| sealed.ticket <= stored && sealed.forwarded == 0) {
+        while let Some(sealed) =
+            self.sealed.pop_front_if(|sealed| sealed.ticket <= stored && sealed.forwarded.is_none())
+        {
             self.ready += sealed.bytes;
             self.unstored_bytes -= sealed.packet_bytes;
         }
@@ -79,6 +81,14 @@ impl Client {
         held.unstored_bytes += packet_bytes;
     }
 
+    /// Whether the acknowledgement of a QoS 2 message waits for other nodes.
+    #[cold]
+    pub(super) fn awaits(&self, packet_id: u16) -> bool {
+        let held = self.held.iter().flat_map(|held| &held.sealed);
+        let mut incoming = held.filter_map(|sealed| sealed.forwarded.as_ref()?.incoming.as_ref());
+        incoming.any(|incoming| incoming.packet_ids.contains(&packet_id))
+    }
+
     /// Whether so much waits that nothing more is read.
     #[inline]
     pub(super) fn waits_for_store(&self) -> bool {
@@ -90,26 +100,15 @@ impl Connection {
     /// What was held in this turn waits for the batch with its changes, which is submitted now.
     #[inline]
     pub(super) fn seal(&mut self, worker: &Worker, hot: &mut Hot) {
-        let (mut forwarded, mut received) = (0, Vec::new());
+        let mut forwarded = None;
         if !hot.out.forwards.is_empty() {
-            (forwarded, received) = self.forward(worker, hot);
+            forwarded = worker.forward(hot, Some((self.id, self.client.session.session())));
         }
         let ticket = worker.submit(hot);
         let Some(held) = self.client.held.as_deref_mut().filter(|held| held.open.bytes > 0) else { return };
-        held.sealed.push_back(Sealed { ticket, forwarded, received, ..std::mem::take(&mut held.open) });
+        held.sealed.push_back(Sealed { ticket, forwarded, ..std::mem::take(&mut held.open) });
         if !worker.tell_stored(ticket, self.id) {
             self.stored(ticket);
-        }
-    }
-
-    /// Hands over what other nodes are to have. Returns the number under which they answer, and what is stored only then.
-    #[cold]
-    fn forward(&mut self, worker: &Worker, hot: &mut Hot) -> (u64, Vec<u16>) {
-        let session = self.client.session.number();
-        match worker.forward(hot, Some(self.id)) {
-            0 => (0, Vec::new()),
-            number if session == 0 => (number, Vec::new()),
-            number => (number, hot.out.spare.changes.take_received(session)),
         }
     }
 
@@ -121,23 +120,17 @@ impl Connection {
         }
     }
 
-    /// Other nodes have answered what had this number; false: one of them, and the store for it, could not take it, so it is
-    /// never acknowledged. The client sends it again when it comes back.
-    pub(crate) fn forwarded(&mut self, worker: &Worker, number: u64, taken: bool) {
-        let session = self.client.session.number();
+    /// Other nodes have answered. Where one of them, and the store for it, could not take something, it is never acknowledged: the
+    /// client sends it again when it comes back. `ticket`: a batch that the acknowledgements wait for, too.
+    pub(crate) fn forwarded(&mut self, worker: &Worker, awaited: &Arc<Awaited>, ticket: Option<u64>) {
         let Some(held) = self.client.held.as_deref_mut() else { return };
-        let Some(sealed) = held.sealed.iter_mut().find(|sealed| sealed.forwarded == number) else { return };
-        if !taken {
+        let is_it = |of: &Option<Arc<Awaited>>| of.as_ref().is_some_and(|of| Arc::ptr_eq(of, awaited));
+        let Some(sealed) = held.sealed.iter_mut().find(|sealed| is_it(&sealed.forwarded)) else { return };
+        if !awaited.is_taken() {
             return self.stop(Ending::of(CloseReason::ClusterUnavailable));
         }
-        sealed.forwarded = 0;
-        let received = std::mem::take(&mut sealed.received);
-        if received.is_empty() {
-            return held.free();
-        }
-        let hot = &mut *worker.hot.borrow_mut();
-        hot.out.spare.changes.received(session, received);
-        let ticket = worker.submit(hot);
+        sealed.forwarded = None;
+        let Some(ticket) = ticket else { return held.free() };
         sealed.ticket = ticket;
         if !worker.tell_stored(ticket, self.id) {
             self.stored(ticket);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gatemq_broker::Session;
 use gatemq_broker::changes::Change;
@@ -65,12 +66,17 @@ impl Worker {
         let Some(store) = &self.node.store else { return commits.submitted };
         let ticket = commits.submitted + 1;
         if commits.under_way.len() >= UNDER_WAY_MAX {
+            hot.out.spare.changes.wait();
             return ticket;
         }
         let (mut waiting, mut beside) = (std::mem::take(&mut commits.next), std::mem::take(&mut commits.beside));
         let (node, id) = (self.node.clone(), self.id as usize);
         // What is refused of it belongs to a session that has ended.
-        let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
+        let began = Instant::now();
+        let answer = move |answer: Result<_, StoreError>| {
+            node.timings.commits.note(began.elapsed());
+            node.send(id, |mail| mail.commits.push(answer.map(drop)));
+        };
         hot.out.spare.changes.submit(|changes| {
             let mut batch = durable::batch(&changes);
             batch.ops.append(&mut beside);

@@ -1,35 +1,37 @@
 //! What goes to other nodes of the cluster, and what comes from them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use gatemq_broker::Session;
 use gatemq_store::Op;
 
 use super::Worker;
 use super::hot::Hot;
-use crate::cluster::{Awaited, Forwarded, FromNode};
+use crate::cluster::{Awaited, FromNode, Incoming};
 
 impl Worker {
-    /// Hands over what was published for other nodes. Returns the number under which the connection is told when all that is at
-    /// QoS 1 or 2 has been taken; 0: nothing is.
-    pub(crate) fn forward(&self, hot: &mut Hot, connection: Option<u32>) -> u64 {
+    /// Hands over what was published for other nodes. Returns under what the connection is told when all that is at QoS 1 or 2 has been
+    /// taken; `None`: nothing is. `publisher`: the connection, and its session.
+    pub(crate) fn forward(&self, hot: &mut Hot, publisher: Option<(u32, &Arc<Session>)>) -> Option<Arc<Awaited>> {
         let forwards = std::mem::take(&mut hot.out.forwards);
-        let Some(cluster) = self.node.cluster() else { return 0 };
-        let awaited = connection.filter(|_| forwards.iter().any(|forward| forward.is_awaited())).map(|connection| {
+        let cluster = self.node.cluster()?;
+        let publisher = publisher.filter(|_| forwards.iter().any(|forward| forward.is_awaited()));
+        let awaited = publisher.map(|(connection, session)| {
             self.forwarded.set(self.forwarded.get() + 1);
-            (self.forwarded.get(), Awaited::new(&self.node, self.id, connection, self.forwarded.get()))
+            let packet_ids = hot.out.spare.changes.take_received(session.number());
+            session.forwards(&packet_ids);
+            let incoming =
+                Some(Incoming { session: session.clone(), packet_ids }).filter(|of| !of.packet_ids.is_empty());
+            Awaited::new(&self.node, (self.id, connection), self.forwarded.get(), incoming)
         });
-        cluster.forward(forwards, awaited.as_ref().map(|(_, awaited)| awaited));
-        match awaited {
-            Some((number, awaited)) => {
-                awaited.counted();
-                number
-            }
-            None => 0,
-        }
+        cluster.forward(forwards, awaited.as_ref());
+        awaited
     }
 
     /// After a turn: what nobody waits for goes out, and who subscribed is told.
     pub(super) fn tell_cluster(&self, hot: &mut Hot) {
+        hot.out.forwards.append(&mut hot.out.spare.changes.take_handed());
         if !hot.out.forwards.is_empty() {
             self.forward(hot, None);
         }
@@ -42,10 +44,25 @@ impl Worker {
     }
 
     /// Other nodes have answered.
-    pub(super) fn forwarded(&self, answers: impl Iterator<Item = Forwarded>) {
-        for Forwarded { connection, number, taken } in answers {
-            self.with(connection, |connection| connection.forwarded(self, number, taken));
+    pub(super) fn forwarded(&self, answers: impl Iterator<Item = Arc<Awaited>>) {
+        for awaited in answers {
+            let ticket = self.received(&awaited);
+            self.with(awaited.connection, |connection| connection.forwarded(self, &awaited, ticket));
         }
+    }
+
+    /// Packet identifiers of QoS 2 messages are stored, unless they are: the client, which may have another connection now, is told
+    /// from now on that they came. Of those that somebody could not take they are free: the client sends those again. Returns the
+    /// batch that they are in.
+    fn received(&self, awaited: &Awaited) -> Option<u64> {
+        let Incoming { session, packet_ids } = awaited.incoming.as_ref()?;
+        session.forwarded(packet_ids, awaited.is_taken());
+        if !awaited.is_taken() || awaited.is_incoming_stored() {
+            return None;
+        }
+        let hot = &mut *self.hot.borrow_mut();
+        hot.out.spare.changes.received(session.number(), packet_ids);
+        Some(self.submit(hot))
     }
 
     /// Other nodes have sent messages: they are delivered here, and answered when the store has what it is to have of them.

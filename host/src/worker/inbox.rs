@@ -1,6 +1,7 @@
 //! What other threads want a worker to do: one lock, and at most one wake while it has mail.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use gatemq_store::StoreError;
 use parking_lot::Mutex;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Worker;
 use super::scan::Scan;
 use crate::admin::Publication;
-use crate::cluster::{Forwarded, FromNode};
+use crate::cluster::{Awaited, FromNode};
 use crate::listen::{Accept, Seat};
 
 /// A socket that another worker has accepted.
@@ -46,13 +47,15 @@ pub(crate) struct Mail {
     /// Messages of plugins: within what the desk allows.
     pub(crate) publications: Vec<Publication>,
     /// What other nodes have answered. Bounded by what waits for them.
-    pub(crate) forwarded: Vec<Forwarded>,
+    pub(crate) forwarded: Vec<Arc<Awaited>>,
     /// What other nodes have sent. Bounded by what they may have unanswered.
     pub(crate) from_nodes: Vec<FromNode>,
     /// To be told when what this worker has changed up to now is stored. At most one a connection that begins.
     pub(crate) barriers: Vec<oneshot::Sender<()>>,
     /// Whether the node stops.
     pub(crate) stop: bool,
+    /// Whether it may end when its last connection has: nobody needs it any more.
+    pub(crate) end: bool,
 }
 
 impl Mail {
@@ -69,6 +72,7 @@ impl Mail {
             && self.from_nodes.is_empty()
             && self.barriers.is_empty()
             && !self.stop
+            && !self.end
     }
 }
 

@@ -124,13 +124,14 @@ fn authorize_plain_trait_call(bencher: Bencher) {
     bencher.bench_local(|| divan::black_box(&plain).authorize(divan::black_box(&identity), divan::black_box(&action)));
 }
 
-/// A question with borrowed inputs, on the thread that asks.
+/// A question with borrowed inputs, as the plugin's call thread puts it.
 #[divan::bench]
 fn authorize_borrowed_call(bencher: Bencher) {
     let (plugin, action) = (plugin(), action());
     let session = Session::new(&connect(), &Identity::new("t", "u"));
-    assert!(matches!(plugin.authorize_here(&session, &action), Ok(Verdict::Allow { .. })));
-    bencher.bench_local(|| plugin.authorize_here(divan::black_box(&session), divan::black_box(&action)));
+    let entered = plugin.enter().unwrap();
+    assert!(matches!(entered.authorize(&session, &action), Ok(Verdict::Allow { .. })));
+    bencher.bench_local(|| entered.authorize(divan::black_box(&session), divan::black_box(&action)));
 }
 
 /// The same over the plugin's call thread, with its deadline.

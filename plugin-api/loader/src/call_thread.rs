@@ -51,6 +51,11 @@ impl CallThread {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Of its threads that were given up: for who has to know whether one is still inside a call.
+    pub(crate) fn away(&self) -> Away {
+        Away(self.shared.clone())
+    }
+
     /// How many threads are away.
     #[cfg(test)]
     fn abandoned(&self) -> usize {
@@ -143,6 +148,16 @@ impl CallThread {
         self.shared.1.notify_all();
         drop(state);
         drop(waiting);
+    }
+}
+
+/// See [`CallThread::away`].
+pub(crate) struct Away(Arc<(Mutex<State>, Condvar)>);
+
+impl Away {
+    /// None is.
+    pub(crate) fn nobody(&self) -> bool {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abandoned == 0
     }
 }
 

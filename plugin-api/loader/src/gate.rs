@@ -22,10 +22,7 @@ impl Gate {
     pub(crate) fn enter(&self) -> Result<RwLockReadGuard<'_, ()>, CallFailure> {
         let inside = self.enter_closed();
         // Asked behind the lock: `empty` comes after `close`, so whoever enters after it sees that it is closed.
-        match self.closed.load(Ordering::SeqCst) {
-            true => Err(STOPPED),
-            false => Ok(inside),
-        }
+        self.open().map(|()| inside)
     }
 
     /// Enters for the call that stops, which comes after [`Gate::close`].
@@ -38,10 +35,16 @@ impl Gate {
         !self.closed.swap(true, Ordering::SeqCst)
     }
 
-    /// Waits until nobody is inside a closed gate, which nobody then enters any more. False: somebody still is.
-    pub(crate) fn emptied(&self, until: Instant) -> bool {
+    /// Whether it is still open: for callers that are known to have left in another way.
+    pub(crate) fn open(&self) -> Result<(), CallFailure> {
+        if self.closed.load(Ordering::SeqCst) { Err(STOPPED) } else { Ok(()) }
+    }
+
+    /// Waits until nobody is inside a closed gate, which nobody then enters any more, and `others` says the same of those
+    /// that have not entered. False: somebody still is.
+    pub(crate) fn emptied(&self, until: Instant, others: impl Fn() -> bool) -> bool {
         loop {
-            if self.inside.try_write().is_ok() {
+            if self.inside.try_write().is_ok() && others() {
                 return true;
             }
             if Instant::now() >= until {

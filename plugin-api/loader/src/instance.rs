@@ -1,13 +1,13 @@
 //! A started plugin, and every call into it.
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLockReadGuard};
 use std::time::{Duration, Instant as Clock};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use gatemq_plugin_api::abi::convert;
 use gatemq_plugin_api::abi::v1_0::{
-    self, AuthTable, InterestRecord, OutcomeCompleter, OutcomeRecord, Pair, PluginRoot_Ref, SessionRecord, Status,
-    StatusCode, VerdictCode, VerdictCompleter, VerdictRecord,
+    self, ActionView, AuthTable, InterestRecord, OutcomeCompleter, OutcomeRecord, Pair, PluginRoot_Ref, SessionRecord,
+    Status, StatusCode, VerdictCode, VerdictCompleter, VerdictRecord,
 };
 use gatemq_types::event::Event;
 use gatemq_types::{Action, AuthOutcome, Connect, Identity, Verdict};
@@ -92,7 +92,8 @@ pub struct Instance {
     outcomes: &'static Slots<AuthOutcome>,
     verdicts: &'static Slots<Verdict>,
     host: u64,
-    /// Every call into `raw` goes through it.
+    /// Every call into `raw` goes through it, but those of `thread`: it makes one at a time, `stop` and the destructors
+    /// among them, and knows who did not come back.
     gate: Arc<Gate>,
 }
 
@@ -154,20 +155,33 @@ impl Instance {
         self.root.auth().into_option().ok_or(CallFailure::NotThere("it is not an auth provider"))
     }
 
-    /// A call on one of its threads, refused once the plugin is stopped.
-    async fn inside<R: Send + 'static>(
+    /// A call on its control thread, refused once the plugin is stopped.
+    async fn controlled<R: Send + 'static>(
         &self,
-        thread: &CallThread,
         timeout: Duration,
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<R, CallFailure> {
-        drop(self.gate.enter()?);
         let gate = self.gate.clone();
         let entered = move || {
             let _inside = gate.enter()?;
             Ok(call())
         };
-        thread.call(timeout, entered).await?
+        self.control.call(timeout, entered).await?
+    }
+
+    /// A call on its call thread, refused once the plugin is stopped. It costs no locked operation, see `gate`.
+    async fn called<R: Send + 'static>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, CallFailure> {
+        self.gate.open()?;
+        let gate = self.gate.clone();
+        let entered = move || {
+            gate.open()?;
+            Ok(call())
+        };
+        self.thread.call(timeout, entered).await?
     }
 
     /// Asks who a client is. Dropping the future cancels the call.
@@ -234,14 +248,9 @@ impl Instance {
         let began = std::time::Instant::now();
         let properties: Vec<Pair> = pairs(&action);
         let (raw, asked) = (self.raw, session.clone());
-        let asking = self.inside(&self.thread, self.options.timeout, move || {
-            let mut record = VerdictRecord::bare(VerdictCode(0));
-            let view = views::action(&action, &properties);
-            let status = (auth.authorize)(raw, &asked.record, &view, &mut record);
-            match CallFailure::of(status) {
-                None => Ok((convert::verdict_from(record).map_err(CallFailure::UnknownCode)?, action, properties)),
-                Some(failure) => Err(failure),
-            }
+        let asking = self.called(self.options.timeout, move || {
+            let verdict = ask(auth, raw, &asked, &views::action(&action, &properties))?;
+            Ok((verdict, action, properties))
         });
         match asking.await?? {
             (Verdict::Pending, action, properties) => {
@@ -252,19 +261,13 @@ impl Instance {
         }
     }
 
-    /// Calls `authorize` on this thread and waits for as long as it takes: for those who measure or try out a plugin.
+    /// Keeps it from being stopped while calls are made on this thread, which may last as long as they like: for those who
+    /// measure a plugin or try it out. While it is held, [`Instance::stop`] does not drop the instance.
     ///
     /// # Errors
-    /// As [`Instance::authorize`], but for the deadline.
-    pub fn authorize_here(&self, session: &Session, action: &Action) -> Result<Verdict, CallFailure> {
-        let auth = self.auth()?;
-        let _inside = self.gate.enter()?;
-        let mut record = VerdictRecord::bare(VerdictCode(0));
-        let status = (auth.authorize)(self.raw, &session.record, &views::action(action, &pairs(action)), &mut record);
-        match CallFailure::of(status) {
-            None => convert::verdict_from(record).map_err(CallFailure::UnknownCode),
-            Some(failure) => Err(failure),
-        }
+    /// It is no auth provider, or it was stopped.
+    pub fn enter(&self) -> Result<Entered<'_>, CallFailure> {
+        Ok(Entered { auth: self.auth()?, raw: self.raw, _inside: self.gate.enter()? })
     }
 
     async fn authorize_slow(
@@ -304,7 +307,7 @@ impl Instance {
     pub async fn interest(&self) -> Result<Interest, CallFailure> {
         let events = self.root.events().into_option().ok_or(CallFailure::NotThere("it is not an event collector"))?;
         let raw = self.raw;
-        let asking = self.inside(&self.thread, self.options.timeout, move || {
+        let asking = self.called(self.options.timeout, move || {
             let mut record = InterestRecord { classes: 0, kinds: RVec::new(), tenants: RVec::new() };
             ((events.interest)(raw, &mut record), record)
         });
@@ -338,7 +341,7 @@ impl Instance {
     pub async fn reconfigure(&self, config: String) -> Result<(), CallFailure> {
         let (root, raw) = (self.root, self.raw);
         let reconfigure = move || (root.reconfigure())(raw, RStr::from_str(&config));
-        let call = self.inside(&self.control, self.options.start_timeout, reconfigure);
+        let call = self.controlled(self.options.start_timeout, reconfigure);
         CallFailure::of(call.await?).map_or(Ok(()), Err)
     }
 
@@ -360,7 +363,7 @@ impl Instance {
     /// How it is. A failing call is `NotReady`.
     pub async fn health(&self) -> Health {
         let (root, raw) = (self.root, self.raw);
-        let call = self.inside(&self.control, self.options.timeout.max(HEALTH_WAIT), move || {
+        let call = self.controlled(self.options.timeout.max(HEALTH_WAIT), move || {
             let mut state = 0;
             ((root.health())(raw, &mut state), state)
         });
@@ -396,7 +399,9 @@ impl Instance {
         });
         let stopped = stopping.await;
         let (gate, left) = (self.gate.clone(), until.saturating_duration_since(Clock::now()));
-        let dropping = self.thread.call(left, move || match gate.emptied(until - left / 2) {
+        // On the call thread: whoever of it is inside has been given up by now.
+        let away = self.thread.away();
+        let dropping = self.thread.call(left, move || match gate.emptied(until - left / 2, || away.nobody()) {
             true => (root.destroy())(raw),
             false => Status::ok(),
         });
@@ -428,6 +433,39 @@ impl Drop for Started {
             // A thread of its own: the author's destructor must not hold whoever drops this.
             let _ = std::thread::Builder::new().spawn(move || (root.destroy())(raw));
         }
+    }
+}
+
+/// A thread's calls into an instance, see [`Instance::enter`].
+pub struct Entered<'a> {
+    auth: AuthTable,
+    raw: v1_0::Instance,
+    _inside: RwLockReadGuard<'a, ()>,
+}
+
+impl Entered<'_> {
+    /// Calls `authorize` and waits for as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Instance::authorize`], but for the deadline.
+    pub fn authorize(&self, session: &Session, action: &Action) -> Result<Verdict, CallFailure> {
+        ask(self.auth, self.raw, session, &views::action(action, &pairs(action)))
+    }
+}
+
+/// The call of `authorize` itself.
+#[inline]
+fn ask(
+    auth: AuthTable,
+    raw: v1_0::Instance,
+    session: &Session,
+    action: &ActionView<'_>,
+) -> Result<Verdict, CallFailure> {
+    let mut record = VerdictRecord::bare(VerdictCode(0));
+    let status = (auth.authorize)(raw, &session.record, action, &mut record);
+    match CallFailure::of(status) {
+        None => convert::verdict_from(record).map_err(CallFailure::UnknownCode),
+        Some(failure) => Err(failure),
     }
 }
 

@@ -35,7 +35,7 @@ pub use failure::CallFailure;
 pub use file::{LibraryFile, LibraryHash, Wanted};
 pub use gatemq_plugin_api::abi::v1_0::VERSION as INTERFACE_VERSION;
 pub use host_table::{Answer, Level, Services};
-pub use instance::{Health, Instance, Interest, Options, Session};
+pub use instance::{Entered, Health, Instance, Interest, Options, Session};
 pub use library::{Info, Library};
 pub use plugin::{Generation, Lane, Pinned, Plugin, PluginStatus, Policy, Retired};
 pub use refusal::{Reason, Refusal};

@@ -209,11 +209,13 @@ impl<P: AuthProvider> Entry<P> {
         verdict: &mut VerdictRecord,
     ) -> Status {
         let (session, action) = (session_ref(session), Action::new(*action));
-        match contained(|| Self::borrow(instance).plugin().authorize(session, &action)) {
-            Ok(answer) => {
-                convert::replace_bare(verdict, convert::verdict_to(answer));
-                Status::ok()
-            }
+        // The answer is put where it belongs inside: out of there it would be copied once more.
+        let answered = contained(|| {
+            let answer = Self::borrow(instance).plugin().authorize(session, &action);
+            convert::replace_bare(verdict, convert::verdict_to(answer));
+        });
+        match answered {
+            Ok(()) => Status::ok(),
             Err(panic) => Status::panicked(panic),
         }
     }

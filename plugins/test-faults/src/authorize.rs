@@ -7,7 +7,7 @@ use gatemq_plugin_api::{ReasonCode, Verdict};
 use crate::fault::Fault;
 
 /// The last level of a topic under `ask/`.
-pub(crate) fn level_of(topic: &str) -> Option<&str> {
+fn level_of(topic: &str) -> Option<&str> {
     topic.strip_prefix("ask/").map(|below| below.rsplit('/').next().unwrap_or(below))
 }
 

@@ -76,19 +76,18 @@ extern "C" fn authorize(
     verdict: &mut VerdictRecord,
 ) -> Status {
     let allow = || VerdictRecord::bare(VerdictCode::ALLOW);
-    match crate::authorize::level_of(action.topic.as_str()) {
-        Some("unknown") => {
-            *verdict = VerdictRecord::bare(VerdictCode(77));
-            Status::ok()
-        }
-        Some("bad-status") => {
-            *verdict = allow();
-            Status { code: StatusCode(99), ..Status::ok() }
-        }
-        Some("allow-but-failed") => {
-            *verdict = allow();
-            Status::failed("failed on demand")
-        }
-        _ => (entry::auth_table::<TestFaults>().authorize)(instance, session, action, verdict),
+    // Compared, not taken apart: `benches/border.rs` of the loader measures calls that come through here.
+    let topic = action.topic.as_str();
+    if topic.ends_with("/unknown") {
+        *verdict = VerdictRecord::bare(VerdictCode(77));
+        Status::ok()
+    } else if topic.ends_with("/bad-status") {
+        *verdict = allow();
+        Status { code: StatusCode(99), ..Status::ok() }
+    } else if topic.ends_with("/allow-but-failed") {
+        *verdict = allow();
+        Status::failed("failed on demand")
+    } else {
+        (entry::auth_table::<TestFaults>().authorize)(instance, session, action, verdict)
     }
 }

@@ -5,12 +5,16 @@ mod denials;
 mod messages;
 mod moves;
 mod operators;
+mod orders;
 mod page;
 mod partitions;
 mod promise_4;
 mod promise_5;
 mod refused;
 mod retained;
+mod rolling;
+mod shared;
+mod strangers;
 mod tenants;
 mod wills;
 

@@ -49,6 +49,13 @@ impl Interests {
         self.own.change(changes, members.now_ms.saturating_add(members.settings.delta_ms));
     }
 
+    /// What persistent sessions of a node that is away had subscribed when we last ran.
+    pub(crate) fn restored(&mut self, node: NodeName, keys: Vec<FilterKey>, out: &mut Vec<Action>) {
+        // No process has this one: whichever comes, its set is another.
+        let theirs = self.theirs.entry(node.clone()).or_insert_with(|| Theirs::new(Boot(0)));
+        theirs.restored(&node, keys, out);
+    }
+
     /// A member is there, perhaps again, perhaps as another process.
     pub(crate) fn up(&mut self, node: &NodeName, boot: Boot, out: &mut Vec<Action>) {
         let theirs = self.theirs.entry(node.clone()).or_insert_with(|| Theirs::new(boot));
@@ -63,13 +70,13 @@ impl Interests {
         }
     }
 
-    /// Of a dead node only the durable part is kept; of one that left, nothing.
+    /// Of a node that is away only the durable part is kept. One that left and has none is forgotten.
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
         self.own.forget_applied(node);
         if let Some(theirs) = self.theirs.get_mut(node) {
-            theirs.away(node, !left, out);
+            theirs.away(node, out);
         }
-        if left {
+        if left && self.theirs.get(node).is_some_and(|theirs| theirs.len() == 0) {
             self.theirs.remove(node);
         }
         self.part(|parting| parting == node, out);
@@ -96,11 +103,10 @@ impl Interests {
                 let mut changes = Vec::new();
                 let answer = theirs.received(from, other, members.now_ms, &mut changes);
                 out.extend(answer.map(send));
-                if theirs.is_synced() && !was_synced {
-                    let filters = theirs.len();
-                    out.push(Action::Event(Event::RoutesSynced { node: from.clone(), filters }));
-                }
+                let synced = (theirs.is_synced() && !was_synced).then(|| theirs.len());
                 self.change_routes(changes, members, out);
+                let event = |filters| Action::Event(Event::RoutesSynced { node: from.clone(), filters });
+                out.extend(synced.map(event));
             }
         }
     }

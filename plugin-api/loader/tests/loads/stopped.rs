@@ -72,6 +72,18 @@ async fn a_fenced_plugin_is_not_called_after_its_stop() {
     assert_stopped(&instance).await;
 }
 
+/// Guards memory: an instance is not dropped while a call thread that was given up is still in it. Its destructor would panic.
+#[tokio::test]
+async fn an_instance_that_a_call_does_not_leave_is_not_dropped() {
+    for (topic, hangs) in [("ask/hang", true), ("ask/allow", false)] {
+        let instance = faults(json!({"drop": "panic"})).await;
+        assert_eq!(instance.authorize(&session(), publish(topic)).await.is_err(), hangs);
+        let stopped = instance.stop(SHORT).await;
+        assert_eq!(stopped.is_ok(), hangs, "{topic}: {stopped:?}");
+        assert_stopped(&instance).await;
+    }
+}
+
 /// Promise 6: a collector that hangs keeps its own thread and delays neither `stop` nor other calls; it gets nothing more.
 #[tokio::test]
 async fn promise_6_a_hanging_collector_delays_nobody() {
