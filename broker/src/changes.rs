@@ -14,7 +14,7 @@ use gatemq_types::QoS;
 use parking_lot::Mutex;
 
 use crate::SessionKey;
-use crate::remote::Interest;
+use crate::remote::{Forward, Interest};
 use crate::retained::Publisher;
 use crate::session::{Message, Session};
 
@@ -212,6 +212,8 @@ pub struct Changes {
     interests: Option<Vec<Interest>>,
     /// Keys of sessions that ended; only where interests are noted.
     ended: Vec<Arc<SessionKey>>,
+    /// Messages of shared subscriptions for other nodes; only where interests are noted.
+    handed: Vec<Forward>,
 }
 
 impl Changes {
@@ -257,6 +259,19 @@ impl Changes {
     /// Sessions that ended since the last time; perhaps there is a new one of the same key.
     pub fn take_ended(&mut self) -> Vec<Arc<SessionKey>> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// A message that waited in a shared subscription goes to another node.
+    pub(crate) fn hand_over(&mut self, forward: Forward) {
+        if self.interests.is_some() {
+            self.handed.push(forward);
+        }
+    }
+
+    /// Messages that went to other nodes since the last time, to be forwarded as those of [`Out`](crate::Out).
+    #[inline]
+    pub fn take_handed(&mut self) -> Vec<Forward> {
+        std::mem::take(&mut self.handed)
     }
 
     /// Whether [`Self::note_interests`] was called.

@@ -1,6 +1,5 @@
 //! Puts the node together, runs it, and takes it apart.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -20,11 +19,12 @@ use crate::cluster::{self, NotStarted};
 use crate::config::{self, Config, Sources};
 use crate::durable;
 use crate::events::Events;
-use crate::listen::{self, Accepting, Listener};
+use crate::listen::{self, Listener};
+use crate::listeners::{Bound, Listeners};
 use crate::node::{Node, Recovered};
-use crate::plugins::{self, Guards, PluginSet, Problem};
+use crate::plugins::{self, Plugins, Problem};
 use crate::reload::Reload;
-use crate::{log, ready, service, worker};
+use crate::{clock, log, ready, service, warnings, worker};
 
 /// Exit code: the command line is wrong (sysexits: EX_USAGE).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -79,8 +79,9 @@ pub(crate) fn show(sources: &Sources, origin: bool) -> ExitCode {
 /// started.
 pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> ExitCode {
     let filter = log::filter(&config.log).inspect_err(|e| eprintln!("{e}"));
-    let listeners = listeners(config);
-    let http = config.http.as_ref().map_or(Ok(()), http::check).inspect_err(|e| eprintln!("{e}"));
+    let listeners = listeners(config, sources);
+    let http = config.http.as_ref().map_or(Ok(()), http::check);
+    let http = http.inspect_err(|e| eprintln!("{}", config::located(sources, e)));
     let problems = match runtime() {
         Ok(runtime) if with_plugins => runtime.block_on(plugins::check(config, |plugin, told| {
             config::plugin_problems(sources, plugin, told).iter().map(config::Problem::to_string).collect()
@@ -90,6 +91,7 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
     };
     match (filter, listeners, &http) {
         (Ok(_), Ok(_), Ok(())) if problems.is_empty() => {
+            warn(config, sources, |warning| eprintln!("warning: {warning}"));
             println!(
                 "the configuration is good{}",
                 if with_plugins { "" } else { "; no plugin has looked at its own" }
@@ -103,6 +105,12 @@ pub(crate) fn check(config: &Config, sources: &Sources, with_plugins: bool) -> E
             ExitCode::from(if is_good && of_plugins { EXIT_UNAVAILABLE } else { EXIT_CONFIG })
         }
     }
+}
+
+/// What is no reason to refuse the configuration.
+fn warn(config: &Config, sources: &Sources, tell: impl Fn(String)) {
+    let now_s = i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX);
+    warnings::of(config, now_s).iter().for_each(|warning| tell(config::located(sources, warning)));
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -142,40 +150,37 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let (Ok(mut term), Ok(mut int), Ok(hup)) = (term, int, hup) else {
         return unavailable("signals cannot be received");
     };
-    let listeners = match listeners(config) {
-        Ok(listeners) => listeners,
-        Err(e) => return e,
-    };
-    let store = match durable::open(config, dev) {
-        Ok(store) => store,
-        Err(e) => return unavailable(&format!("node.data_dir: {}: {e}", durable::directory(config).display())),
+    let (listeners, store) = match opened(config, &sources, dev) {
+        Ok(opened) => opened,
+        Err(code) => return code,
     };
     let desk = Desk::new();
     let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
         Ok(plugins) => plugins,
         Err(code) => return code,
     };
-    let PluginSet { auth, plugins } = plugins;
     let (node, recovered) = match recovered(config, &events, store, &desk) {
         Ok(node) => node,
-        Err(e) => return unavailable(&e),
+        Err(e) => return unavailable(&config::located(&sources, &e)),
     };
-    let listeners = guarded(listeners, &auth);
-    let certificates = Certificates::new(node.clone(), listeners.iter().map(|(of, _)| of.clone()).collect());
+    let listeners =
+        listeners.into_iter().map(|of| (plugins.guard(&of.name), of)).map(|(guard, of)| of.guarded_by(guard));
+    let listeners = Listeners::new(&node, config, listeners.collect());
+    let certificates = Certificates::new(node.clone(), listeners.clone());
     let admin = match admin_socket(config).await {
         Ok(admin) => admin,
-        Err(e) => return unavailable(&e),
+        Err(e) => return unavailable(&config::located(&sources, &e)),
     };
-    let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone()));
-    let reload = Arc::new(Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, tokens });
-    let (serving, of_clients) = (Serving::default(), Arc::from(reload.certificates.listeners()));
-    let api = Api::new(&node, &desk, &reload, of_clients, serving.clone());
-    let http_at = match serve_http(config, &events, &api) {
+    let (started, tokens, of) = (config.clone(), Arc::default(), (plugins.clone(), node.clone(), listeners.clone()));
+    let reload = Reload { sources, started, dev, plugins: of.0, certificates, node: of.1, listeners: of.2, tokens };
+    let (serving, reload) = (Serving::default(), Arc::new(reload));
+    let api = Api::new(&node, &desk, &reload, listeners.clone(), serving.clone());
+    let http_at = match serve_http(config, &events, &api, &reload) {
         Ok(at) => at,
         Err(code) => return code,
     };
     let started = tokio::select! {
-        started = start(config, &node, &desk, recovered, (listeners, http_at)) => started,
+        started = start(config, &node, &desk, recovered, (&listeners, http_at)) => started,
         () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
     };
     let code = match &started {
@@ -193,11 +198,11 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             reloading.abort();
             code
         }
-        Err(why) => not_started(why, &events),
+        Err(why) => not_started(why, &events, &reload.sources),
     };
     let deadline = Instant::now() + node.stop_spread + STOP_MAX;
     if let Ok((running, _)) = started {
-        running.stop(&node, deadline).await;
+        running.stop(&node, &listeners, deadline).await;
     }
     desk.stop();
     let code = close(&node, code);
@@ -206,13 +211,18 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     code
 }
 
-/// Each listener with its chain; one without, of which there is none, admits nobody.
-fn guarded(listeners: Vec<(Listener, SocketAddr)>, auth: &Guards) -> Vec<(Arc<Listener>, SocketAddr)> {
-    let guarded = |(listener, at): (Listener, SocketAddr)| {
-        let chain = auth.get(&*listener.name).cloned().unwrap_or_default();
-        (Arc::new(listener.guarded_by(chain)), at)
-    };
-    listeners.into_iter().map(guarded).collect()
+/// Listeners that are not bound yet, and the store.
+type Opened = (Vec<Listener>, Option<Box<dyn Store>>);
+
+/// Reads TLS files, and opens the store.
+fn opened(config: &Config, sources: &Sources, dev: bool) -> Result<Opened, ExitCode> {
+    warn(config, sources, |warning| tracing::warn!("{warning}"));
+    let listeners = listeners(config, sources)?;
+    let store = durable::open(config, dev).map_err(|e| {
+        let why = format!("node.data_dir: {e}; {}", durable::advice(&e));
+        unavailable(&config::located(sources, &why))
+    })?;
+    Ok((listeners, store))
 }
 
 /// Until it is told to stop, or cannot go on.
@@ -220,16 +230,16 @@ async fn until_stopped(events: &Events, node: &Node, term: &mut Signal, int: &mu
     tokio::select! {
         () = told_to_stop(term, int) => stopping(events, "signal", ExitCode::SUCCESS),
         () = node.failed.notified() => {
-            let code = unavailable("the store failed: what must be kept cannot be acknowledged any more");
+            let code = unavailable("the store failed, see StoreFailed: what must be kept cannot be acknowledged any more; what was is there at the next start");
             stopping(events, "the store failed", code)
         }
     }
 }
 
-fn not_started(why: &NotStarted, events: &Events) -> ExitCode {
+fn not_started(why: &NotStarted, events: &Events, sources: &Sources) -> ExitCode {
     match why {
         NotStarted::Stopped => stopping(events, "signal", ExitCode::SUCCESS),
-        NotStarted::Cannot(e) => unavailable(e),
+        NotStarted::Cannot(e) => unavailable(&config::located(sources, e)),
         NotStarted::Refused(e) => {
             fatal(e);
             ExitCode::from(EXIT_REFUSED)
@@ -269,15 +279,21 @@ fn tell_started(events: &Events, bound: &Bound, dev: bool) {
 
 /// Has what happens handed on to those who follow it, and serves the API over HTTP where it is configured: before the node serves,
 /// for whether it does is among what is asked. Both end with the runtime. Returns where it is served.
-fn serve_http(config: &Config, events: &Arc<Events>, api: &Api) -> Result<Option<SocketAddr>, ExitCode> {
+fn serve_http(
+    config: &Config,
+    events: &Arc<Events>,
+    api: &Api,
+    reload: &Reload,
+) -> Result<Option<SocketAddr>, ExitCode> {
     tokio::spawn(events.clone().serve_readers());
     let Some(http) = &config.http else { return Ok(None) };
     http::check(http).map_err(|e| {
-        fatal(&e);
+        fatal(&config::located(&reload.sources, &e));
         ExitCode::from(EXIT_CONFIG)
     })?;
-    let http = http::bind(http).map_err(|e| unavailable(&e))?;
+    let http = http::bind(http).map_err(|e| unavailable(&config::located(&reload.sources, &e)))?;
     let at = http.address();
+    reload.certificates.with_http(http.listener().clone());
     tokio::spawn(http.serve(api.clone()));
     Ok(at)
 }
@@ -303,7 +319,7 @@ async fn start_plugins(
     dev: bool,
     term: &mut Signal,
     int: &mut Signal,
-) -> Result<PluginSet, ExitCode> {
+) -> Result<Arc<Plugins>, ExitCode> {
     tokio::select! {
         plugins = plugins::start(config, events, desk, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
         () = told_to_stop(term, int) => {
@@ -358,14 +374,13 @@ fn plugin_problems(problems: &[Problem]) -> ExitCode {
 }
 
 /// The listeners with their TLS files read: a wrong one is found before anything starts.
-fn listeners(config: &Config) -> Result<Vec<(Listener, SocketAddr)>, ExitCode> {
+fn listeners(config: &Config, sources: &Sources) -> Result<Vec<Listener>, ExitCode> {
     let (mut listeners, mut wrong) = (Vec::new(), false);
     for (name, settings) in &config.listeners {
         match Listener::new(name, settings) {
-            Ok(listener) => listeners.push((listener, settings.bind)),
+            Ok(listener) => listeners.push(listener),
             Err(e) => {
-                let dot = if e.key.is_empty() { "" } else { "." };
-                eprintln!("listeners.{name}.tls{dot}{}: {e}", e.key);
+                eprintln!("{}", config::located(sources, &listen::told(name, &e)));
                 wrong = true;
             }
         }
@@ -375,12 +390,9 @@ fn listeners(config: &Config) -> Result<Vec<(Listener, SocketAddr)>, ExitCode> {
 
 /// Threads that serve.
 struct Running {
-    accepting: Vec<Accepting>,
     workers: Vec<JoinHandle<()>>,
     cluster: Option<cluster::Running>,
 }
-
-type Bound = BTreeMap<String, (&'static str, SocketAddr)>;
 
 /// Binds everything first, then starts the workers, then joins the cluster, then accepts.
 async fn start(
@@ -388,28 +400,18 @@ async fn start(
     node: &Arc<Node>,
     desk: &Arc<Desk>,
     recovered: Recovered,
-    (listeners, http): (Vec<(Arc<Listener>, SocketAddr)>, Option<SocketAddr>),
+    (listeners, http): (&Listeners, Option<SocketAddr>),
 ) -> Result<(Running, Bound), NotStarted> {
-    let (mut sockets, mut bound) = (Vec::new(), Bound::new());
-    for (listener, address) in listeners {
-        let cannot = |e: std::io::Error| format!("listener {}: {address} cannot be bound: {e}", listener.name);
-        let socket = listen::bind(address).map_err(cannot)?;
-        let at = socket.local_addr().map_err(cannot)?.as_socket().unwrap_or(address);
-        bound.insert(listener.name.to_string(), (listener.transport.name(), at));
-        sockets.push((listener, socket));
-    }
-    let mut running = Running { accepting: Vec::new(), workers: Vec::new(), cluster: None };
+    listeners.bind()?;
+    let bound = listeners.bound();
+    let mut running = Running { workers: Vec::new(), cluster: None };
     for id in 0..config.node.workers {
         running.workers.push(start_worker(id, node)?);
     }
     if let Some(cluster) = &config.cluster {
         running.cluster = Some(cluster::start(config, cluster, node, desk, recovered).await?);
     }
-    for (n, (listener, socket)) in sockets.into_iter().enumerate() {
-        let cannot = format!("listener {}: its socket cannot be waited for", listener.name);
-        let accepting = Accepting::start(node, n % config.node.workers, listener, socket);
-        running.accepting.push(accepting.map_err(|e| format!("{cannot}: {e}"))?);
-    }
+    listeners.accept().await?;
     if let Some(file) = &config.node.ready_file {
         let cluster = running.cluster.as_ref().and_then(cluster::Running::addresses);
         ready::write(file, &bound, cluster, http).map_err(|e| format!("node.ready_file: {}: {e}", file.display()))?;
@@ -438,10 +440,8 @@ fn start_worker(id: usize, node: &Arc<Node>) -> Result<JoinHandle<()>, String> {
 
 impl Running {
     /// Accepts no more, says goodbye to every client, ends the workers.
-    async fn stop(self, node: &Node, deadline: Instant) {
-        for accepting in self.accepting {
-            accepting.stop(deadline).await;
-        }
+    async fn stop(self, node: &Node, listeners: &Listeners, deadline: Instant) {
+        listeners.stop(deadline).await;
         for worker in 0..node.workers() {
             node.send(worker, |mail| mail.stop = true);
         }

@@ -14,19 +14,21 @@ use tokio::sync::{Mutex, MutexGuard};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
+use crate::api::http;
 use crate::clock;
 use crate::cluster::ClusterTlsReload;
 use crate::config::{ClusterTls, Config, ListenerTls};
 use crate::connection::{Client, Ending};
-use crate::listen::Listener;
 use crate::listen::tls::acceptor::files;
 use crate::listen::tls::trust::read_certificates;
 use crate::listen::tls::{Changed, Prepared};
+use crate::listen::{self, Listener};
+use crate::listeners::{Listeners, Plan};
 use crate::node::Node;
 use crate::worker::scan::{Kick, Look, Looks, Scan};
 
 /// How long before its end a certificate is told of.
-const EXPIRING_MS: u64 = 30 * DAY_MS;
+pub(crate) const EXPIRING_S: i64 = 30 * 86_400;
 const DAY_MS: u64 = 86_400_000;
 /// How often it is looked what ends.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -37,7 +39,9 @@ const LIST_EXPIRING_S_MAX: i64 = 3 * 86_400;
 /// See the module.
 pub(crate) struct Certificates {
     node: Arc<Node>,
-    listeners: Vec<Arc<Listener>>,
+    listeners: Arc<Listeners>,
+    /// That of the API over HTTP.
+    http: OnceLock<Arc<Listener>>,
     cluster: OnceLock<(ClusterTlsReload, ClusterTls)>,
     /// Of whoever reads files and puts in force what was in them: what was read first must not come last.
     turn: Mutex<()>,
@@ -51,8 +55,15 @@ type Told = HashMap<(PathBuf, String), u64>;
 
 impl Certificates {
     /// Of these listeners.
-    pub(crate) fn new(node: Arc<Node>, listeners: Vec<Arc<Listener>>) -> Arc<Certificates> {
-        Arc::new(Certificates { node, listeners, cluster: OnceLock::new(), turn: Mutex::default() })
+    pub(crate) fn new(node: Arc<Node>, listeners: Arc<Listeners>) -> Arc<Certificates> {
+        let (http, cluster) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Certificates { node, listeners, http, cluster, turn: Mutex::default() })
+    }
+
+    /// And of the API over HTTP, which is served.
+    pub(crate) fn with_http(&self, listener: Arc<Listener>) {
+        // Once, by the start.
+        let _ = self.http.set(listener);
     }
 
     /// And of the cluster, which the node has joined.
@@ -66,21 +77,25 @@ impl Certificates {
         self.turn.lock().await
     }
 
-    /// The listeners.
-    pub(crate) fn listeners(&self) -> &[Arc<Listener>] {
-        &self.listeners
+    /// Those whose files are looked after.
+    fn looked_after(&self) -> Vec<Arc<Listener>> {
+        self.listeners.all().iter().chain(self.http.get()).cloned().collect()
     }
 
-    /// Reads the files of all listeners as `config` names them. Nothing changes yet.
+    /// Reads the files of all listeners that stay, as `config` names them. Nothing changes yet.
     ///
     /// # Errors
     /// Every file that cannot be used.
-    pub(crate) fn prepare(&self, config: &Config) -> Result<AllPrepared, Vec<String>> {
+    pub(crate) fn prepare(&self, config: &Config, plan: &Plan) -> Result<AllPrepared, Vec<String>> {
         let (mut all, mut wrong) = (Vec::new(), Vec::new());
-        for listener in &self.listeners {
-            // One that is gone, or has no TLS any more, stays as it is until the next start.
-            let settings = config.listeners.get(&*listener.name).and_then(|settings| settings.tls.as_ref());
-            match settings.map_or(Ok(None), |settings| prepare(listener, settings)) {
+        let all_now = self.listeners.all();
+        let stay = all_now.iter().filter(|listener| plan.keeps(&listener.name));
+        let of_clients =
+            stay.map(|listener| (listener, config.listeners.get(&*listener.name).map(|of| of.tls.as_ref())));
+        // One that is configured no more, or has no TLS any more, stays as it is until the next start.
+        let of_http = self.http.get().map(|listener| (listener, config.http.as_ref().map(|of| of.tls.as_ref())));
+        for (listener, settings) in of_clients.chain(of_http) {
+            match settings.flatten().map_or(Ok(None), |settings| prepare(listener, settings)) {
                 Ok(prepared) => all.extend(prepared.map(|prepared| (listener.clone(), prepared))),
                 Err(problem) => wrong.push(problem),
             }
@@ -167,7 +182,7 @@ impl Certificates {
     }
 
     fn look_again(&self) {
-        for listener in &self.listeners {
+        for listener in &self.looked_after() {
             let Some(acceptor) = &listener.tls else { continue };
             match prepare(listener, &acceptor.settings()) {
                 Ok(prepared) => self.exchange(prepared.map(|p| (listener.clone(), p)).into_iter().collect()),
@@ -201,7 +216,7 @@ impl Certificates {
     }
 
     fn settings(&self) -> impl Iterator<Item = ListenerTls> {
-        self.listeners.iter().filter_map(|listener| Some(listener.tls.as_ref()?.settings()))
+        self.looked_after().into_iter().filter_map(|listener| Some(listener.tls.as_ref()?.settings()))
     }
 
     /// Tells what ends soon, each once a day; does not end.
@@ -215,21 +230,23 @@ impl Certificates {
 
     fn look_expiring(&self, told: &mut Told, now_ms: u64) {
         told.retain(|_, at_ms| now_ms.saturating_sub(*at_ms) < DAY_MS);
+        let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
         let of_listeners = self.settings().flat_map(|settings| files(&settings).collect::<Vec<_>>());
         let of_cluster = self.cluster.get().map(|(_, tls)| [tls.certificate_file.clone(), tls.ca_file.clone()]);
         for file in of_listeners.chain(of_cluster.into_iter().flatten()) {
             // Keys and lists hold none.
-            for (subject, not_after_ms) in ends(&file) {
-                if not_after_ms > now_ms.saturating_add(EXPIRING_MS) || !is_new(told, &file, &subject, now_ms) {
+            for Validity { subject, not_after_s, .. } in validities(&file) {
+                if not_after_s - now_s > EXPIRING_S || !is_new(told, &file, &subject, now_ms) {
                     continue;
                 }
+                let not_after_ms = u64::try_from(not_after_s).unwrap_or(0).saturating_mul(1000);
                 let days = not_after_ms.saturating_sub(now_ms) / DAY_MS;
                 let (file, subject) = (file.display().to_string().into(), subject.into());
                 self.node.events.emit(None, Fact::CertificateExpiring { file, subject, not_after_ms, days });
             }
         }
-        let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
-        for trust in self.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.trust()) {
+        let trusts = self.looked_after().into_iter().filter_map(|listener| listener.tls.as_ref()?.trust());
+        for trust in trusts {
             let Some(lists) = trust.lists() else { continue };
             for list in &lists.details {
                 let part_s = list.next_update_s.saturating_sub(list.this_update_s) / LIST_PART;
@@ -246,8 +263,14 @@ impl Certificates {
 }
 
 impl Listener {
-    /// How a client ends that was verified before and would not be now.
+    /// How a client ends that was let in before and would not be now: the listener is gone, or does not trust its certificate any more.
     pub(crate) fn refuses(&self, client: &Client) -> Option<Kick> {
+        if self.is_closed() {
+            let by = format!("reload: listener {}", self.name).into();
+            let why = "the listener by which it came is gone, or another one";
+            let fact = Some(Fact::ClientKicked { by, why: why.into() });
+            return Some(Kick { ending: Ending::of(CloseReason::Kicked), fact, reason_string: why.to_owned() });
+        }
         let why = self.tls.as_ref()?.refuses(client.proven()?)?;
         let by = format!("tls of listener {}", self.name).into();
         let fact = Some(Fact::ClientKicked { by, why: why.into() });
@@ -258,9 +281,9 @@ impl Listener {
 /// The problem says the file's key, too.
 fn prepare(listener: &Listener, settings: &ListenerTls) -> Result<Option<Prepared>, String> {
     let Some(acceptor) = &listener.tls else { return Ok(None) };
-    acceptor.prepare(settings).map_err(|e| {
-        let dot = if e.key.is_empty() { "" } else { "." };
-        format!("listeners.{}.tls{dot}{}: {e}", listener.name, e.key)
+    acceptor.prepare(settings).map_err(|e| match &*listener.name {
+        http::NAME => format!("http.tls.{}: {e}", e.key),
+        name => listen::told(name, &e),
     })
 }
 
@@ -272,13 +295,24 @@ fn is_new(told: &mut Told, file: &Path, name: &str, now_ms: u64) -> bool {
     is_new
 }
 
-/// Subject and end, in milliseconds since 1970, of each certificate in a file.
-fn ends(file: &Path) -> Vec<(String, u64)> {
+/// When a certificate is valid.
+pub(crate) struct Validity {
+    /// Of whom it is.
+    pub(crate) subject: String,
+    /// From when on, in seconds since 1970.
+    pub(crate) not_before_s: i64,
+    /// Until when, in seconds since 1970.
+    pub(crate) not_after_s: i64,
+}
+
+/// Of each certificate in a file; of one that holds none, or cannot be read, nothing.
+pub(crate) fn validities(file: &Path) -> Vec<Validity> {
     let certificates = read_certificates(file).unwrap_or_default();
     let read = certificates.iter().filter_map(|der| {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let not_after_s = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
-        Some((certificate.subject().to_string(), not_after_s.saturating_mul(1000)))
+        let (validity, subject) = (certificate.validity(), certificate.subject().to_string());
+        let (not_before_s, not_after_s) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        Some(Validity { subject, not_before_s, not_after_s })
     });
     read.collect()
 }

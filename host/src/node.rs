@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
+use crate::durations::Timings;
 use crate::events::Events;
 use crate::exclusive::Places;
 use crate::overload::Overload;
@@ -70,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) stop_spread: Duration,
     /// Events.
     pub(crate) events: Arc<Events>,
+    /// How long things took.
+    pub(crate) timings: Timings,
     /// Whether it is in a cluster.
     pub(crate) is_clustered: bool,
     /// When it began, in milliseconds since 1970: in a cluster what tells its processes apart.
@@ -107,6 +110,7 @@ impl Node {
             overload: Overload::default(),
             stop_spread: Duration::from_millis(settings.stop_spread_ms),
             events,
+            timings: Timings::default(),
             is_clustered,
             boot_ms: clock::now_ms(),
             cluster: OnceLock::new(),

@@ -1,6 +1,5 @@
 //! SIGHUP, `gatemq reload`, `gatemq plugin reload`: the configuration is read again, checked, and what may change while running is changed.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,9 +10,11 @@ use tracing_subscriber::EnvFilter;
 use crate::api::http::{self, Tokens};
 use crate::certificates::{AllPrepared, Certificates};
 use crate::config::{self, Config, Sources};
+use crate::listeners::{Listeners, Plan, Turned};
 use crate::log;
 use crate::node::Node;
 use crate::plugins::{Plugins, Reloaded};
+use crate::ready;
 use crate::service::Reloading;
 
 /// Problems of a refused configuration that its event names; the log has all.
@@ -29,7 +30,9 @@ pub(crate) struct Reload {
     pub(crate) dev: bool,
     /// The node's plugins.
     pub(crate) plugins: Arc<Plugins>,
-    /// Its listeners and their TLS files.
+    /// Its listeners.
+    pub(crate) listeners: Arc<Listeners>,
+    /// Their TLS files.
     pub(crate) certificates: Arc<Certificates>,
     /// The node.
     pub(crate) node: Arc<Node>,
@@ -43,6 +46,8 @@ pub(crate) struct Reloads {
     pub(crate) restart: Vec<String>,
     /// What became of each plugin.
     pub(crate) plugins: Vec<(String, Result<Reloaded, String>)>,
+    /// Listeners that came, went, or are others now.
+    pub(crate) listeners: Vec<(String, Result<Turned, String>)>,
 }
 
 impl Reload {
@@ -55,11 +60,17 @@ impl Reload {
     }
 
     /// Reads the configuration again and changes what may change while running. `only`: of plugins, that one alone, and nothing
-    /// else. What is refused leaves everything as it was.
+    /// else. What is refused leaves everything as it was. Whoever does not wait for it any more does not cut it off.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, a line each.
-    pub(crate) async fn reload(&self, only: Option<&str>) -> Result<Reloads, Vec<String>> {
+    pub(crate) async fn reload(self: &Arc<Self>, only: Option<&str>) -> Result<Reloads, Vec<String>> {
+        let (reload, only) = (self.clone(), only.map(str::to_owned));
+        let reloading = tokio::spawn(async move { reload.reload_now(only.as_deref()).await });
+        reloading.await.unwrap_or_else(|_| Err(vec!["the node stops".to_owned()]))
+    }
+
+    async fn reload_now(&self, only: Option<&str>) -> Result<Reloads, Vec<String>> {
         let _told = Reloading::begin();
         let problems = |problems: Vec<config::Problem>| problems.iter().map(config::Problem::to_string).collect();
         let config = config::load(&self.sources).and_then(|config| match self.dev {
@@ -87,38 +98,45 @@ impl Reload {
         if let Some(tokens) = tokens {
             self.tokens.store(Arc::new(tokens));
         }
-        if let Some((certificates, filter)) = all {
+        let mut listeners = Vec::new();
+        if let Some((plan, certificates, filter)) = all {
             self.certificates.exchange(certificates);
-            for listener in self.certificates.listeners() {
-                if let Some(settings) = config.listeners.get(&*listener.name) {
-                    listener.adjust(settings);
-                }
+            self.listeners.adjust(&config);
+            let proxies = config.listeners.values().flat_map(|listener| listener.proxies.clone());
+            self.node.denials.spare_proxies(proxies.collect());
+            listeners = self.listeners.exchange(plan, &self.plugins).await;
+            if let (false, Some(file)) = (listeners.is_empty(), &self.started.node.ready_file)
+                && let Err(e) = ready::renew(file, &self.listeners.bound())
+            {
+                tracing::warn!("node.ready_file: {}: {e}; it says where the node listened before", file.display());
             }
             self.node.overload.adjust(config.overload);
             log::adjust(filter);
             self.node.events.emit(None, Fact::ConfigReloaded { restart: restart.join(", ").into() });
         }
-        Ok(Reloads { restart, plugins })
+        Ok(Reloads { restart, plugins, listeners })
     }
 
     /// Reads everything besides plugins that is to change, so that nothing does where something is wrong. The cluster's files are
     /// used already then: they are read and taken, or not, in one step.
-    fn prepare(&self, config: &Config) -> Result<(AllPrepared, EnvFilter), Vec<String>> {
+    fn prepare(&self, config: &Config) -> Result<(Plan, AllPrepared, EnvFilter), Vec<String>> {
         let filter = log::filter(&config.log).map_err(|e| vec![e])?;
-        let certificates = self.certificates.prepare(config)?;
+        let plan = self.listeners.plan(config)?;
+        let certificates = self.certificates.prepare(config, &plan)?;
         let of_cluster = config.cluster.as_ref().map(|cluster| &cluster.tls);
         self.certificates.reload_cluster(of_cluster).map_err(|e| vec![e])?;
-        Ok((certificates, filter))
+        Ok((plan, certificates, filter))
     }
 
     /// The tokens that are in the file now; `None`: nothing is to be changed.
     fn tokens(&self, config: &Config, only: Option<&str>) -> Result<Option<Tokens>, String> {
-        let file = |config: &Config| config.http.as_ref().and_then(|http| http.token_file.clone());
-        let now = file(config).filter(|now| only.is_none() && file(&self.started).as_ref() == Some(now));
-        now.map(|file| http::tokens(&file)).transpose()
+        let Some(http) = config.http.as_ref().filter(|_| only.is_none()) else { return Ok(None) };
+        let tokens = http.token_file.as_ref().map(|file| http::tokens(file)).transpose()?;
+        Ok(Some(tokens.unwrap_or_default()))
     }
 
     fn refused(&self, problems: Vec<String>) -> Vec<String> {
+        let problems: Vec<_> = problems.iter().map(|problem| config::located(&self.sources, problem)).collect();
         for problem in &problems {
             tracing::error!("{}", problem.escape_debug());
         }
@@ -137,7 +155,12 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
         ("plugin_host.health_interval_ms", {
             before.plugin_host.health_interval_ms == now.plugin_host.health_interval_ms
         }),
-        ("[http]", before.http == now.http),
+        ("[http]", before.http.is_some() == now.http.is_some()),
+        ("http.bind", before.http.as_ref().zip(now.http.as_ref()).is_none_or(|(was, is)| was.bind == is.bind)),
+        ("[http.tls]", {
+            let has_tls = |http: &config::Http| http.tls.is_some();
+            before.http.as_ref().zip(now.http.as_ref()).is_none_or(|(was, is)| has_tls(was) == has_tls(is))
+        }),
         ("[limits]", before.limits == now.limits),
         ("[denials]", before.denials == now.denials),
         ("[cluster]", but_for_tls(before) == but_for_tls(now)),
@@ -147,30 +170,7 @@ fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     let of_plugins = settings
         .filter(|(_, before, now)| before.ring_events != now.ring_events)
         .map(|(name, ..)| format!("plugins.{name}.ring_events"));
-    changed.chain(of_listeners(before, now)).chain(of_plugins).collect()
-}
-
-/// Listeners that are new or gone, and keys of the others. Their limits, TLS and chains of auth providers change at a reload.
-fn of_listeners(before: &Config, now: &Config) -> Vec<String> {
-    let names: BTreeSet<_> = before.listeners.keys().chain(now.listeners.keys()).collect();
-    let mut changed = Vec::new();
-    for name in names {
-        let (Some(was), Some(is)) = (before.listeners.get(name), now.listeners.get(name)) else {
-            changed.push(format!("listeners.{name}"));
-            continue;
-        };
-        let kind = |of: &config::Listener| (of.tls.is_some(), of.web_socket.is_some());
-        let keys = [
-            ("kind", kind(was) == kind(is)),
-            ("bind", was.bind == is.bind),
-            ("handshakes_max", was.handshakes_max == is.handshakes_max),
-            ("proxy", was.proxies == is.proxies),
-            ("websocket", kind(was) != kind(is) || was.web_socket == is.web_socket),
-        ];
-        let keys = keys.iter().filter(|(_, is_same)| !is_same);
-        changed.extend(keys.map(|(key, _)| format!("listeners.{name}.{key}")));
-    }
-    changed
+    changed.chain(of_plugins).collect()
 }
 
 /// The cluster, but for the files of its TLS, which are read again.

@@ -67,14 +67,12 @@ fn none(directory: &Path) -> ExitCode {
 }
 
 fn refused(error: &OpenError) -> ExitCode {
-    let (next, code) = match error {
-        OpenError::Locked { .. } => ("; stop the broker first", EXIT_IN_USE),
-        // It says itself what to do.
-        OpenError::Damaged(_) => ("", EXIT_DAMAGED),
-        OpenError::Newer { .. } => ("; use the version that wrote it", EXIT_DAMAGED),
-        OpenError::Io { .. } => ("; may this user read and write there?", EXIT_UNAVAILABLE),
+    let code = match error {
+        OpenError::Locked { .. } => EXIT_IN_USE,
+        OpenError::Damaged(_) | OpenError::Newer { .. } => EXIT_DAMAGED,
+        OpenError::Io { .. } => EXIT_UNAVAILABLE,
     };
-    eprintln!("gatemq: {error}{next}");
+    eprintln!("gatemq: {error}; {}", durable::advice(error));
     ExitCode::from(code)
 }
 

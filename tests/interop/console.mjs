@@ -1,6 +1,6 @@
 // The console page in a real browser: it loads without an error, shows who is connected as text, lifts a denial by the keyboard.
 //
-// GATEMQ_CONSOLE: {"url", "token", "browser", "screenshots"}. One line a check; the first that fails ends it.
+// GATEMQ_CONSOLE: {"url", "token", "browser", "screenshots", "other_pid"}. One line a check; the first that fails ends it.
 import puppeteer from "puppeteer-core";
 
 const given = JSON.parse(process.env.GATEMQ_CONSOLE);
@@ -39,7 +39,8 @@ const checks = {
     await page.keyboard.press("Enter");
     await shown("clients", "mallory");
     await shown("plugins", "ready");
-    await shown("cluster", "alone");
+    await shown("cluster", "node-2");
+    await shown("cluster", "up");
   },
   "what a peer calls itself is text": async () => {
     const found = await page.evaluate(() => ({ images: document.images.length, text: document.body.innerText }));
@@ -51,6 +52,12 @@ const checks = {
     await press('#clients button[aria-label*="mallory"]');
     await shown("client", "a/#");
     await shown("client", "faults");
+  },
+  "one with a certificate, and its chain to the authority": async () => {
+    await press('#clients button[aria-label^="Show"][aria-label*="sensor"]');
+    await shown("client", "CN=sensor-1");
+    await shown("client", "CN=Acme Intermediate 1");
+    await shown("client", "Trust anchor");
   },
   "a client is denied by the keyboard": async () => {
     await press('#clients button[aria-label^="Deny"][aria-label*="mallory"]');
@@ -72,6 +79,12 @@ const checks = {
   "a denial is lifted by the keyboard": async () => {
     await press('#denials button[aria-label*="mallory"]');
     await gone("denials", "mallory");
+  },
+  "a node that dies is seen to": async () => {
+    process.kill(given.other_pid, "SIGKILL");
+    await gone("cluster", "up");
+    await shown("cluster", "node-2");
+    await shown("events", "NodeFailed");
   },
   "the token is forgotten": async () => {
     await press("#forget");

@@ -430,6 +430,28 @@ impl Broker {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
+    /// As [`Self::command`], of one that is not done: its exit code, and what it says.
+    ///
+    /// # Panics
+    /// When it is done.
+    pub fn fails(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut gatemq = Command::new(Artifacts::get().broker());
+        gatemq.args(arguments).arg("--config").arg(self.directory().join("gatemq.toml"));
+        let output = gatemq.output().unwrap_or_else(|e| panic!("{gatemq:?}: {e}"));
+        assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Looks again where its listeners are, after a reload that has changed them.
+    ///
+    /// # Panics
+    /// When its ready file cannot be read.
+    pub fn look_again(&mut self) {
+        let ready = std::fs::read(self.directory().join("ready.json")).expect("its ready file");
+        let ready: Value = serde_json::from_slice(&ready).expect("the ready file is JSON");
+        self.listeners = ready["listeners"].clone();
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.process.child.id()

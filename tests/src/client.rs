@@ -83,6 +83,11 @@ impl Tls {
         Self::with_versions(pki, credentials, rustls::ALL_VERSIONS)
     }
 
+    /// Trusts this root alone; shows `credentials`, if given.
+    pub fn trusting(root: CertificateDer<'static>, credentials: Option<&Credentials>) -> Tls {
+        Self::build(root, credentials, rustls::ALL_VERSIONS)
+    }
+
     /// As [`Tls::new`], with TLS 1.2 only.
     pub fn v1_2(pki: &Pki, credentials: Option<&Credentials>) -> Tls {
         Self::with_versions(pki, credentials, &[&version::TLS12])
@@ -98,9 +103,17 @@ impl Tls {
         credentials: Option<&Credentials>,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Tls {
+        Self::build(pki.root(), credentials, versions)
+    }
+
+    fn build(
+        root: CertificateDer<'static>,
+        credentials: Option<&Credentials>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Tls {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(pki.root()).unwrap();
+        roots.add(root).unwrap();
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(roots);
         let mut config = match credentials {

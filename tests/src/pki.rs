@@ -144,6 +144,12 @@ impl Pki {
 }
 
 impl Credentials {
+    /// Out of PEM files: the chain, and its key.
+    pub fn read(certificate: &Path, key: &Path) -> Credentials {
+        let text = |file: &Path| fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        Credentials { chain: from_pem(&text(certificate)), key: KeyPair::from_pem(&text(key)).unwrap() }
+    }
+
     /// The same certificates with another key: somebody who has seen them.
     pub fn stolen(&self) -> Credentials {
         Credentials { chain: self.chain.clone(), key: new_key() }

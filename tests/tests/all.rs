@@ -1,6 +1,7 @@
 //! One test binary with a module a subject.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bad_input;
 mod certificates;
 mod chains;
 mod check;
@@ -36,6 +37,7 @@ mod reauthenticate;
 mod refresh;
 mod refused;
 mod reload;
+mod reload_listeners;
 mod retained;
 mod revocation;
 mod revoke;
@@ -47,6 +49,8 @@ mod store_command;
 mod sys;
 mod template;
 mod tidy;
+mod traffic;
+mod walk;
 mod web;
 mod websocket;
 mod wills;

@@ -392,6 +392,8 @@ fn a_resumed_session_is_checked_with_the_grants_of_now() {
         }
         let dropped = |e: &Value| e["client_id"] == client_id.as_str() && e["fields"]["dropped"] == 2;
         broker.tape().wait_for("two messages that it may not have", dropped);
+        let denied = broker.tape().wait_for_client("DeliveryDenied", &client_id);
+        assert_eq!(denied["fields"]["count"], 2);
     }
 }
 

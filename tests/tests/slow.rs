@@ -161,7 +161,7 @@ fn promise_6_who_never_reads_ends_as_stalled_and_others_are_as_quick() {
     let with = beside(&broker, "beside a flood to one who never reads", || flood(&broker, "unread", 0));
     bounded(&broker, memory);
     as_before(before, with);
-    broker.tape().wait_for_client("MessageDropped", "silent");
+    broker.tape().wait_for_client("QueueOverflowed", "silent");
     ended(&mut broker, "silent", STALLED, "ClientStalled");
     broker.tape().wait_for_client("ClientStalled", "silent");
     drop(silent);
@@ -187,7 +187,7 @@ fn promise_6_who_never_acknowledges_ends_by_keep_alive_and_others_are_as_quick()
         ended(&mut broker, name, PATIENCE, "KeepAliveTimedOut");
     }
     as_before(medians[0], medians[1]);
-    broker.tape().wait_for_client("MessageDropped", "silent");
+    broker.tape().wait_for_client("QueueOverflowed", "silent");
 }
 
 struct Sleeps<'a>(&'a AtomicBool);

@@ -30,7 +30,7 @@ fn a_store_can_be_looked_into() {
     for command in ["check", "stats"] {
         let (code, out, err) = gatemq(broker.directory(), &[command]);
         assert_eq!((code, &*out), (Some(75), ""), "{err}");
-        assert!(err.contains("held by another process") && err.contains("stop the broker first"), "{err}");
+        assert!(err.contains("held by another process") && err.contains("stop that broker first"), "{err}");
     }
     // The directory goes with the broker.
     let directory = kept.path().join("broker");

@@ -11,6 +11,7 @@ use gatemq_tests::pki::Pki;
 use gatemq_tests::web::Web;
 use gatemq_tests::{PATIENCE, wait_for};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const GRANTS: &str = "config.grants = [{ allow = [\"all\"], filter = \"#\" }]";
 
@@ -226,6 +227,36 @@ fn each_route_does_what_it_says() {
     assert_eq!(web.get("/v1/cluster").status, 409, "it is alone");
 }
 
+/// Issue 7, part 7: one client is shown with the chain that it sent, leaf first, whole, on a handshake that was resumed too; one without
+/// a certificate has none.
+#[test]
+fn a_client_is_shown_with_its_chain() {
+    let pki = Pki::new("Acme");
+    let setup = Setup::new().mqtts("mqtts", &pki, "optional", "resumption = true").mqtt("mqtt").faults(GRANTS).http("");
+    let broker = setup.start();
+    let web = operator(&broker);
+    let credentials = pki.client("sensor-1");
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let wanted: Vec<_> = credentials.chain.iter().map(|der| hex(&Sha256::digest(der))).collect();
+    let tls = Tls::new(&pki, Some(&credentials));
+    for resumed in [false, true] {
+        let mut client = Client::tls(broker.address("mqtts"), &tls, Version::V5).unwrap();
+        assert_eq!(client.connect_as("c", Some(("ann", ""))).unwrap(), 0);
+        assert_eq!(client.resumed(), resumed);
+        let one = web.get("/v1/client?tenant=test&user=ann&client_id=c").json();
+        let chain = one["connection"]["certificate"]["chain"].as_array().unwrap();
+        let hashes: Vec<_> = chain.iter().map(|of| of["sha256"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(hashes, wanted, "{one}");
+        assert!(chain[0]["subject"].as_str().unwrap().contains("sensor-1"), "{one}");
+        assert!(chain.windows(2).all(|pair| pair[0]["issuer"] == pair[1]["subject"]), "{one}");
+        assert!(chain[0]["not_before_ms"].as_u64() < chain[0]["not_after_ms"].as_u64(), "{one}");
+        client.disconnect();
+    }
+    let _plain = client(&broker, "p", "ann");
+    let one = web.get("/v1/client?tenant=test&user=ann&client_id=p").json();
+    assert!(one["connection"]["certificate"].is_null(), "{one}");
+}
+
 /// One sample: name, labels, value.
 type Sample = (String, BTreeMap<String, String>, f64);
 
@@ -298,7 +329,8 @@ fn metrics_say_what_happened() {
     let web = operator(&broker);
     let mut client = client(&broker, "c", "ann");
     assert_eq!(client.subscribe("a", 0), 0);
-    client.publish("a", 0, b"x").unwrap();
+    // Retained: so the store has something to keep.
+    assert_eq!(client.published("a", 1, true, b"x"), 0);
     let _ = client.message();
     let samples = wait_for("what was counted is added up", PATIENCE, || {
         let answer = web.get("/metrics");
@@ -319,14 +351,16 @@ fn metrics_say_what_happened() {
     assert_eq!(is("gatemq_plugin_ready", &[("plugin", "faults")]), 1.0);
     assert!(is("gatemq_plugin_calls_total", &[("plugin", "faults")]) >= 1.0);
     let faults = [("plugin", "faults")];
-    let buckets = samples
-        .iter()
-        .filter(|(name, labels, _)| name == "gatemq_plugin_call_seconds_bucket" && labels["plugin"] == "faults");
-    let buckets: Vec<f64> = buckets.map(|(.., n)| *n).collect();
-    assert!(buckets.is_sorted() && buckets.len() == 32, "{buckets:?}");
-    assert_eq!(is("gatemq_plugin_call_seconds_bucket", &[("plugin", "faults"), ("le", "+Inf")]), buckets[31]);
-    assert_eq!(is("gatemq_plugin_call_seconds_count", &faults), buckets[31]);
-    assert!(is("gatemq_plugin_call_seconds_sum", &faults) > 0.0);
+    for (name, labels) in [("plugin_call", &faults[..]), ("store_commit", &[]), ("routing", &[])] {
+        let of = |what: &str| format!("gatemq_{name}_seconds_{what}");
+        let is_of = |of: &BTreeMap<String, String>| labels.iter().all(|(name, value)| of[*name] == *value);
+        let buckets = samples.iter().filter(|(is, labels, _)| *is == of("bucket") && is_of(labels));
+        let buckets: Vec<f64> = buckets.map(|(.., n)| *n).collect();
+        assert!(buckets.is_sorted() && buckets.len() == 32 && buckets[31] >= 1.0, "{name}: {buckets:?}");
+        assert_eq!(is(&of("bucket"), &[labels, &[("le", "+Inf")]].concat()), buckets[31]);
+        assert_eq!(is(&of("count"), labels), buckets[31]);
+        assert!(is(&of("sum"), labels) > 0.0 || name == "routing", "{name}");
+    }
 }
 
 /// Issue 7, part 6: what a peer can make the node keep is bounded: a header, a body, connections of an address, and time. Others are

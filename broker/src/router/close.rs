@@ -21,6 +21,7 @@ pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Sess
         changes.interest(|| Interest { tenant, filter, added: false, durable });
     }
     if let Some(group) = group {
+        group.hand_over(session.key().tenant(), changes);
         group.end_store(changes);
     }
     ended
@@ -31,7 +32,6 @@ pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Sess
 /// first.
 pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, spare: &mut Spare) -> Option<Home> {
     let Closed { home, subscriptions, shared } = session.close();
-    end(session, subscriptions.into_iter(), spare);
     let mut shared = shared.into_iter().peekable();
     while let Some(first) = shared.next() {
         let group = first.group.clone();
@@ -40,7 +40,11 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
             messages.push(next);
         }
         group.take_back(messages, now_ms, spare, armed);
+        // Of a shared subscription that it had ended before.
+        group.hand_over(session.key().tenant(), &mut spare.changes);
     }
+    // Behind it, so that what waits is handed to another node in order.
+    end(session, subscriptions.into_iter(), spare);
     home
 }
 

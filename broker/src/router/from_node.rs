@@ -7,9 +7,10 @@ use gatemq_mqtt::{PacketLimits, Publish};
 use gatemq_types::Protocol;
 
 use super::Layouts;
-use super::publish::{NotPublishable, Origin, Out, Reach, Routed, route};
+use super::publish::{NotPublishable, Origin, Out, Reach, Routed, forward, route};
 use crate::permit::{PublishAction, PublishPermit};
-use crate::session::Source;
+use crate::remote::destination;
+use crate::session::{Delivered, Source};
 use crate::{Hasher, Tenant};
 
 /// What another node has sent.
@@ -47,18 +48,26 @@ pub fn publish_from_node(
         false => Routed::default(),
     };
     let mut source = Source::new(permit.topic(), &message, now_ms).numbered(publication);
-    let Out { armed, spare, buffers, delivered, dropped, .. } = out;
+    let Out { armed, spare, buffers, delivered, dropped, forwards, .. } = out;
     let mut layouts = Layouts::new(&permit, from, &message, buffers);
+    let (before, mut to) = ((routed.delivered, routed.dropped), Vec::new());
     for filter in shares {
-        let group = tenant.tree.read().group_of(filter);
-        let before = (routed.delivered, routed.dropped);
-        if let Some(group) = group {
-            routed.count(group.deliver(&mut layouts, &mut source, spare), armed);
+        let Some(group) = tenant.tree.read().group_of(filter) else { continue };
+        let became = group.deliver(&mut layouts, &mut source, spare);
+        // Its last member here has gone meanwhile.
+        if became == Delivered::Closed
+            && let Some((node, filter)) = group.turn()
+        {
+            destination(&mut to, &node).shares.push((*filter).into());
         }
-        *delivered += u64::from(routed.delivered - before.0);
-        *dropped += u64::from(routed.dropped - before.1);
+        routed.count(became, armed);
     }
+    *delivered += u64::from(routed.delivered - before.0);
+    *dropped += u64::from(routed.dropped - before.1);
     buffers.clear();
+    if !to.is_empty() {
+        forwards.push(forward(&permit, from, to, &mut source));
+    }
     Ok(routed)
 }
 
@@ -154,6 +163,55 @@ mod tests {
         assert_eq!((drain(&a.client, &mut a.out).len(), drain(&b.client, &mut b.out).len()), (2 * len, 2 * len));
         a.tenant.unset_interest(&remote, "$share/g/t");
         assert_eq!((publish(&mut a, 0x30, "t").delivered, a.out.forwards.len()), (1, 0));
+    }
+
+    /// Guards 4.8.2 over nodes: when the last member of a node goes, what it had not acknowledged and what waits goes to members on
+    /// another node, in order, and so does what is on its way to it; QoS 2 that it had been sent does not (MQTT-4.8.2-5). While one is
+    /// left here, nothing goes; and nobody being anywhere, it is dropped.
+    #[test]
+    fn what_waits_goes_to_another_node() {
+        let (mut a, mut b) = (node(), node());
+        let [remote, _] = Remote::pair("b");
+        let [back, _] = Remote::pair("a");
+        let limits = crate::SessionLimits { inflight_max: 2, ..crate::SessionLimits::default() };
+        let member = |node: &Node, n| {
+            let home = crate::Home { worker: 0, connection: n };
+            let session = Attached::alone(node.identity.key().clone(), Protocol::V5, limits, home);
+            subscribe(&node.identity, &session, "$share/g/t", 2);
+            session
+        };
+        let (first, last) = (member(&a, 2), member(&a, 3));
+        crate::router::close(first.session(), 0, &mut Vec::new(), &mut a.out.spare);
+        for first in [0x32, 0x34, 0x32, 0x34, 0x30] {
+            assert_eq!(publish(&mut a, first, "t").delivered, 1);
+        }
+        drain(&last, &mut a.out);
+        subscribe(&b.identity, &b.client, "$share/g/t", 2);
+        a.tenant.set_interest(&remote, "$share/g/t", 1).unwrap();
+        assert!(a.out.spare.changes.take_handed().is_empty(), "while one is here");
+        crate::router::close(last.session(), 0, &mut Vec::new(), &mut a.out.spare);
+        a.out.forwards = a.out.spare.changes.take_handed();
+        assert_eq!(pass(&mut a, &mut b), [(false, 1); 4], "the one of its window, and what waited");
+        let bytes = drain(&b.client, &mut b.out);
+        let firsts: Vec<u8> = bytes.split(|byte| *byte == b'x').filter_map(|packet| packet.first().copied()).collect();
+        assert_eq!((firsts, a.tenant.usage().queue_bytes), (vec![0x32, 0x32, 0x34, 0x30], 0));
+        // On its way to a node whose last member has gone.
+        b.tenant.set_interest(&back, "$share/g/t", 1).unwrap();
+        let fourth = member(&a, 4);
+        assert_eq!(publish(&mut b, 0x30, "t").delivered, 1);
+        assert_eq!(publish(&mut b, 0x30, "t").delivered, 1);
+        drain(&b.client, &mut b.out);
+        crate::router::close(fourth.session(), 0, &mut Vec::new(), &mut a.out.spare);
+        assert_eq!((pass(&mut b, &mut a), pass(&mut a, &mut b)), (vec![(false, 1)], vec![(false, 1)]));
+        assert_eq!(drain(&b.client, &mut b.out).len(), frame(Protocol::V5, 0x30, "t", &[], b"x").len());
+        // Nobody anywhere.
+        let member = member(&a, 5);
+        a.tenant.unset_interest(&remote, "$share/g/t");
+        for _ in 0..4 {
+            publish(&mut a, 0x32, "t");
+        }
+        crate::router::close(member.session(), 0, &mut Vec::new(), &mut a.out.spare);
+        assert!(a.out.spare.changes.take_handed().is_empty() && a.tenant.tree.read().is_empty());
     }
 
     /// Guards promise 8: what a node sends of a tenant reaches that one; and that no node publishes below `$`, or something that is

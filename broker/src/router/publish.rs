@@ -11,6 +11,7 @@ use crate::changes::Change;
 use crate::remote::{Destination, Forward, destination};
 use crate::retained::{Retention, Stored, Who};
 use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
+use crate::shared::Group;
 use crate::tenant::TenantLimit;
 use crate::tree::{Subscription, Target};
 use crate::will::LeftWill;
@@ -76,6 +77,8 @@ impl Out {
 pub struct Routed {
     /// Subscriptions that it went to; 0 is No matching subscribers (0x10).
     pub delivered: u32,
+    /// Other nodes that it went to, which count as a subscription each.
+    pub nodes: u32,
     /// Subscriptions whose session was too full or too small for it, or away at QoS 0.
     pub dropped: u32,
     /// What became of its wish to be retained. Refused: it went to nobody, and its publisher is told 0x97.
@@ -240,14 +243,12 @@ pub(super) fn route(
                 continue;
             }
             Target::Session(to) => deliver(to, &mut layouts, &mut source, spare),
-            Target::Group(group) => match (from.reach, group.turn()) {
-                (Reach::Plain, _) => continue,
-                (Reach::Cluster, Some((node, filter))) => {
-                    destination(&mut to, &node).shares.push((*filter).into());
-                    continue;
-                }
-                _ => group.deliver(&mut layouts, &mut source, spare),
-            },
+            Target::Group(_) if from.reach == Reach::Plain => continue,
+            Target::Group(group) => {
+                let to = (from.reach == Reach::Cluster).then_some(&mut to);
+                let Some(became) = share(group, &mut layouts, &mut source, spare, to) else { continue };
+                became
+            }
             Target::Node(node) => {
                 if from.reach == Reach::Cluster {
                     destination(&mut to, node).plain = true;
@@ -259,7 +260,8 @@ pub(super) fn route(
     }
     out.buffers.clear();
     if !to.is_empty() {
-        routed.delivered += to.len() as u32;
+        routed.nodes = to.len() as u32;
+        routed.delivered += routed.nodes;
         out.forwards.push(forward(permit, from, to, &mut source));
     }
     out.delivered += u64::from(routed.delivered);
@@ -267,8 +269,36 @@ pub(super) fn route(
     routed
 }
 
+/// To a member of a shared subscription: by turns of nodes where there is `to`, else of this node. `None`: to one of another node.
+fn share(
+    group: &Arc<Group>,
+    layouts: &mut Layouts<'_>,
+    source: &mut Source<'_>,
+    spare: &mut Spare,
+    mut to: Option<&mut Vec<Destination>>,
+) -> Option<Delivered> {
+    loop {
+        if let Some(to) = &mut to
+            && let Some((node, filter)) = group.turn()
+        {
+            destination(to, &node).shares.push((*filter).into());
+            return None;
+        }
+        match group.deliver(layouts, source, spare) {
+            // The last one of this node has just gone: whose turn is it now?
+            Delivered::Closed if to.is_some() && group.has_nodes() => {}
+            became => return Some(became),
+        }
+    }
+}
+
 #[cold]
-fn forward(permit: &PublishPermit<'_>, from: Origin<'_>, to: Vec<Destination>, source: &mut Source<'_>) -> Forward {
+pub(super) fn forward(
+    permit: &PublishPermit<'_>,
+    from: Origin<'_>,
+    to: Vec<Destination>,
+    source: &mut Source<'_>,
+) -> Forward {
     Forward {
         tenant: permit.tenant().clone(),
         message: source.message(),

@@ -317,7 +317,7 @@ impl Output {
     ) -> Delivered {
         match why {
             Appended::TooLarge => {
-                self.dropped += 1;
+                self.count_dropped();
                 Delivered::Dropped
             }
             _ => self.wait(session, identifier, first, source, spare),
@@ -343,7 +343,7 @@ impl Output {
         let (waiting, bytes) = self.queue.as_ref().map_or((0, 0), |queue| (queue.messages, queue.bytes.get()));
         let limits = &self.limits;
         let may = waiting < limits.queue_messages_max as usize && bytes + len <= limits.queue_bytes_max as usize;
-        self.dropped += u64::from(!may);
+        self.count_overflowed(usize::from(!may));
         may
     }
 
@@ -362,7 +362,7 @@ impl Output {
             if queue.is_empty() && !self.held {
                 self.queue = None;
             }
-            self.dropped += 1;
+            self.count_dropped();
             return Delivered::QuotaExceeded;
         }
         if let Some(stored) = Stored::there(&mut self.stored).filter(|_| qos_of(queued.first) != QoS::AtMostOnce) {

@@ -200,6 +200,11 @@ impl Flights {
         self.next_order
     }
 
+    /// The kind of acknowledgement that something in flight awaits; 0: nothing has that packet identifier.
+    pub(super) fn awaits(&self, packet_id: u16) -> u8 {
+        self.sent.get(self.at(packet_id)).copied().unwrap_or(0)
+    }
+
     /// An acknowledgement of something sent. `failed`: the receiver refused, which ends the flight (MQTT-4.4.0-2).
     pub(super) fn settle(&mut self, kind: u8, packet_id: u16, failed: bool) -> Settled {
         let at = self.at(packet_id);

@@ -19,6 +19,7 @@
 
 mod attached;
 mod deliver;
+mod dropped;
 mod flights;
 mod message;
 mod moving;
@@ -48,6 +49,7 @@ pub use attached::Attached;
 pub use deliver::Delivered;
 use deliver::OUTPUT_BYTES_MAX;
 pub(crate) use deliver::{Offer, Offered, qos_of};
+pub use dropped::Dropped;
 pub use flights::Received;
 use flights::{Flights, Kept};
 pub use message::Message;
@@ -136,6 +138,8 @@ struct Output {
     /// Filters that were taken away since the last begin.
     revoked: Vec<String>,
     dropped: u64,
+    /// Of these.
+    untold: Dropped,
 }
 
 /// Everything that goes out to one client.
@@ -285,7 +289,7 @@ impl Session {
     }
 
     pub(crate) fn count_dropped(&self) {
-        self.output.lock().dropped += 1;
+        self.output.lock().count_dropped();
     }
 
     pub(crate) fn take_will(&self) -> Option<Box<Will>> {

@@ -252,7 +252,7 @@ impl Output {
                     break;
                 }
                 Appended::TooLarge => {
-                    self.dropped += 1;
+                    self.count_dropped();
                     match again {
                         Some(packet_id) => self.not_sent_again(session, packet_id, first, spare),
                         None => self.not_sent(session, seq, first, spare),
@@ -403,7 +403,7 @@ impl Attached {
             let stored = Stored::there(stored).filter(|_| qos_of(first) != QoS::AtMostOnce);
             queue.push_retained(first, identifier, message, stored.map_or(0, |stored| stored.next_seq()));
         }
-        output.dropped += dropped as u64;
+        output.count_overflowed(dropped);
         output.refill(self.session(), self.protocol() == Protocol::V5, now_ms, spare);
         self.session().armed.store(!output.bytes.is_empty(), Ordering::Release);
         dropped

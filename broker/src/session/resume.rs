@@ -114,7 +114,7 @@ impl Attached {
         });
         begun.waiting = queue.len() - again;
         begun.again = releases.len() + again;
-        output.dropped += begun.dropped as u64;
+        output.count_denied(begun.dropped);
         let session = self.session();
         for seq in ended {
             output.done(session, seq, false, spare);
@@ -141,7 +141,7 @@ impl Attached {
         let output = &mut *guard;
         let Some(queue) = &mut output.queue else { return 0 };
         let unsent = queue.drop_unwanted(wanted);
-        output.dropped += unsent.len() as u64;
+        output.count_denied(unsent.len());
         for (seq, first) in &unsent {
             output.not_sent(self.session(), *seq, *first, spare);
         }

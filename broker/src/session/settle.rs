@@ -30,6 +30,12 @@ impl Ack {
 }
 
 impl Attached {
+    /// Whether something in flight awaits that PUBACK or PUBCOMP, which ends it. Ask before it is settled.
+    pub fn is_ended_by(&self, ack: &Ack) -> bool {
+        let awaits = |output: &Output| output.flights.as_ref().is_some_and(|f| f.awaits(ack.packet_id) == ack.kind);
+        matches!(ack.kind, kind::PUBACK | kind::PUBCOMP) && self.own().is_some_and(|output| awaits(&output))
+    }
+
     /// Takes the acknowledgements of one read batch, in order; answers are appended to `reply`. Messages that waited may
     /// become bytes: take afterwards. Returns how many named an identifier that is not in flight.
     pub fn settle(&self, acks: &[Ack], now_ms: u64, reply: &mut Vec<u8>, spare: &mut Spare) -> usize {

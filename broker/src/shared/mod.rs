@@ -14,6 +14,9 @@
 //! at QoS 2 it gets when the store has let go of it, so that no other gets it at QoS 2 after a crash. What a session leaves
 //! that ends stands behind what waited, should there be a crash before it is sent.
 //!
+//! **Other nodes of a cluster.** When the last member here goes, what waits goes to members on other nodes, and what comes after it
+//! too; there being none, it is dropped.
+//!
 //! **What was sent stays with its member** while its session lasts. When that ends, QoS 1 goes to another, QoS 2 does
 //! not (MQTT-4.8.2-4, -5), and what a client refused goes to nobody (MQTT-4.8.2-6).
 //!
@@ -32,10 +35,10 @@ use parking_lot::Mutex;
 
 use crate::addressed::{Addressed, ByAddress};
 use crate::changes::{Change, Changes, Places, SessionNumber};
-use crate::remote::Remote;
+use crate::remote::{Forward, Remote, destination};
 use crate::router::Layouts;
 use crate::session::{Delivered, Home, Message, Offer, Offered, Returned, Session, Source, Spare, qos_of};
-use crate::tenant::{QueueBytes, Usage};
+use crate::tenant::{QueueBytes, Tenant, Usage};
 use crate::tree::{Place, Subscription, address_of};
 use nodes::Nodes;
 
@@ -208,7 +211,8 @@ impl Group {
         new
     }
 
-    /// Takes a member away, and says whether none is left, here or on another node; `None` if it was none.
+    /// Takes a member away, and says whether none is left, here or on another node; `None` if it was none. What waits stays when one is
+    /// on another node: [`Self::hand_over`].
     pub(crate) fn leave(self: &Arc<Self>, session: &Arc<Session>) -> Option<bool> {
         let mut inner = self.inner.lock();
         let member = inner.members.remove(address_of(session))?;
@@ -216,11 +220,27 @@ impl Group {
         if member.comes {
             session.forget_group(self);
         }
-        let empty = inner.members.all().is_empty();
-        if empty {
+        let nobody = inner.members.all().is_empty() && self.nodes.are_none();
+        if nobody {
             inner.clear();
         }
-        Some(empty && self.nodes.are_none())
+        Some(nobody)
+    }
+
+    /// What waits goes to members on other nodes, each message to one, when none is here any more.
+    pub(crate) fn hand_over(&self, tenant: &Arc<Tenant>, changes: &mut Changes) {
+        let mut inner = self.inner.lock();
+        if !inner.members.all().is_empty() || inner.waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut inner.waiting);
+        inner.clear();
+        for Waiting { published: first, message, .. } in waiting {
+            let Some((node, filter)) = self.nodes.turn(|| 0) else { return };
+            let mut to = Vec::new();
+            destination(&mut to, &node).shares.push((*filter).into());
+            changes.hand_over(Forward { tenant: tenant.clone(), message, first, from: None, to });
+        }
     }
 
     /// What a session has subscribed.
@@ -251,12 +271,17 @@ impl Group {
         self.nodes.are_none() && self.inner.lock().members.all().is_empty()
     }
 
+    /// Whether clients of other nodes are members.
+    pub(crate) fn has_nodes(&self) -> bool {
+        !self.nodes.are_none()
+    }
+
     /// Where the next message goes, by how many members are where; `None`: to one of this node.
     pub(crate) fn turn(&self) -> Option<(Arc<Remote>, Arc<str>)> {
         self.nodes.turn(|| self.members() as u32)
     }
 
-    /// A message that is published now, to one member.
+    /// A message that is published now, to one member. `Closed`: none is here.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         layouts: &mut Layouts<'_>,
@@ -265,6 +290,9 @@ impl Group {
     ) -> Delivered {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
+        if inner.members.all().is_empty() {
+            return Delivered::Closed;
+        }
         let published = layouts.first(QoS::ExactlyOnce, true);
         // What came earlier and still waits goes out earlier.
         if inner.waiting.is_empty() {
@@ -309,7 +337,8 @@ impl Group {
     }
 
     /// Takes what a member had been sent and did not acknowledge before its session ended, and shares it out before all
-    /// that waits. Connections that now have something to write are appended to `armed`.
+    /// that waits. Connections that now have something to write are appended to `armed`. With members on other nodes only it waits for
+    /// [`Self::hand_over`].
     pub(crate) fn take_back(
         self: &Arc<Self>,
         messages: Vec<Returned>,
@@ -319,7 +348,7 @@ impl Group {
     ) {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
-        if inner.members.all().is_empty() {
+        if inner.members.all().is_empty() && self.nodes.are_none() {
             return;
         }
         let mut new = messages.len();

@@ -177,6 +177,13 @@ pub enum Action {
         /// The epoch of the later one.
         epoch: Epoch,
     },
+    /// A will that the store had at the start is another node's to publish, or was: drop it.
+    WillTaken {
+        /// Whose.
+        key: SessionKey,
+    },
+    /// Once: wills that the store had at the start, and that are not taken by now, are ours to publish. Before, none is.
+    WillsOurs,
     /// The node of a client died and its will is due.
     PublishWill {
         /// Whose.
@@ -229,6 +236,13 @@ pub enum Action {
         share: super::quota::Share,
     },
 
+    /// A member's host says something to ours.
+    Host {
+        /// Whose.
+        from: NodeName,
+        /// What.
+        bytes: Vec<u8>,
+    },
     /// Whether this node has what it needs to serve clients.
     Ready(Result<(), NotReady>),
     /// Something that an operator wants to know.

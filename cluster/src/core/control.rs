@@ -68,7 +68,7 @@ pub enum Control {
         /// Wills.
         wills: Vec<WillKept>,
     },
-    /// Give me the part behind this one.
+    /// Give me the part behind this one; of the last one: I have it all.
     RegisterNext {
         /// As in the registration.
         view: u64,
@@ -90,7 +90,8 @@ pub enum Control {
         /// Its epoch there.
         epoch: Epoch,
     },
-    /// The sender gives a will into keeping, or takes it back.
+    /// The sender gives a will into keeping, or takes it back; or it was given into keeping by another process of the receiver,
+    /// which died, and so is the sender's.
     Will(WillKept),
     /// A client has connected: may the sender have its session?
     Claim {
@@ -202,12 +203,21 @@ pub enum Control {
         /// Who has it.
         by: NodeName,
     },
-    /// A will that is due, for the keeper that its session has now.
+    /// A will of a node that died, for the keeper that its session has now.
     WillDue {
         /// Whose, and what.
         will: WillKept,
+        /// The process of the node that died.
+        boot: Option<Boot>,
         /// In how many milliseconds.
         wait_ms: u64,
+    },
+    /// The receiver need not keep a will any more that it gave with [`Control::WillDue`].
+    WillHeard {
+        /// Whose.
+        key: SessionKey,
+        /// The session's epoch.
+        epoch: Epoch,
     },
     /// Whether I hold hints for you.
     Hints {
@@ -279,6 +289,11 @@ pub enum Control {
         all: bool,
         /// Tenant and sessions.
         counts: Vec<(Box<str>, u64)>,
+    },
+    /// From the sender's host to the receiver's: no core reads it.
+    Host {
+        /// What.
+        bytes: Vec<u8>,
     },
 }
 

@@ -182,7 +182,7 @@ pub enum Input {
         /// Whose.
         key: SessionKey,
     },
-    /// A client left a will, or took it back, or it was published.
+    /// A client left a will, or took it back, or it was published. At the start it is told of those that the store has.
     Will {
         /// Whose.
         key: SessionKey,

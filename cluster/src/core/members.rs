@@ -61,6 +61,11 @@ impl Members {
         self.peers.iter()
     }
 
+    /// Its process, ours too; `None`: it is no member.
+    pub(crate) fn boot_of(&self, node: &NodeName) -> Option<Boot> {
+        if node == self.own() { Some(self.boot) } else { self.get(node).map(|peer| peer.member.boot) }
+    }
+
     /// Whether it is a member that answers.
     pub(crate) fn is_live(&self, node: &NodeName) -> bool {
         self.peers.get(node).is_some_and(|peer| peer.live)

@@ -40,6 +40,9 @@ use quota::Quotas;
 use sessions::Sessions;
 use sets::Sets;
 
+/// How long members are waited for to say which of our wills are theirs, at the longest: one of an earlier version does not.
+const WILLS_WAIT_MS: u64 = 10_000;
+
 /// The core of one node: one process of it, from its start to its end.
 pub struct Core {
     members: Members,
@@ -51,6 +54,8 @@ pub struct Core {
     quotas: Quotas,
     /// Whether the first attempt to join is over.
     members_known: bool,
+    /// Until when it is waited for what members say of wills that the store had; `None`: not known yet, or over.
+    wills_until_ms: Option<u64>,
     /// What was said last of being ready.
     ready: Option<Result<(), NotReady>>,
 }
@@ -67,6 +72,7 @@ impl Core {
             sets: Sets::new(),
             quotas: Quotas::default(),
             members_known: false,
+            wills_until_ms: None,
             ready: None,
         }
     }
@@ -82,6 +88,9 @@ impl Core {
             Input::LinkReset { node } => self.reset(&node, out),
             Input::Received { from, boot, control } => self.received(&from, boot, control, out),
             Input::MembersKnown => {
+                if !self.members_known {
+                    self.wills_until_ms = Some(self.members.now_ms.saturating_add(WILLS_WAIT_MS));
+                }
                 self.members_known = true;
                 self.sessions.view_changed(&mut self.members, out);
             }
@@ -240,6 +249,7 @@ impl Core {
             | Control::SetMarks { .. }
             | Control::SetWanted { .. } => self.sets.received(from, control, &mut self.members, out),
             Control::Sessions { all, counts } => self.quotas.received(from, all, counts),
+            Control::Host { bytes } => out.push(Action::Host { from: from.clone(), bytes }),
             Control::Register { .. }
             | Control::RegisterNext { .. }
             | Control::Owns(_)
@@ -247,6 +257,7 @@ impl Core {
             | Control::MovedTo { .. }
             | Control::Will(_)
             | Control::WillDue { .. }
+            | Control::WillHeard { .. }
             | Control::Claim { .. }
             | Control::HandingOver { .. }
             | Control::Granted { .. }
@@ -271,6 +282,11 @@ impl Core {
         self.sets.tick(&self.members, out);
         self.quotas.tick(&self.members, out);
         self.say_ready(out);
+        let heard = |until_ms| self.members.now_ms >= until_ms || self.sessions.is_registered(&self.members);
+        if self.wills_until_ms.is_some_and(heard) {
+            self.wills_until_ms = None;
+            out.push(Action::WillsOurs);
+        }
     }
 
     /// A node that was ready once stays so: what it lacks of others that come is theirs to tell.
@@ -301,6 +317,7 @@ impl Core {
             self.sessions.due_ms(members),
             self.sets.due_ms(),
             self.quotas.due_ms(members),
+            self.wills_until_ms.unwrap_or(u64::MAX),
         ];
         due.into_iter().min().unwrap_or(u64::MAX)
     }

@@ -369,6 +369,39 @@ fn a_will_outlives_its_node() {
     }
 }
 
+/// A will whose node died is published by one of the others, once, also when its node comes back with it, before or after, and
+/// whoever keeps the session then. Who is alone publishes its own.
+#[test]
+fn a_will_is_published_once_though_its_node_comes_back() {
+    let will = Will { delay_ms: 1_000, bytes: vec![1] };
+    for (client, back_ms) in ["a", "b", "c", "d", "e", "f"].into_iter().flat_map(|c| [(c, 500), (c, 1_500)]) {
+        let mut side = Side::joined(3);
+        side.tell(3, Input::Claim { request: 1, key: key(client) });
+        let epoch = side.took(3).into_iter().find_map(|action| match action {
+            Action::Granted { epoch, .. } => Some(epoch),
+            _ => None,
+        });
+        side.tell(3, Input::Will { key: key(client), will: Some(will.clone()) });
+        side.lose(3, Lost::Dead);
+        side.wait(back_ms);
+        let mut core = Core::new(settings(3), Boot(30));
+        let restored = [
+            Input::SessionRestored(Owned { key: key(client), epoch: epoch.unwrap() }),
+            Input::Will { key: key(client), will: Some(will.clone()) },
+        ];
+        restored.into_iter().for_each(|input| core.handle(side.now_ms, input, &mut Vec::new()));
+        side.cores.insert(name(3), (Boot(30), core));
+        side.join(3);
+        let published = side.done.iter().filter(|(_, action)| matches!(action, Action::PublishWill { .. })).count();
+        let of_wills = |action: &Action| matches!(action, Action::WillTaken { .. } | Action::WillsOurs);
+        let own: Vec<_> = side.took(3).into_iter().filter(of_wills).collect();
+        let wanted = [Action::WillTaken { key: key(client) }, Action::WillsOurs];
+        assert_eq!((published, &own[..]), (1, &wanted[..]), "{client}, back after {back_ms} ms");
+    }
+    let mut side = Side::joined(1);
+    assert!(side.took(1).contains(&Action::WillsOurs));
+}
+
 fn put(side: &mut Side, n: u64, key: u8, value: Option<u8>) {
     let value = value.map(|value| vec![value]);
     side.tell(n, Input::Put { set: Set::Denials, key: [key].into(), value, until_ms: 0 });

@@ -30,7 +30,8 @@ impl World {
                 }
             }
             Action::Event(Told::PeerMisbehaved { node, what }) => self.oracle.fail(format!("{node}: {what}")),
-            Action::Event(_) | Action::Share { .. } | Action::PublishWill { .. } => {}
+            Action::Event(_) | Action::Host { .. } | Action::Share { .. } => {}
+            Action::PublishWill { .. } | Action::WillTaken { .. } | Action::WillsOurs => {}
             Action::Forward { .. }
             | Action::CommitHint { .. }
             | Action::SendHint { .. }
@@ -393,6 +394,9 @@ impl World {
 
     fn install(&mut self, node: usize, key: SessionKey, epoch: Epoch, mut session: Session) {
         let before = self.remove(node, &key, false);
+        if let Some(before) = before.as_ref().filter(|before| before.life != session.life) {
+            self.oracle.lost_against(before);
+        }
         session.epoch = epoch.clone();
         session.tail = None;
         session.has_moved = true;

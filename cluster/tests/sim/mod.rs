@@ -15,11 +15,12 @@ use world::World;
 const FAULT_SEEDS: u64 = 300;
 
 /// Runs a seed. What was broken, and how much happened.
-fn run(seed: u64, fault: Option<Fault>) -> (Option<String>, [u32; 4]) {
+fn run(seed: u64, fault: Option<Fault>) -> (Option<String>, [u32; 6]) {
     let mut world = World::new(seed, fault);
     world.play();
     let oracle = &world.oracle;
-    let happened = [oracle.grants, oracle.takeovers, oracle.hints, oracle.acknowledged.len() as u32];
+    let (lives, forked) = (oracle.lives.len() as u32, oracle.lives.iter().filter(|life| life.forked).count() as u32);
+    let happened = [oracle.grants, oracle.takeovers, oracle.hints, oracle.acknowledged.len() as u32, lives, forked];
     (world.oracle.broken.take(), happened)
 }
 
@@ -41,7 +42,7 @@ fn seeds() -> Vec<u64> {
 /// What must hold in a cluster holds, whatever happens to it: see `oracle`.
 #[test]
 fn the_cluster_keeps_its_promises() {
-    let mut sum = [0u64; 4];
+    let mut sum = [0u64; 6];
     let mut broken = Vec::new();
     let seeds = seeds();
     let count = seeds.len();
@@ -50,7 +51,7 @@ fn the_cluster_keeps_its_promises() {
         broken.extend(what.map(|what| format!("seed {seed}: {what}")));
         sum.iter_mut().zip(happened).for_each(|(sum, happened)| *sum += u64::from(happened));
     }
-    println!("{count} seeds: {sum:?} grants, takeovers, hints, acknowledged");
+    println!("{count} seeds: {sum:?} grants, takeovers, hints, acknowledged, lives, those with two copies");
     assert!(broken.is_empty(), "{} of {count}: {:#?}", broken.len(), &broken[..broken.len().min(20)]);
 }
 

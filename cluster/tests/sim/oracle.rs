@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::host::{Message, Node, Packet, Session, newer};
 use super::world::World;
-use crate::core::{Forward, Mark, NodeName, PART_BYTES, Previous, SessionKey, Set};
+use crate::core::{Epoch, Forward, Mark, NodeName, PART_BYTES, Previous, SessionKey, Set};
 
 /// One life of a session.
 pub(super) struct Life {
     pub(super) key: SessionKey,
     /// Its client ended it.
     pub(super) ended: bool,
-    /// A crash in a hand-over left two of it: one is lost with what only it got.
+    /// Since when its latest copy has it, also if that one is over.
+    latest: Option<Epoch>,
+    /// A crash or a cut in a hand-over left two of it that serve: one is lost with what only it got.
     pub(super) forked: bool,
 }
 
@@ -73,7 +75,7 @@ impl Oracle {
 
     pub(super) fn new_life(&mut self, key: &SessionKey) -> u64 {
         let life = self.lives.len() as u64;
-        self.lives.push(Life { key: key.clone(), ended: false, forked: false });
+        self.lives.push(Life { key: key.clone(), ended: false, latest: None, forked: false });
         self.newest.insert(key.clone(), life);
         life
     }
@@ -91,25 +93,36 @@ impl Oracle {
     pub(super) fn delivered(&mut self, life: u64, message: Message) {
         let count = self.delivered.entry((life, message)).or_default();
         *count += 1;
-        let Life { key, ended, forked } = &self.lives[life as usize];
+        let Life { key, ended, forked, .. } = &self.lives[life as usize];
         if *count > 1 && !forked && !ended {
             self.broken.get_or_insert(format!("message {message} came twice to {key:?}, life {life}"));
         }
     }
 
-    /// Notes whether a life has more than one copy that serves.
+    /// Notes whether a life has a copy that serves though there is a later one, or was: that one may be about to be given away
+    /// itself, or have lost against another life while its node could not say that it had taken it. Who gave the state away then
+    /// has to serve, and cannot know what the other one delivered.
     pub(super) fn check_forks(&mut self, key: &SessionKey, nodes: &[Node]) {
-        let mut serving = BTreeMap::<u64, u32>::new();
-        for node in nodes {
-            let Some(copy) = node.disk.sessions.get(key).filter(|copy| copy.moved_to.is_none()) else { continue };
+        let copies = nodes.iter().filter_map(|node| Some((node.disk.sessions.get(key)?, node.process.is_none())));
+        let copies: Vec<_> = copies.filter(|(copy, _)| copy.moved_to.is_none()).collect();
+        for (copy, _) in &copies {
+            let latest = &mut self.lives[copy.life as usize].latest;
+            *latest = latest.take().max(Some(copy.epoch.clone()));
+        }
+        for (copy, is_down) in copies {
             // What a crashed node was about to give away is its own again when it comes back.
-            if copy.tail.is_none() || node.process.is_none() {
-                *serving.entry(copy.life).or_default() += 1;
-            }
+            let serves = copy.tail.is_none() || is_down;
+            let life = &mut self.lives[copy.life as usize];
+            life.forked |= serves && life.latest.as_ref().is_some_and(|latest| *latest > copy.epoch);
         }
-        for (life, _) in serving.into_iter().filter(|(_, count)| *count > 1) {
-            self.lives[life as usize].forked = true;
-        }
+    }
+
+    /// A copy gives way to a later life of its session. If there was a later copy of its own life, whose node could not be asked
+    /// whether it has it, that one may come back: without what only this one got.
+    pub(super) fn lost_against(&mut self, copy: &Session) {
+        let life = &mut self.lives[copy.life as usize];
+        let is_in_doubt = copy.tail.is_some() && copy.moved_to.is_none();
+        life.forked |= is_in_doubt && life.latest.as_ref().is_some_and(|latest| *latest > copy.epoch);
     }
 
     pub(super) fn written(&mut self, set: Set, key: &[u8], mark: &Mark) {
@@ -265,7 +278,7 @@ impl World {
     /// Nothing that was acknowledged is lost to a session that is still there.
     fn end_of_messages(&self) -> Result<(), String> {
         for (message, life) in &self.oracle.expected {
-            let Life { key, ended, forked } = &self.oracle.lives[*life as usize];
+            let Life { key, ended, forked, .. } = &self.oracle.lives[*life as usize];
             if *ended || *forked || !self.oracle.acknowledged.contains(message) {
                 continue;
             }

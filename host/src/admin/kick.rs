@@ -7,23 +7,18 @@ use gatemq_types::CloseReason;
 use gatemq_types::event::Fact;
 use gatemq_types::service::{Selector, ServiceError};
 
-use super::run::{counted, cut};
 use super::scan::Scanner;
-use super::{By, Outcome};
 use crate::clock;
 use crate::connection::{Client, Ending};
 use crate::denials::refuses_connected;
 use crate::worker::scan::{Kick, Look, Looks};
 
-/// Ends the connections that a selector names. Their wills are not published, their sessions stay.
+/// Ends the connections here that a selector names; returns how many. Their wills are not published, their sessions stay.
 ///
 /// # Errors
-/// `Invalid`: it names everybody, which nobody wants by mistake. `NotFound`: it names nobody who is here.
-pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, reason: String) -> Outcome {
-    if selector == Selector::default() {
-        return Err(ServiceError::Invalid);
-    }
-    let (by, why) = (by.to_string(), cut(reason));
+/// The node stops.
+pub(super) fn selected(scanner: &Scanner<'_>, by: &str, selector: Selector, why: &str) -> Result<u64, ServiceError> {
+    let (by, why) = (by.to_owned(), why.to_owned());
     let ended = Arc::new(AtomicU64::new(0));
     let counter = ended.clone();
     let look: Looks = Arc::new(move |client: &Client| {
@@ -38,10 +33,7 @@ pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, reaso
         })
     });
     scanner.all(&look)?;
-    match ended.load(Ordering::Relaxed) {
-        0 => Err(ServiceError::NotFound),
-        count => Ok(counted(count)),
-    }
+    Ok(ended.load(Ordering::Relaxed))
 }
 
 /// Ends the connections of everybody who is denied.

@@ -8,6 +8,8 @@
 //! | `survey` | who of those that are to be denied is here |
 //! | `scan` | looks at the connections of all workers |
 //! | `kick` | ends connections |
+//! | `revoke` | has identities asked for again |
+//! | `everywhere` | both, at every node of a cluster |
 //! | `sessions` | lists them |
 //! | `publish` | messages of plugins |
 //! | `values` | what plugins keep |
@@ -18,6 +20,7 @@
 
 mod asker;
 mod deny;
+mod everywhere;
 mod kick;
 mod publish;
 mod revoke;
@@ -43,8 +46,10 @@ use gatemq_types::service::{Reply, Request, ServiceError};
 use gatemq_types::{Denial, Subject};
 use parking_lot::{Condvar, Mutex};
 
+use crate::cluster::Order;
 use crate::node::Node;
 use asker::Waits;
+use scan::Scanner;
 use values::Values;
 
 /// What a request comes to.
@@ -55,7 +60,7 @@ struct Job {
     by: By,
     request: Request,
     answer: Answer,
-    _waits: Waits,
+    waits: Waits,
 }
 
 impl Job {
@@ -81,14 +86,25 @@ pub(crate) enum Replicated {
     },
 }
 
-/// What waits. Bounded by what those who ask may have under way, and, of what other nodes did, by how many denials there may be.
+/// What goes on when other nodes have answered, or is done because another node wants it.
+type Later = Box<dyn FnOnce(&Scanner<'_>) + Send>;
+
+/// What waits. Bounded by what those who ask may have under way, and, of what other nodes did, by how many denials there may be and
+/// by what their desks may have under way.
 #[derive(Default)]
 struct Inbox {
     jobs: VecDeque<Job>,
     /// Answered elsewhere, told here: no plugin's code runs on a worker.
     finished: Vec<Finished>,
     replicated: Vec<Replicated>,
+    later: Vec<Later>,
     stop: bool,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.finished.is_empty() && self.replicated.is_empty() && self.later.is_empty()
+    }
 }
 
 /// See the module.
@@ -128,7 +144,7 @@ impl Desk {
             drop(inbox);
             return answer(Err(ServiceError::Unavailable));
         }
-        inbox.jobs.push_back(Job { by: asker.by().clone(), request, answer, _waits: waits });
+        inbox.jobs.push_back(Job { by: asker.by().clone(), request, answer, waits });
         self.wake.notify_one();
     }
 
@@ -137,6 +153,24 @@ impl Desk {
         let mut inbox = self.inbox.lock();
         if !inbox.stop {
             inbox.replicated.push(replicated);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Has done here what another node's desk wants done at every node; `done` is told how many clients it concerned, on the desk's thread.
+    pub(crate) fn ordered(&self, order: Order, done: impl FnOnce(u64) + Send + 'static) {
+        self.later(Box::new(move |scanner| {
+            // It fails only when the node stops, and everybody's connection ends.
+            if let Ok(count) = everywhere::ordered(scanner, &order) {
+                done(count);
+            }
+        }));
+    }
+
+    fn later(&self, later: Later) {
+        let mut inbox = self.inbox.lock();
+        if !inbox.stop {
+            inbox.later.push(later);
             self.wake.notify_one();
         }
     }

@@ -11,9 +11,7 @@ use gatemq_types::event::Fact;
 use gatemq_types::service::{RevokeRetained, Selector, ServiceError};
 use parking_lot::Mutex;
 
-use super::run::counted;
 use super::scan::Scanner;
-use super::{By, Outcome};
 use crate::connection::{Client, tell_removed};
 use crate::durable;
 use crate::node::Node;
@@ -23,43 +21,89 @@ use crate::worker::scan::{Look, Looks, Scan};
 /// Tenant, user and client identifier.
 type Name = (String, String, String);
 
-/// Has the providers of the connections that a selector names asked again; the answer counts them, and does not wait for what the
-/// providers say. Who is away is asked about when he comes back anyway. What they have retained is kept, or withheld or removed when
-/// the answer comes.
-///
-/// # Errors
-/// `Invalid`: it names everybody, which nobody wants by mistake. `NotFound`: it names nobody who is here, and nothing retained.
-/// `Unavailable`: the node stops.
-pub(super) fn selected(scanner: &Scanner<'_>, by: &By, selector: Selector, retained: RevokeRetained) -> Outcome {
-    if selector == Selector::default() {
-        return Err(ServiceError::Invalid);
+/// One that has begun: what is to be withheld is.
+pub(super) struct Revocation {
+    by: Arc<str>,
+    named: Named,
+    retained: RevokeRetained,
+    withheld: u64,
+}
+
+impl Revocation {
+    /// Of a plugin or an operator of this node.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub(super) fn begin(
+        scanner: &Scanner<'_>,
+        by: &str,
+        selector: Selector,
+        retained: RevokeRetained,
+    ) -> Result<Self, ServiceError> {
+        Self::new(scanner, by, selector, retained, true)
     }
-    // First, so that whoever is not found because its connection has not begun looks for it itself.
-    let by: Arc<str> = by.to_string().into();
-    scanner.node.revocations.note(by.clone(), Revoked::Selected(selector.clone()));
-    let named = Named::find(scanner, selector.clone(), retained)?;
-    let mut messages = 0;
-    if retained == RevokeRetained::Withhold {
-        // Before a provider's answer lets them be delivered again.
-        messages = named.revoke(scanner.node, &by, false)?;
+
+    /// That another node wants: it has withheld what it found by itself, or removes it, and all nodes have that from there. So only
+    /// what clients have retained that are here is looked for; else what a provider let be delivered meanwhile would be withheld again.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub(super) fn of_another_node(
+        scanner: &Scanner<'_>,
+        by: &str,
+        selector: Selector,
+        retained: RevokeRetained,
+    ) -> Result<Self, ServiceError> {
+        Self::new(scanner, by, selector, retained, false)
     }
-    let revoked = Arc::new(AtomicU64::new(0));
-    let (counter, who) = (revoked.clone(), by.clone());
-    let look: Looks = Arc::new(move |client: &Client| match client.is_named_by(&selector) {
-        true => {
-            counter.fetch_add(1, Ordering::Relaxed);
-            Look::Revoke(who.clone())
+
+    fn new(
+        scanner: &Scanner<'_>,
+        by: &str,
+        selector: Selector,
+        retained: RevokeRetained,
+        by_itself: bool,
+    ) -> Result<Self, ServiceError> {
+        let by: Arc<str> = by.into();
+        // First, so that whoever is not found because its connection has not begun looks for it itself.
+        scanner.node.revocations.note(by.clone(), Revoked::Selected(selector.clone()));
+        let named = Named::find(scanner, selector, retained, by_itself)?;
+        let mut revocation = Revocation { by, named, retained, withheld: 0 };
+        if retained == RevokeRetained::Withhold {
+            // Before a provider's answer lets them be delivered again.
+            revocation.withheld = revocation.named.revoke(scanner.node, &revocation.by, false)?;
         }
-        false => Look::Next,
-    });
-    scanner.all(&look)?;
-    if retained == RevokeRetained::Remove {
-        // When those who are only disconnected cannot publish any more.
-        messages = named.revoke(scanner.node, &by, true)?;
+        Ok(revocation)
     }
-    match revoked.load(Ordering::Relaxed) {
-        0 if messages == 0 => Err(ServiceError::NotFound),
-        count => Ok(counted(count)),
+
+    /// Has the providers of the clients here asked; returns how many.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub(super) fn clients(&self, scanner: &Scanner<'_>) -> Result<u64, ServiceError> {
+        let revoked = Arc::new(AtomicU64::new(0));
+        let (counter, who, selector) = (revoked.clone(), self.by.clone(), self.named.selector.clone());
+        let look: Looks = Arc::new(move |client: &Client| match client.is_named_by(&selector) {
+            true => {
+                counter.fetch_add(1, Ordering::Relaxed);
+                Look::Revoke(who.clone())
+            }
+            false => Look::Next,
+        });
+        scanner.all(&look)?;
+        Ok(revoked.load(Ordering::Relaxed))
+    }
+
+    /// Removes what is to be removed, when those who are only disconnected cannot publish any more; returns how many messages are withheld or
+    /// removed.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub(super) fn end(self, scanner: &Scanner<'_>) -> Result<u64, ServiceError> {
+        match self.retained {
+            RevokeRetained::Remove => self.named.revoke(scanner.node, &self.by, true),
+            RevokeRetained::Keep | RevokeRetained::Withhold => Ok(self.withheld),
+        }
     }
 }
 
@@ -83,6 +127,8 @@ pub(crate) fn revoke_admitted_by(node: &Node, plugin: &str) {
 /// Whose retained messages are meant.
 struct Named {
     selector: Selector,
+    /// Whether what the selector names by itself is meant, and not only what those have that are here.
+    by_itself: bool,
     /// Clients that are here and are named by something that what they published may not be stored with.
     here: HashSet<Name>,
 }
@@ -90,11 +136,16 @@ struct Named {
 impl Named {
     /// # Errors
     /// The node stops.
-    fn find(scanner: &Scanner<'_>, selector: Selector, retained: RevokeRetained) -> Result<Named, ServiceError> {
+    fn find(
+        scanner: &Scanner<'_>,
+        selector: Selector,
+        retained: RevokeRetained,
+        by_itself: bool,
+    ) -> Result<Named, ServiceError> {
         let Selector { connection, tag, leaf_sha256, .. } = &selector;
         let by_more_than_names = connection.is_some() || tag.is_some() || leaf_sha256.is_some();
-        if retained == RevokeRetained::Keep || !by_more_than_names {
-            return Ok(Named { selector, here: HashSet::new() });
+        if retained == RevokeRetained::Keep || by_itself && !by_more_than_names {
+            return Ok(Named { selector, by_itself, here: HashSet::new() });
         }
         let here = Arc::new(Mutex::new(HashSet::new()));
         let (into, wanted) = (here.clone(), selector.clone());
@@ -107,14 +158,15 @@ impl Named {
         });
         scanner.all(&look)?;
         let here = std::mem::take(&mut *here.lock());
-        Ok(Named { selector, here })
+        Ok(Named { selector, by_itself, here })
     }
 
     fn published(&self, tenant: &str, of: &Publisher) -> bool {
         let Selector { tenant: _, user, client_id, connection, tag, leaf_sha256 } = &self.selector;
         let is = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
         let marks = of.marks.as_deref();
-        let by_itself = connection.is_none()
+        let by_itself = self.by_itself
+            && connection.is_none()
             && is(user, &of.user)
             && is(client_id, &of.client_id)
             && tag.as_ref().is_none_or(|tag| marks.is_some_and(|marks| marks.tags.contains(tag)))
@@ -151,7 +203,13 @@ impl Named {
             messages += step.topics.len() as u64;
             if let (Some(store), false) = (&node.store, changes.is_empty()) {
                 let kept = wait(|answer| {
-                    changes.submit(|changes| store.commit(durable::batch(&changes), answer));
+                    changes.submit(|changes| {
+                        let batch = durable::batch(&changes);
+                        if let Some(cluster) = node.cluster() {
+                            cluster.retained(&batch.ops);
+                        }
+                        store.commit(batch, answer);
+                    });
                 });
                 kept.map_err(|e| {
                     node.store_failed(&e);

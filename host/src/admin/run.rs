@@ -11,7 +11,7 @@ use gatemq_types::service::{Reply, Request, ServiceError};
 
 use super::scan::Scanner;
 use super::survey::Survey;
-use super::{Desk, Finished, Job, Outcome, Replicated, Waits, deny, kick, revoke, sessions};
+use super::{Desk, Finished, Job, Later, Outcome, Replicated, Waits, deny, everywhere, kick, sessions};
 use crate::clock;
 use crate::node::Node;
 
@@ -39,6 +39,7 @@ struct Todo {
     jobs: Vec<Job>,
     finished: Vec<Finished>,
     replicated: Vec<Replicated>,
+    later: Vec<Later>,
 }
 
 impl Desk {
@@ -71,7 +72,7 @@ impl Desk {
             let mut inbox = self.inbox.lock();
             inbox.stop = true;
             self.wake.notify_one();
-            (std::mem::take(&mut inbox.jobs), std::mem::take(&mut inbox.finished))
+            (std::mem::take(&mut inbox.jobs), std::mem::take(&mut inbox.finished), std::mem::take(&mut inbox.later))
         };
         drop(dropped);
         if let Some(thread) = self.thread.lock().take() {
@@ -80,9 +81,9 @@ impl Desk {
         }
     }
 
-    fn run(&self, node: &Arc<Node>) {
+    fn run(self: &Arc<Self>, node: &Arc<Node>) {
         let mut next_sweep = Instant::now() + SWEEP;
-        while let Some(Todo { jobs, finished, replicated }) = self.next(next_sweep) {
+        while let Some(Todo { jobs, finished, replicated, later }) = self.next(next_sweep) {
             for (answer, outcome, _waits) in finished {
                 answer(outcome);
             }
@@ -94,14 +95,24 @@ impl Desk {
                 next_sweep = Instant::now() + SWEEP;
             }
             self.change(&scanner, quick, replicated, sweep);
-            for Job { by, request, answer, .. } in slow {
-                answer(match request {
-                    Request::Disconnect { selector, reason } => kick::selected(&scanner, &by, selector, reason),
-                    Request::Revoke { selector, retained } => revoke::selected(&scanner, &by, selector, retained),
-                    Request::Sessions { selector, page } => sessions::list(&scanner, selector, page),
-                    _ => Err(ServiceError::NotSupported),
-                });
+            later.into_iter().for_each(|later| later(&scanner));
+            slow.into_iter().for_each(|job| self.carry_out_slowly(&scanner, job));
+        }
+    }
+
+    /// Carries out what waits for workers.
+    fn carry_out_slowly(self: &Arc<Self>, scanner: &Scanner<'_>, job: Job) {
+        let Job { by, request, answer, waits } = job;
+        let on = (self, scanner);
+        match request {
+            Request::Disconnect { selector, reason } => {
+                everywhere::disconnect(on, &by, (selector, reason), (answer, waits));
             }
+            Request::Revoke { selector, retained } => {
+                everywhere::revoke(on, &by, (selector, retained), (answer, waits))
+            }
+            Request::Sessions { selector, page } => answer(sessions::list(scanner, selector, page)),
+            _ => answer(Err(ServiceError::NotSupported)),
         }
     }
 
@@ -135,7 +146,7 @@ impl Desk {
     /// What there is to do; `None`: it stops.
     fn next(&self, until: Instant) -> Option<Todo> {
         let mut inbox = self.inbox.lock();
-        while !inbox.stop && inbox.jobs.is_empty() && inbox.finished.is_empty() && inbox.replicated.is_empty() {
+        while !inbox.stop && inbox.is_empty() {
             if self.wake.wait_until(&mut inbox, until).timed_out() {
                 break;
             }
@@ -145,11 +156,12 @@ impl Desk {
         }
         let count = inbox.jobs.len().min(JOBS_AT_ONCE);
         let (finished, replicated) = (std::mem::take(&mut inbox.finished), std::mem::take(&mut inbox.replicated));
-        Some(Todo { jobs: inbox.jobs.drain(..count).collect(), finished, replicated })
+        let later = std::mem::take(&mut inbox.later);
+        Some(Todo { jobs: inbox.jobs.drain(..count).collect(), finished, replicated, later })
     }
 
     fn carry_out(&self, node: &Node, job: Job, changes: &mut Changes) -> (Answer, Waits, Outcome) {
-        let Job { by, request, answer, _waits: waits } = job;
+        let Job { by, request, answer, waits } = job;
         let now_ms = clock::now_ms();
         let outcome = match request {
             Request::Deny { subject, ttl_ms, reason } => {

@@ -4,13 +4,17 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use gatemq_broker::{SessionKey, router};
+use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use super::Api;
 use super::routes::{Answer, Refusal};
 use crate::admin::hex;
 use crate::connection::Client;
+use crate::listen::tls::sha256;
 
 /// Subscriptions, and grants, that are told; there may be more of them.
 const ROWS_MAX: usize = 1000;
@@ -24,8 +28,7 @@ pub(super) struct Who {
     client_id: String,
 }
 
-/// Its session, and where it is connected its connection, identity, certificate and grants. Of a certificate the hashes are told:
-/// the chain itself is in the event ClientConnected, and is not kept.
+/// Its session, and where it is connected its connection, identity, certificate chain and grants.
 pub(super) async fn client(State(api): State<Api>, who: Result<Query<Who>, QueryRejection>) -> Answer {
     let Query(who) = who?;
     let unknown = || Refusal::not_found("there is no session of that tenant, user and client id");
@@ -40,10 +43,11 @@ pub(super) async fn client(State(api): State<Api>, who: Result<Query<Who>, Query
                 worker.look_at(home.connection, |connection| {
                     let client = connection.client();
                     // Its number may be another's by now.
-                    (**client.identity().key() == *key).then(|| connected(client))
+                    (**client.identity().key() == *key).then(|| (connected(client), connection.certificates().to_vec()))
                 })
             });
-            told.await.flatten().flatten()
+            // Read here, for a worker has other things to do.
+            told.await.flatten().flatten().map(|(told, chain)| with_chain(told, &chain))
         }
     };
     let filters = router::filters_of(&session, ROWS_MAX);
@@ -61,6 +65,31 @@ pub(super) async fn client(State(api): State<Api>, who: Result<Query<Who>, Query
         "subscriptions": subscriptions,
         "connection": connection,
     })))
+}
+
+/// With what each certificate of the chain says, as it was sent, leaf first.
+fn with_chain(mut told: Value, chain: &[CertificateDer<'_>]) -> Value {
+    if told["certificate"].is_object() {
+        told["certificate"]["chain"] = chain.iter().map(|der| certificate(der)).collect();
+    }
+    told
+}
+
+/// Of one that cannot be read, its hash.
+fn certificate(der: &[u8]) -> Value {
+    let sha256 = hex(&sha256(der));
+    let Ok((_, of)) = X509Certificate::from_der(der) else { return json!({ "sha256": sha256 }) };
+    let names = of.subject_alternative_name().ok().flatten();
+    let names = names.map(|names| names.value.general_names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+    json!({
+        "subject": of.subject().to_string(),
+        "issuer": of.issuer().to_string(),
+        "serial": hex(of.raw_serial()),
+        "names": names.unwrap_or_default(),
+        "not_before_ms": of.validity().not_before.timestamp().saturating_mul(1000),
+        "not_after_ms": of.validity().not_after.timestamp().saturating_mul(1000),
+        "sha256": sha256,
+    })
 }
 
 fn connected(client: &Client) -> Value {

@@ -35,7 +35,7 @@ mod socket;
 use std::sync::Arc;
 
 use crate::admin::{Asker, By, Desk};
-use crate::listen::Listener;
+use crate::listeners::Listeners;
 use crate::node::Node;
 use crate::reload::Reload;
 
@@ -52,7 +52,7 @@ pub(crate) struct Api {
     asker: Arc<Asker>,
     reload: Arc<Reload>,
     /// The listeners of clients.
-    listeners: Arc<[Arc<Listener>]>,
+    listeners: Arc<Listeners>,
     serving: Serving,
 }
 
@@ -62,7 +62,7 @@ impl Api {
         node: &Arc<Node>,
         desk: &Arc<Desk>,
         reload: &Arc<Reload>,
-        listeners: Arc<[Arc<Listener>]>,
+        listeners: Arc<Listeners>,
         serving: Serving,
     ) -> Self {
         let asker = Asker::new(By::Operator);

@@ -11,6 +11,7 @@ use super::Api;
 use super::caller::Caller;
 use super::desk::tell;
 use super::routes::{Answer, Refusal};
+use crate::listeners::Turned;
 use crate::plugins::Reloaded;
 
 /// Lists them.
@@ -80,8 +81,16 @@ pub(super) async fn reload(
         },
         None => {
             let plugins: Vec<Value> = reloads.plugins.iter().map(|(name, reloaded)| told(name, reloaded)).collect();
-            Ok(Json(json!({ "needs_restart": reloads.restart, "plugins": plugins })))
+            let listeners: Vec<Value> = reloads.listeners.iter().map(|(name, turned)| turn(name, turned)).collect();
+            Ok(Json(json!({ "needs_restart": reloads.restart, "plugins": plugins, "listeners": listeners })))
         }
+    }
+}
+
+fn turn(name: &str, turned: &Result<Turned, String>) -> Value {
+    match turned {
+        Ok(turned) => json!({ "name": name, "result": turned.name() }),
+        Err(why) => json!({ "name": name, "result": "refused", "why": why }),
     }
 }
 

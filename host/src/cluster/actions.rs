@@ -33,6 +33,7 @@ impl Driver {
             Action::Contact { contact_ms, ran_ms } => self.contact(contact_ms, ran_ms),
             Action::Ready(ready) => _ = self.cluster.ready.send_replace(ready),
             Action::Event(event) => self.tell(event),
+            Action::Host { from, bytes } => self.heard(from, &bytes),
             other => self.act_on_sessions(other),
         }
     }

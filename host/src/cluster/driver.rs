@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gatemq_cluster::core::{Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, NodeName, SessionKey as Key};
+use gatemq_cluster::core::{
+    Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, Lost, NodeName, SessionKey as Key,
+};
 use gatemq_store::{Batch, Op, OpResult, StoreError};
 use tokio::sync::oneshot;
 
@@ -14,6 +16,7 @@ use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::hints::Hints;
 use super::kept_routes::KeptRoutes;
+use super::orders::Orders;
 use super::records::Records;
 use super::sessions::Handing;
 use super::together::Together;
@@ -72,6 +75,7 @@ pub(crate) struct Driver {
     pub(super) stored: Vec<(NodeName, Forward)>,
     /// What this round delivers, by worker.
     pub(super) deliveries: HashMap<usize, super::receive::FromNode>,
+    pub(super) orders: Orders,
     next_id: u64,
 }
 
@@ -95,6 +99,7 @@ impl Driver {
             ops: Vec::new(),
             stored: Vec::new(),
             deliveries: HashMap::new(),
+            orders: Orders::since(node.boot_ms),
             next_id: 0,
         }
     }
@@ -136,7 +141,18 @@ impl Driver {
             Told::Core(Input::PeerUp(member)) => {
                 let node = member.node.clone();
                 self.core.handle(clock::now_ms(), Input::PeerUp(member), actions);
+                self.order_again(&node);
                 return self.arrived_early(&node, actions);
+            }
+            Told::Core(Input::LinkReset { node }) => {
+                self.order_again(&node);
+                Input::LinkReset { node }
+            }
+            Told::Core(Input::PeerLost { node, boot, how }) => {
+                if how == Lost::Left {
+                    self.order_no_more(&node);
+                }
+                Input::PeerLost { node, boot, how }
             }
             Told::Core(input) => input,
             Told::Forward { to, content, durable, answer } => {

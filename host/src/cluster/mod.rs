@@ -10,6 +10,7 @@
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
+//! | [`orders`] | what they and plugins want done at every node |
 //! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
 //! | [`network`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
@@ -25,6 +26,7 @@ mod kept_routes;
 mod link;
 mod network;
 mod operate;
+mod orders;
 mod outgoing;
 mod queue;
 mod receive;
@@ -48,9 +50,12 @@ use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAcce
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::durations::Durations;
+
 pub(crate) use awaited::{Awaited, Incoming};
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
+pub(crate) use orders::{Elsewhere, Order, What as Ordered};
 use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
@@ -71,12 +76,14 @@ struct Peer {
     fast: Queue,
     /// The others.
     kept: Queue,
+    /// How long it took to answer batches of both.
+    calls: Durations,
 }
 
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
-        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept }
+        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept, calls: Durations::default() }
     }
 }
 

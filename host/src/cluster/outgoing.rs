@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use gatemq_cluster::core::{Control, Forward, Input, NodeName};
@@ -72,7 +72,7 @@ async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) 
             }
         }
         let numbers: Vec<Option<Forward>> = batch.iter().map(|message| message.number.map(|(of, _)| of)).collect();
-        let committed = deliver(&cluster, &node, lane, batch).await;
+        let committed = deliver(&cluster, &peer, &node, lane, batch).await;
         // What was not is the core's: it keeps it for the node.
         let committed = numbers.into_iter().zip(committed.unwrap_or_default()).filter(|(_, committed)| *committed);
         over.extend(committed.filter_map(|(number, _)| number));
@@ -84,14 +84,18 @@ async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) 
 
 /// Delivers a batch. One of which nothing came there is sent again, for its way may not stand yet; then what is behind it does not
 /// overtake it. What came there after all is known by its number.
-async fn deliver(cluster: &Cluster, node: &NodeName, lane: u8, batch: Vec<Message>) -> Option<Vec<bool>> {
+async fn deliver(cluster: &Cluster, peer: &Peer, node: &NodeName, lane: u8, batch: Vec<Message>) -> Option<Vec<bool>> {
     if batch.is_empty() {
         return None;
     }
     let mut tries = TRIES_MAX;
     loop {
         tries -= 1;
+        let began = Instant::now();
         let committed = cluster.link.deliver(node, lane, batch.clone()).await;
+        if committed.is_some() {
+            peer.calls.note(began.elapsed());
+        }
         let some = committed.iter().flatten().any(|committed| *committed);
         if some || lane == 0 || tries == 0 {
             return committed;

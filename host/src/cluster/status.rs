@@ -1,6 +1,6 @@
 //! The cluster as operators see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gatemq_cluster::core::{Member, NodeName, NotReady};
 use parking_lot::RwLock;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::clock;
+use crate::durations::Durations;
 
 /// A node as it was last heard of.
 struct Seen {
@@ -35,10 +36,23 @@ impl Roster {
     }
 }
 
+impl Roster {
+    /// Those that have not said goodbye.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
+        let seen = self.0.read();
+        seen.iter().filter(|(_, seen)| seen.state != "left").filter_map(|(name, _)| NodeName::new(name).ok()).collect()
+    }
+}
+
 impl Cluster {
     /// Whether the node has what it needs of the others to serve.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.borrow().is_ok()
+    }
+
+    /// What is said of how long each member took to answer, by its name.
+    pub(crate) fn with_calls<T>(&self, say: impl Fn(&str, &Durations) -> T) -> Vec<T> {
+        self.peers.read().iter().map(|(name, peer)| say(name.as_ref(), &peer.calls)).collect()
     }
 
     /// As JSON: this node's readiness, and a row a member.

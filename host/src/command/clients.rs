@@ -1,5 +1,6 @@
 //! `gatemq clients`, `gatemq kick`.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
@@ -18,7 +19,11 @@ pub(crate) fn list(ask: &Ask, which: &WhichArgs, rows_max: usize) -> ExitCode {
 pub(crate) fn kick(ask: &Ask, which: &WhichArgs, reason: &str) -> ExitCode {
     let clients: Map<String, Value> = given(which).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     ask.run(&Call::post("/v1/clients/kick", json!({ "clients": clients, "reason": reason })), |answer| {
-        format!("disconnected: {}\n", shown(&answer["count"]))
+        let mut text = format!("disconnected: {}\n", shown(&answer["count"]));
+        for row in answer["rows"].as_array().into_iter().flatten() {
+            let _ = writeln!(text, "not reached: {}", shown(&row["node"]));
+        }
+        text
     })
 }
 

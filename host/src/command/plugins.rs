@@ -51,8 +51,8 @@ fn line(plugin: &Value) -> String {
 /// Reloads the configuration and every plugin.
 pub(crate) fn reload(ask: &Ask) -> ExitCode {
     ask.run(&Call::post("/v1/reload", json!({})), |answer| {
-        let rows = answer["plugins"].as_array().map_or(&[][..], Vec::as_slice);
-        let mut text: String = rows.iter().map(line).collect();
+        let rows = |of: &str| answer[of].as_array().into_iter().flatten().map(line).collect::<String>();
+        let mut text = rows("plugins") + &rows("listeners");
         let restart = answer["needs_restart"].as_array().map_or(&[][..], Vec::as_slice);
         text.extend(restart.iter().map(|key| format!("{}: changed, in effect from the next start on\n", shown(key))));
         text

@@ -65,6 +65,19 @@ pub(crate) fn plugin_problems(sources: &Sources, plugin: &str, told: &str) -> Ve
     located.collect()
 }
 
+/// A line that begins with a key, `listeners.a.bind: …`, with file and line in front, as far as they are known. Others as they are.
+pub(crate) fn located(sources: &Sources, line: &str) -> String {
+    let key_and_message =
+        line.split_once(": ").and_then(|(key, message)| Some((toml_edit::Key::parse(key).ok()?, message)));
+    let Some((key, message)) = key_and_message else { return line.to_owned() };
+    let path: Vec<&str> = key.iter().map(toml_edit::Key::get).collect();
+    let raw = Raw::load(sources, &mut Vec::new());
+    match path.first().and_then(|table| raw.get(&[table])) {
+        Some(_) => raw.problem(&path, None, message).to_string(),
+        None => line.to_owned(),
+    }
+}
+
 /// What forbids `--dev`, which starts without an auth plugin: then only this machine may connect.
 pub(crate) fn check_dev(config: &Config) -> Vec<Problem> {
     let open = config.listeners.iter().filter(|(_, listener)| !listener.bind.ip().is_loopback());

@@ -41,7 +41,7 @@ mod tests;
 mod toml_layer;
 mod values;
 
-pub(crate) use check::{check_dev, load, plugin_problems};
+pub(crate) use check::{check_dev, load, located, plugin_problems};
 pub(crate) use cluster::{Cluster, ClusterTls, OnRefused};
 pub(crate) use http::Http;
 pub(crate) use layers::Sources;

@@ -317,7 +317,6 @@ pub(super) fn bind(
         connected_ms: now_ms,
         packets_received: 1,
         messages_published: 0,
-        dropped_told: 0,
         aliases: TopicAliases::default(),
         _counted: counted,
         held: None,

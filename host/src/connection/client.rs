@@ -86,7 +86,6 @@ pub(crate) struct Client {
     pub(super) connected_ms: u64,
     pub(super) packets_received: u64,
     pub(super) messages_published: u64,
-    pub(super) dropped_told: u64,
     /// Topic aliases that it has set.
     pub(super) aliases: TopicAliases,
     /// Its place among the connections of its tenant.
@@ -259,6 +258,9 @@ impl Client {
     pub(super) fn settle(&mut self, lane: &mut Lane) {
         let hot = &mut *lane.hot;
         if !hot.acks.is_empty() {
+            if lane.node.events.traffic_wanted() {
+                self.tell_acknowledged(&lane.node.events, &hot.acks);
+            }
             let mut answers = Vec::new();
             self.session.settle(&hot.acks, lane.now_ms, &mut answers, &mut hot.out.spare);
             hot.acks.clear();

@@ -15,7 +15,6 @@ use super::client::{Client, LastWords};
 use super::leave::leave;
 use crate::events::Events;
 use crate::listen::ws::WebSocketBreach;
-use crate::node::Node;
 use crate::worker::Worker;
 use crate::worker::hot::Hot;
 
@@ -33,9 +32,11 @@ pub(super) fn tell_breach(events: &Events, peer: &Arc<Peer>, breach: Breach, lim
 fn breach_event(peer: &Peer, breach: Breach) -> Fact {
     let clause = peer.protocol.map_or(breach.clause(), |protocol| breach.clause_in(protocol)).into();
     let (detail, code) = (breach.detail().into(), breach.code().0.into());
-    match breach.is_malformed() {
-        true => Fact::PacketMalformed { clause, detail, code },
-        false => Fact::ProtocolViolated { clause, detail, code },
+    match breach.code() {
+        ReasonCode::TOPIC_NAME_INVALID => Fact::TopicRefused { clause, detail, code },
+        ReasonCode::TOPIC_FILTER_INVALID => Fact::FilterRefused { clause, detail, code },
+        _ if breach.is_malformed() => Fact::PacketMalformed { clause, detail, code },
+        _ => Fact::ProtocolViolated { clause, detail, code },
     }
 }
 
@@ -49,7 +50,7 @@ impl Client {
     /// Lets go of the session, tells everybody. Returns the last bytes for the client.
     pub(super) fn close(&mut self, worker: &Worker, hot: &mut Hot, ending: Ending, waiting_bytes: usize) -> Vec<u8> {
         let (node, now_ms) = (&worker.node, worker.now_ms.get());
-        self.tell_dropped(node);
+        self.tell_dropped(&node.events);
         self.tell_again_aborted(node, ending);
         node.denials.note_left(self.session.key(), self.proven(), now_ms);
         let how = Leave {
@@ -112,16 +113,5 @@ impl Client {
     pub(super) fn goes_with(&mut self, reason_string: Option<String>, code: ReasonCode) -> Ending {
         self.last_words = Some(Box::new(LastWords { reason_string, server: None }));
         Ending::with_code(CloseReason::Kicked, code)
-    }
-
-    /// Says how many messages it did not get since the last time.
-    pub(super) fn tell_dropped(&mut self, node: &Node) {
-        let dropped = self.session.dropped();
-        if dropped > self.dropped_told {
-            let count = dropped - self.dropped_told;
-            self.dropped_told = dropped;
-            let reason = "its queue is full, they are larger than it takes, or it may not have them any more".into();
-            node.events.emit(Some(&self.peer), Fact::MessageDropped { count, reason });
-        }
     }
 }

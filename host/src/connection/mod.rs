@@ -12,6 +12,7 @@
 //! | [`client`] | the packets of an admitted client |
 //! | [`publish`], [`subscribe`], [`ask`], [`parked`], [`rate`] | what they lead to |
 //! | [`will`], [`retained`] | messages for later |
+//! | [`delivered`] | what is told of messages that go out, and of those that do not |
 //! | [`held`] | acknowledgements that wait for the store |
 //! | [`ending`], [`close`] | why and how it ends |
 
@@ -21,6 +22,7 @@ mod authenticate;
 mod bind;
 mod client;
 mod close;
+mod delivered;
 mod ending;
 mod exchange;
 mod held;
@@ -56,8 +58,10 @@ use gatemq_broker::Attached;
 use gatemq_broker::sessions::Leave;
 use gatemq_types::CloseReason;
 use gatemq_types::event::{Fact, Peer};
+use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 
+use crate::events::Events;
 use crate::exclusive::Held;
 use crate::listen::Seat;
 use crate::node::Node;
@@ -227,7 +231,7 @@ impl Connection {
         self.seal(worker, hot);
         // What is stored already was sealed and freed in one.
         self.take_stored(hot);
-        let result = received.and_then(|()| self.flush(cx, hot, worker.now_ms.get()).map(drop));
+        let result = received.and_then(|()| self.flush(cx, hot, &worker.node.events, worker.now_ms.get()).map(drop));
         if let Err(ending) = result {
             self.ending.get_or_insert(ending);
         }
@@ -249,7 +253,7 @@ impl Connection {
                 return Ok(());
             }
             // A client that does not take its output is not read.
-            if !self.unsent.is_empty() && !self.flush(cx, hot, worker.now_ms.get())? {
+            if !self.unsent.is_empty() && !self.flush(cx, hot, &worker.node.events, worker.now_ms.get())? {
                 return Ok(());
             }
             if !self.resume(cx, worker, hot)? {
@@ -375,7 +379,7 @@ impl Connection {
     }
 
     /// Writes replies and everything the session has. False: the socket is full.
-    fn flush(&mut self, cx: &mut Context, hot: &mut Hot, now_ms: u64) -> Result<bool, Ending> {
+    fn flush(&mut self, cx: &mut Context, hot: &mut Hot, events: &Events, now_ms: u64) -> Result<bool, Ending> {
         let failed = |_| Ending::of(CloseReason::TransportFailed);
         if !self.unsent.is_empty() {
             let before = self.unsent.len();
@@ -395,6 +399,9 @@ impl Connection {
                 None if hot.reply.is_empty() && !self.stream.has_outgoing() => return Ok(true),
                 None => (self.stream.send(cx, &hot.reply, &mut self.unsent, &mut hot.cipher), hot.reply.len()),
                 Some(mut bytes) => {
+                    if events.traffic_wanted() {
+                        self.client.tell_written(events, &bytes);
+                    }
                     bytes.extend_from_slice(&hot.reply);
                     let sent = self.stream.send(cx, &bytes, &mut self.unsent, &mut hot.cipher);
                     let len = bytes.len();
@@ -446,7 +453,7 @@ impl Connection {
         let reading = self.unsent.is_empty() && matches!(self.pause, Pause::No) && !c.waits_for_store();
         // Nobody else is asked: to ask an idle one costs more than all else here.
         if !self.unsent.is_empty() || silent_ms < RECENT_MS {
-            c.tell_dropped(node);
+            c.tell_dropped(&node.events);
         }
         if let Some(ending) = c.overdue_again(node, now_ms) {
             self.stop(ending);
@@ -500,6 +507,11 @@ impl Connection {
         if let Err(ending) = self.client.revoked(node, now_ms) {
             self.stop(ending);
         }
+    }
+
+    /// Certificates that its peer sent, leaf first.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.stream.certificates()
     }
 
     /// Its client.

@@ -1,5 +1,8 @@
 //! PUBLISH: permit, route, acknowledge, and what it takes of the rates.
 
+use std::time::Instant;
+
+use gatemq_broker::router::Routed;
 use gatemq_broker::session::Received;
 use gatemq_broker::{Decision, PublishAction, Retention, router};
 use gatemq_mqtt::{Breach, Publish, kind, write};
@@ -9,6 +12,14 @@ use gatemq_types::{ActionKind, CloseReason, Protocol, QoS, ReasonCode, Verdict};
 use super::Ending;
 use super::client::{Client, Lane, Step};
 use super::retained::tell_retention;
+use crate::worker::hot::Hot;
+
+/// This message is measured, and no other until the worker's next tick.
+#[cold]
+fn sample(hot: &mut Hot) -> Option<Instant> {
+    hot.sampled = false;
+    Some(Instant::now())
+}
 
 impl Client {
     #[inline]
@@ -40,7 +51,11 @@ impl Client {
                         Received::TooMany => return Err(Breach::ReceiveMaximumExceeded.into()),
                     }
                 }
+                let began = if lane.hot.sampled { sample(lane.hot) } else { None };
                 let routed = router::publish(&permit, &self.session, message, now_ms, &mut lane.hot.out);
+                if let Some(began) = began {
+                    lane.node.timings.routing.note(began.elapsed());
+                }
                 if let Some(limit) = routed.exceeded {
                     self.tell_exceeded(lane.node, limit, now_ms);
                 }
@@ -52,7 +67,7 @@ impl Client {
                 }
                 self.messages_published += 1;
                 if lane.node.events.traffic_wanted() {
-                    self.tell_received(lane, topic, message, routed.delivered);
+                    self.tell_received(lane, topic, message, &routed);
                 }
                 self.acknowledge_message(lane, message);
                 self.rated(lane, message)
@@ -141,12 +156,18 @@ impl Client {
     }
 
     #[cold]
-    fn tell_received(&self, lane: &Lane, topic: &str, message: &Publish<'_>, receivers: u32) {
+    fn tell_received(&self, lane: &Lane, topic: &str, message: &Publish<'_>, routed: &Routed) {
         let fact = Fact::MessageReceived {
             topic: topic.to_owned().into(),
             qos: message.qos.bits().into(),
             payload_bytes: message.payload.len() as u64,
-            receivers: receivers.into(),
+        };
+        lane.node.events.emit(Some(&self.peer), fact);
+        let fact = Fact::MessageRouted {
+            topic: topic.to_owned().into(),
+            receivers: (routed.delivered - routed.nodes).into(),
+            dropped: routed.dropped.into(),
+            nodes: routed.nodes.into(),
         };
         lane.node.events.emit(Some(&self.peer), fact);
     }

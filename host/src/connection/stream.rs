@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::ServerConnection;
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -64,6 +65,14 @@ impl Stream {
     pub(crate) fn tls(tcp: TcpStream, mut tls: ServerConnection) -> Self {
         tls.set_buffer_limit(None);
         Stream { socket: Socket::Tls(tcp, Box::new(tls)), web: None }
+    }
+
+    /// Certificates that the peer sent, leaf first; none without TLS, and of a peer that was asked for none.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        match &self.socket {
+            Socket::Plain(_) => &[],
+            Socket::Tls(_, tls) => tls.peer_certificates().unwrap_or_default(),
+        }
     }
 
     /// From now on it is a WebSocket; `early` are bytes that came behind the request.

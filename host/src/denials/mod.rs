@@ -17,8 +17,9 @@ pub(crate) use look::{refuses_address, refuses_certificate, refuses_connected, r
 
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use gatemq_broker::denials::{Held, Proven, Recent};
 use gatemq_broker::{Denials, SessionKey};
 
@@ -34,7 +35,7 @@ pub(crate) struct NodeDenials {
     /// Certificates, keys and clients that were here lately.
     recent: Recent,
     /// Networks of the proxies of all listeners.
-    proxies: OnceLock<Vec<Network>>,
+    proxies: ArcSwap<Vec<Network>>,
 }
 
 /// What is noted in [`NodeDenials::recent`].
@@ -53,18 +54,17 @@ pub(crate) enum Seen<'a> {
 impl NodeDenials {
     /// None yet; at most `per_raiser_max` of each who raises some.
     pub(crate) fn new(per_raiser_max: usize) -> Self {
-        NodeDenials { set: Denials::new(per_raiser_max), recent: Recent::default(), proxies: OnceLock::new() }
+        NodeDenials { set: Denials::new(per_raiser_max), recent: Recent::default(), proxies: ArcSwap::default() }
     }
 
-    /// Sets the networks that no plugin may deny, once, before clients come.
+    /// Sets the networks that no plugin may deny.
     pub(crate) fn spare_proxies(&self, proxies: Vec<Network>) {
-        // A second set would be a mistake of the start sequence: the first stays.
-        let _ = self.proxies.set(proxies);
+        self.proxies.store(Arc::new(proxies));
     }
 
     /// Whether `ip` is a proxy's of any listener.
     pub(crate) fn is_proxy(&self, ip: IpAddr) -> bool {
-        self.proxies.get().is_some_and(|proxies| proxies.iter().any(|network| network.contains(ip)))
+        self.proxies.load().iter().any(|network| network.contains(ip))
     }
 
     /// Whether this was here in the last hour.

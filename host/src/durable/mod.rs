@@ -13,6 +13,6 @@ mod open;
 mod recover;
 mod translate;
 
-pub(crate) use open::{directory, open};
+pub(crate) use open::{advice, directory, open};
 pub(crate) use recover::{recover, restored_session};
 pub(crate) use translate::{EPOCH, batch, queue_record, restored_retained, retained};

@@ -202,7 +202,9 @@ fn is_failure_before_authentication(peer: &Peer, fact: &Fact) -> bool {
             | Fact::UpgradeFailed { .. }
             | Fact::AuthExchangeAborted { .. }
             | Fact::ProtocolViolated { .. }
-            | Fact::PacketMalformed { .. } => true,
+            | Fact::PacketMalformed { .. }
+            | Fact::TopicRefused { .. }
+            | Fact::FilterRefused { .. } => true,
             Fact::ConnectionRefused { reason } => reason.starts_with("address_"),
             Fact::ClientRefused { stage, .. } => matches!(&**stage, "authenticate" | "exchange"),
             _ => false,

@@ -20,7 +20,7 @@ pub(crate) use proxy::{NoHeader, Proxied, read_header};
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ struct Limits {
     address_connections_per_s_max: u32,
     connect_timeout: Duration,
     acknowledges_denied: bool,
+    handshakes_max: usize,
 }
 
 impl Limits {
@@ -54,6 +55,7 @@ impl Limits {
             address_connections_per_s_max: settings.address_connections_per_s_max,
             connect_timeout: Duration::from_millis(settings.connect_ms_max),
             acknowledges_denied: settings.acknowledges_denied,
+            handshakes_max: settings.handshakes_max,
         }
     }
 }
@@ -68,8 +70,8 @@ pub(crate) struct Listener {
     pub(crate) tls: Option<Acceptor>,
     /// WebSocket, where it speaks it.
     pub(crate) web_socket: Option<WebSocketSettings>,
-    /// Handshakes at a time, per worker.
-    pub(crate) handshakes_max: usize,
+    /// It is gone from the configuration: who came by it ends.
+    closed: AtomicBool,
     limits: ArcSwap<Limits>,
     /// Who is asked at CONNECT.
     pub(crate) auth: Guard,
@@ -98,7 +100,7 @@ impl Listener {
             },
             tls: settings.tls.as_ref().map(Acceptor::new).transpose()?,
             web_socket: settings.web_socket.clone(),
-            handshakes_max: settings.handshakes_max,
+            closed: AtomicBool::new(false),
             limits: ArcSwap::from_pointee(Limits::of(settings)),
             auth: Arc::default(),
             connections: AtomicUsize::new(0),
@@ -115,8 +117,9 @@ impl Listener {
     /// # Errors
     /// As there.
     pub(crate) fn for_http(name: &str, settings: &config::Listener) -> Result<Self, TlsConfigError> {
-        let listener = Listener::new(name, settings)?;
-        Ok(Listener { tls: listener.tls.map(|tls| tls.speaking(b"http/1.1")), ..listener })
+        let listener = Listener::new(name, &config::Listener { tls: None, ..settings.clone() })?;
+        let tls = settings.tls.as_ref().map(|tls| Acceptor::speaking(b"http/1.1", tls)).transpose()?;
+        Ok(Listener { tls, ..listener })
     }
 
     /// With the chain of auth providers that is in force.
@@ -132,6 +135,21 @@ impl Listener {
     /// Until TLS is established and CONNECT is whole.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.limits.load().connect_timeout
+    }
+
+    /// Handshakes at a time, per worker.
+    pub(crate) fn handshakes_max(&self) -> usize {
+        self.limits.load().handshakes_max
+    }
+
+    /// It is gone: whoever came by it is refused from here on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether it is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Whether an MQTT 3 client's message that is denied is acknowledged; else its connection is closed.
@@ -230,6 +248,26 @@ impl Drop for Seat {
         }
         self.listener.connections.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// A problem with a listener's TLS files, with its key.
+pub(crate) fn told(listener: &str, e: &TlsConfigError) -> String {
+    let dot = if e.key.is_empty() { "" } else { "." };
+    format!("listeners.{listener}.tls{dot}{}: {e}", e.key)
+}
+
+/// Why an address cannot be bound, and what to do.
+pub(crate) fn cannot_bind(address: SocketAddr, e: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    let next = match e.kind() {
+        ErrorKind::AddrInUse => format!("another process has it: `ss -ltnp sport = :{}` names it", address.port()),
+        ErrorKind::AddrNotAvailable => "this machine has no such address: `ip address` lists them".to_owned(),
+        ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: take a higher one, or give the service that".to_owned()
+        }
+        _ => "try another address".to_owned(),
+    };
+    format!("{address} cannot be bound: {e}; {next}")
 }
 
 /// Binds an address. Options set here are inherited by accepted sockets.

@@ -128,15 +128,15 @@ impl Plugins {
         auth::chains(&providers, orders, &self.failures, self.dev && is_complete)
     }
 
-    /// Whoever comes from now on is asked about in this order. A listener that the configuration does not know keeps its chain.
+    /// Whoever comes from now on is asked about in this order. A listener that the configuration does not know keeps its chain, and one
+    /// that is new has it when it opens.
     fn put_chains(&self, all: &[Arc<Managed>], chains: AuthChains, orders: &Orders<'_>) {
         for managed in all {
             managed.is_in_chain.store(orders.is_naming(managed.plugin.name()), Ordering::Relaxed);
         }
+        let mut guards = self.guards.lock();
         for (listener, chain) in chains {
-            if let Some(guard) = self.guards.get(&listener) {
-                guard.store(chain);
-            }
+            guards.entry(listener).or_default().store(chain);
         }
     }
 

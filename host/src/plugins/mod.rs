@@ -24,12 +24,12 @@ mod services;
 mod set;
 mod start;
 
-pub(crate) use auth::{Admission, Guard, Guards, judge};
+pub(crate) use auth::{Admission, Guard, judge};
 pub(crate) use check::check;
 pub(crate) use find::name_of;
 pub(crate) use reload::Reloaded;
 pub(crate) use set::Plugins;
-pub(crate) use start::{PluginSet, Problem, start};
+pub(crate) use start::{Problem, start};
 
 use gatemq_plugin_loader::CallFailure;
 use gatemq_types::event::Fact;

@@ -10,7 +10,7 @@ use gatemq_types::event::Fact;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::auth::Guards;
+use super::auth::{Guard, Guards};
 use super::failures::Failures;
 use super::find::Found;
 use super::load::tell_stop;
@@ -52,7 +52,7 @@ pub(crate) struct Plugins {
     /// For the services of new ones.
     pub(super) desk: Arc<Desk>,
     /// The chain of each listener.
-    pub(super) guards: Guards,
+    pub(super) guards: Mutex<Guards>,
     /// Refused clients of each address, whichever chain refused them.
     pub(super) failures: Arc<Failures>,
     /// Whether with `--dev`.
@@ -71,6 +71,11 @@ impl Plugins {
     /// All of them, as of now.
     pub(super) fn all(&self) -> Vec<Arc<Managed>> {
         self.managed.lock().clone()
+    }
+
+    /// The chain of a listener, which a reload exchanges; of one that has none, a chain that admits nobody.
+    pub(crate) fn guard(&self, listener: &str) -> Guard {
+        self.guards.lock().get(listener).cloned().unwrap_or_default()
     }
 
     /// What is known of each, in the order of their names.

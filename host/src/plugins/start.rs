@@ -9,7 +9,7 @@ use gatemq_plugin_loader::{BreakerChange, Interest, Lane, Plugin};
 use gatemq_types::event::Fact;
 use parking_lot::Mutex;
 
-use super::auth::{self, AuthChains, Guards, Orders, Provider};
+use super::auth::{self, AuthChains, Orders, Provider};
 use super::failures::Failures;
 use super::find::{Found, find};
 use super::load::{self, GIVE_UP_WAIT};
@@ -38,14 +38,6 @@ impl Problem {
     }
 }
 
-/// The started plugins.
-pub(crate) struct PluginSet {
-    /// Who is asked at CONNECT, by listener.
-    pub(crate) auth: Guards,
-    /// All of them.
-    pub(crate) plugins: Arc<Plugins>,
-}
-
 /// Loads and starts all plugins. `dev`: the node may serve without an auth provider (on loopback, which the caller has
 /// checked).
 ///
@@ -56,7 +48,7 @@ pub(crate) async fn start(
     events: &Arc<Events>,
     desk: &Arc<Desk>,
     dev: bool,
-) -> Result<PluginSet, Vec<Problem>> {
+) -> Result<Arc<Plugins>, Vec<Problem>> {
     let found = find(config).map_err(|e| vec![Problem::Configuration(e)])?;
     let (mut managed, mut problems) = (Vec::new(), Vec::new());
     // Where a plugin was meant to guard the node and does not, `--dev` opens nothing either.
@@ -83,7 +75,7 @@ pub(crate) async fn start(
         gone: Mutex::default(),
         events: events.clone(),
         desk: desk.clone(),
-        guards: Guards::new(),
+        guards: Mutex::default(),
         failures,
         dev,
         drain: Duration::from_millis(drain),
@@ -103,8 +95,8 @@ pub(crate) async fn start(
     match auth {
         Some(auth) => {
             let guard = |(name, chain)| (name, Arc::new(ArcSwap::new(chain)));
-            plugins.guards = auth.into_iter().map(guard).collect();
-            Ok(PluginSet { auth: plugins.guards.clone(), plugins: Arc::new(plugins) })
+            plugins.guards = Mutex::new(auth.into_iter().map(guard).collect());
+            Ok(Arc::new(plugins))
         }
         None => {
             plugins.stop_instances(Instant::now() + GIVE_UP_WAIT).await;

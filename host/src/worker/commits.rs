@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gatemq_broker::Session;
 use gatemq_broker::changes::Change;
@@ -71,7 +72,11 @@ impl Worker {
         let (mut waiting, mut beside) = (std::mem::take(&mut commits.next), std::mem::take(&mut commits.beside));
         let (node, id) = (self.node.clone(), self.id as usize);
         // What is refused of it belongs to a session that has ended.
-        let answer = move |answer: Result<_, StoreError>| node.send(id, |mail| mail.commits.push(answer.map(drop)));
+        let began = Instant::now();
+        let answer = move |answer: Result<_, StoreError>| {
+            node.timings.commits.note(began.elapsed());
+            node.send(id, |mail| mail.commits.push(answer.map(drop)));
+        };
         hot.out.spare.changes.submit(|changes| {
             let mut batch = durable::batch(&changes);
             batch.ops.append(&mut beside);

@@ -31,6 +31,7 @@ impl Worker {
 
     /// After a turn: what nobody waits for goes out, and who subscribed is told.
     pub(super) fn tell_cluster(&self, hot: &mut Hot) {
+        hot.out.forwards.append(&mut hot.out.spare.changes.take_handed());
         if !hot.out.forwards.is_empty() {
             self.forward(hot, None);
         }

@@ -22,6 +22,8 @@ pub(crate) struct Hot {
     pub(crate) out: Out,
     /// Answers to the client of this turn.
     pub(crate) reply: Vec<u8>,
+    /// How long the next message takes to be routed is measured.
+    pub(crate) sampled: bool,
     /// Acknowledgements of this read batch.
     pub(crate) acks: Vec<Ack>,
     /// Connections of other workers, by worker, collected over a turn.
@@ -41,6 +43,7 @@ impl Hot {
             cipher: Cipher::new(SCRATCH_BYTES),
             out,
             reply: Vec::new(),
+            sampled: false,
             acks: Vec::new(),
             remote: vec![Vec::new(); workers],
         }

@@ -10,6 +10,7 @@ mod tick;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -36,6 +37,9 @@ const STOP_STEP: Duration = Duration::from_millis(50);
 /// So many at least: as many as that may come to another node at once.
 const STOPPED_AT_ONCE: usize = 64;
 
+/// How many handshakes of a listener there may be, and permits for them.
+type Handshakes = (usize, Arc<Semaphore>);
+
 /// A connection whose client is admitted.
 struct Slot {
     waker: Waker,
@@ -59,7 +63,7 @@ pub(crate) struct Worker {
     slots: RefCell<Vec<Option<Slot>>>,
     free: RefCell<Vec<u32>>,
     /// Handshakes in flight, by listener.
-    handshakes: RefCell<HashMap<Arc<str>, Arc<Semaphore>>>,
+    handshakes: RefCell<HashMap<Arc<str>, Handshakes>>,
     /// Connections that were not admitted yet, or are; all tasks.
     tasks: Cell<usize>,
     stopping: Cell<bool>,
@@ -206,9 +210,12 @@ impl Worker {
 
     /// Permits for handshakes of a listener.
     pub(crate) fn handshakes(&self, listener: &crate::listen::Listener) -> Arc<Semaphore> {
-        let mut handshakes = self.handshakes.borrow_mut();
-        let new = || Arc::new(Semaphore::new(listener.handshakes_max));
-        handshakes.entry(listener.name.clone()).or_insert_with(new).clone()
+        let max = listener.handshakes_max();
+        match self.handshakes.borrow_mut().entry(listener.name.clone()) {
+            Entry::Occupied(known) if known.get().0 == max => known.get().1.clone(),
+            // A reload has changed it; those in flight have permits of the old one.
+            entry => entry.insert_entry((max, Arc::new(Semaphore::new(max)))).get().1.clone(),
+        }
     }
 
     /// A number for a connection of this worker.

@@ -28,6 +28,7 @@ pub(super) async fn run(worker: Rc<Worker>) {
         let now_ms = clock::now_ms();
         worker.now_ms.set(now_ms);
         let lag_ms = u64::try_from(due.elapsed().as_millis()).unwrap_or(u64::MAX);
+        worker.hot.borrow_mut().sampled = true;
         worker.node.overload.lag(&mut late, lag_ms, &worker.node.events, now_ms);
         if worker.id == 0 {
             worker.node.events.look(now_ms);

@@ -1,4 +1,4 @@
-//! `cargo xtask console`: the console page in headless Chromium, installed here, with the real broker behind it.
+//! `cargo xtask console`: the console page in headless Chromium, installed here, with a real cluster of two nodes behind it.
 //!
 //! The script `tests/interop/console.mjs` prints a line a check and ends at the first that fails; screenshots are left in
 //! `target/interop`.
@@ -8,8 +8,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use gatemq_tests::artifacts::target_directory;
-use gatemq_tests::broker::{Setup, TOKEN};
-use gatemq_tests::client::{Client, Version};
+use gatemq_tests::broker::TOKEN;
+use gatemq_tests::client::{Client, Tls, Version};
+use gatemq_tests::cluster;
+use gatemq_tests::pki::Pki;
 use gatemq_tests::workspace;
 use serde_json::json;
 
@@ -44,15 +46,28 @@ fn install(there: &Path) -> Result<(), String> {
 
 fn walk(there: &Path) -> Result<(), String> {
     let grants = "config.grants = [{ allow = [\"all\"], filter = \"#\" }]";
-    let broker = Setup::new().mqtt("mqtt").faults(grants).http("").start();
+    let (members, pki) = (cluster::members("console", 2), Pki::new("Acme"));
+    let first = members[0].bare().mqtt("mqtt").mqtts("mqtts", &pki, "required", "").faults(grants).http("");
+    let mut nodes = cluster::start([first, members[1].setup()]).into_iter();
+    let (Some(broker), Some(other)) = (nodes.next(), nodes.next()) else {
+        return Err("there are not two nodes".into());
+    };
     let mut client = Client::tcp(broker.address("mqtt"), Version::V5).map_err(|e| e.to_string())?;
     let code = client.connect_as(HOSTILE, Some(("mallory", ""))).map_err(|e| e.to_string())?;
     if code != 0 || client.subscribe("a/#", 1) != 1 {
         return Err(format!("the client is not served: {code:#04x}"));
     }
+    let tls = Tls::new(&pki, Some(&pki.client("sensor-1")));
+    let mut certified = Client::tls(broker.address("mqtts"), &tls, Version::V5).map_err(|e| e.to_string())?;
+    let code = certified.connect_as("sensor", Some(("ann", ""))).map_err(|e| e.to_string())?;
+    if code != 0 {
+        return Err(format!("the client with a certificate is not served: {code:#04x}"));
+    }
     let given = json!({
         "url": format!("http://{}/", broker.http_address()),
         "token": TOKEN,
+        // Which the script kills.
+        "other_pid": other.pid(),
         "browser": "/usr/bin/chromium",
         "screenshots": there,
     });

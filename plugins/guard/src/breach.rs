@@ -68,6 +68,8 @@ impl Breach {
         const AGAIN: u32 = n(EventKind::ReauthenticationFailed);
         const VIOLATED: u32 = n(EventKind::ProtocolViolated);
         const MALFORMED: u32 = n(EventKind::PacketMalformed);
+        const TOPIC: u32 = n(EventKind::TopicRefused);
+        const FILTER: u32 = n(EventKind::FilterRefused);
         const UPGRADE: u32 = n(EventKind::UpgradeFailed);
         const TIMED_OUT: u32 = n(EventKind::ConnectTimedOut);
         const PUBLISH: u32 = n(EventKind::PublishDenied);
@@ -84,7 +86,7 @@ impl Breach {
             REFUSED if is_peers_fault(event) => Breach::FailedAuthentication,
             ABORTED | AGAIN if matches!(text(event, "blame"), "peer" | "policy") => Breach::FailedAuthentication,
             HANDSHAKE => Breach::FailedAuthentication,
-            VIOLATED | MALFORMED | UPGRADE | TIMED_OUT => Breach::ProtocolViolation,
+            VIOLATED | MALFORMED | TOPIC | FILTER | UPGRADE | TIMED_OUT => Breach::ProtocolViolation,
             PUBLISH | SUBSCRIBE | UNSUBSCRIBE | WILL => Breach::DeniedAction,
             // What all of a tenant have used up is not the fault of whoever comes last.
             LIMIT if !cause("which").starts_with("tenant_") => Breach::LimitExceeded,
@@ -190,7 +192,9 @@ mod tests {
     #[test]
     fn what_was_counted_is_counted() {
         let of = |kind: &str, code, cause: &str, blame: &str| coalesced(kind, code, cause, blame, Breach::of);
-        assert_eq!(of("PacketMalformed", 0x81, "", "peer"), Some((Breach::ProtocolViolation, 900)));
+        for kind in ["PacketMalformed", "TopicRefused", "FilterRefused"] {
+            assert_eq!(of(kind, 0x81, "", "peer"), Some((Breach::ProtocolViolation, 900)), "{kind}");
+        }
         assert_eq!(of("ClientRefused", 0x86, "", "policy"), Some((Breach::FailedAuthentication, 900)));
         assert_eq!(of("ClientRefused", ReasonCode::SERVER_BUSY.0.into(), "", "policy"), None);
         assert_eq!(of("AuthExchangeAborted", 0, "", "peer"), Some((Breach::FailedAuthentication, 900)));

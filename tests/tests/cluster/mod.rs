@@ -5,12 +5,14 @@ mod denials;
 mod messages;
 mod moves;
 mod operators;
+mod orders;
 mod page;
 mod partitions;
 mod promise_4;
 mod promise_5;
 mod refused;
 mod retained;
+mod shared;
 mod tenants;
 
 use gatemq_tests::broker::Broker;

@@ -76,7 +76,7 @@ fn what_waits_for_a_client_is_bounded_by_key_and_by_identity() {
             fits.disconnect();
             broker.tape().wait_for_client("ClientDisconnected", "full");
             broker.tape().wait_for_client("ClientDisconnected", "fits");
-            let of = |e: &&Value| e["event"] == "MessageDropped";
+            let of = |e: &&Value| e["event"] == "QueueOverflowed";
             let dropped: Vec<_> = broker.tape().events().iter().filter(of).cloned().collect();
             assert!(dropped.iter().all(|e| e["client_id"] == "full"), "{name}: {dropped:?}");
             assert_eq!(

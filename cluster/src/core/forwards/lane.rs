@@ -193,9 +193,17 @@ impl Lane {
             return;
         }
         let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
-        let mut ready = Vec::new();
+        let direct = self.direct.keys().next().copied();
+        let (mut ready, mut lowest) = (Vec::new(), Forward { boot: Boot(0), seq: 0 });
         for (forward, hint) in self.hints.iter_mut().take(IN_FLIGHT_MAX) {
-            if !matches!(hint.stored, Stored::Yes) {
+            if lowest.boot != forward.boot {
+                lowest = *forward;
+                let direct = direct.filter(|_| forward.boot == members.boot);
+                lowest.seq = direct.map_or(forward.seq, |direct| direct.min(forward.seq));
+            }
+            // The window is also that of hints: a receiver remembers no more of what it got behind one that it lacks.
+            let fits = forward.seq < lowest.seq.saturating_add(members.settings.window);
+            if !fits || !matches!(hint.stored, Stored::Yes) {
                 break;
             }
             if hint.sent_ms.is_none_or(|sent_ms| now_ms >= sent_ms + wait_ms) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Said;
-use super::owner::Owner;
+use super::owner::{Owner, TAKEN_KEEP_MS};
 use crate::core::action::{Action, Event, Previous};
 use crate::core::clock::Epoch;
 use crate::core::control::Control;
@@ -54,6 +54,9 @@ pub(super) struct Claims {
     claims: BTreeMap<SessionKey, Claim>,
     last_asked: u64,
     untold: BTreeMap<SessionKey, Untold>,
+    /// Under which epoch a session of a node was declined last, and until when that is remembered. What is offered under it
+    /// again was sent before its owner heard of that: it serves the session since, and gives another state to who asks anew.
+    declined: BTreeMap<(SessionKey, NodeName), (Epoch, u64)>,
 }
 
 impl Claims {
@@ -92,10 +95,30 @@ impl Claims {
             Step::Installing { .. } => claim.request = None,
             _ => {
                 if let Some(claim) = self.claims.remove(&key) {
-                    claim.decline(key, members, said);
+                    self.decline(&claim, key, members, said);
                 }
             }
         }
+    }
+
+    /// Tells owner and keeper that nobody waits any more.
+    fn decline(&mut self, claim: &Claim, key: SessionKey, members: &Members, said: &mut Said) {
+        let (from, epoch) = match &claim.step {
+            Step::Asked => return,
+            Step::Promised { from, epoch } => (from, epoch),
+            Step::Fetching { from, epoch, .. } | Step::Installing { from, epoch } => (from, epoch),
+        };
+        self.say_declined(from, key, epoch.clone(), members, said);
+    }
+
+    fn say_declined(&mut self, from: &NodeName, key: SessionKey, epoch: Epoch, members: &Members, said: &mut Said) {
+        let keeper = members.keeper(&key, None);
+        for to in [from, keeper].into_iter().take(if keeper == from { 1 } else { 2 }) {
+            said.push((to.clone(), Control::Declined { key: key.clone(), epoch: epoch.clone() }));
+        }
+        let forget_ms = members.now_ms + TAKEN_KEEP_MS;
+        let last = self.declined.entry((key, from.clone())).or_insert_with(|| (epoch.clone(), forget_ms));
+        *last = (last.0.clone().max(epoch), forget_ms);
     }
 
     /// The members are others: their keepers may be, too.
@@ -188,7 +211,8 @@ impl Claims {
                 .get(&key)
                 .is_some_and(|claim| claim.asked == request && !matches!(claim.step, Step::Installing { .. }));
         if !wanted {
-            // A keeper of other members, or a client that did not wait. If we own it, then under another epoch.
+            // A keeper of other members, or a client that did not wait. If we own it under an earlier epoch, it stays granted:
+            // that it is gone under this one would mean that it is gone.
             if owner.epoch(&key).is_none_or(|ours| *ours > epoch) {
                 said.push((keeper.clone(), Control::Gone(Owned { key, epoch })));
             }
@@ -206,7 +230,7 @@ impl Claims {
         }
         let Some(claim) = self.claims.remove(&key) else { return };
         said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch: epoch.clone() })));
-        owner.granted(key, epoch.clone(), out);
+        owner.granted(key, epoch.clone(), members, said, out);
         if let Some(request) = claim.request {
             out.push(Action::Granted { request, epoch, previous: Previous::Nobody });
         }
@@ -232,15 +256,22 @@ impl Claims {
             }
             return;
         }
-        let declined = |key: &SessionKey| (from.clone(), Control::Declined { key: key.clone(), epoch: epoch.clone() });
-        let Some(claim) = self.claims.get_mut(&key) else {
-            said.push(declined(&key));
-            return;
+        // We took it before we started again, or have a later one.
+        if let Some(ours) = owner.epoch(&key).filter(|ours| **ours > since) {
+            return said.push((from.clone(), Control::Taken { key, epoch: ours.clone() }));
+        }
+        let was_declined = self.declined.get(&(key.clone(), from.clone())).is_some_and(|(last, _)| epoch <= *last);
+        let Some(claim) = self.claims.get_mut(&key).filter(|_| !was_declined) else {
+            if let Some(claim) = self.claims.get_mut(&key).filter(|claim| matches!(claim.step, Step::Promised { .. })) {
+                // Under another epoch than the one that it was promised under.
+                claim.ask_ms = claim.ask_ms.min(members.now_ms + RETRY_MS);
+            }
+            return self.say_declined(from, key, epoch, members, said);
         };
         if len > members.settings.state_bytes_max {
-            said.push(declined(&key));
-            said.push((members.keeper(&key, None).clone(), declined(&key).1));
-            if let Some(Claim { request: Some(request), .. }) = self.claims.remove(&key) {
+            let claim = self.claims.remove(&key);
+            self.say_declined(from, key, epoch, members, said);
+            if let Some(Claim { request: Some(request), .. }) = claim {
                 out.push(Action::ClaimRefused { request, why: ClaimRefusal::HandOverUnfinished });
             }
             return;
@@ -257,8 +288,7 @@ impl Claims {
             }
             // A later demand than the one that is followed goes first.
             Step::Fetching { epoch: under, .. } if *under > epoch => {
-                said.push(declined(&key));
-                return;
+                return self.say_declined(from, key, epoch, members, said);
             }
             _ => {
                 let (from, epoch) = (from.clone(), epoch.clone());
@@ -322,7 +352,7 @@ impl Claims {
             _ => return drop(self.claims.insert(key, claim)),
         };
         if !taken {
-            claim.decline(key, members, said);
+            self.decline(&claim, key, members, said);
             if let Some(request) = claim.request {
                 out.push(Action::ClaimRefused { request, why: ClaimRefusal::HandOverUnfinished });
             }
@@ -339,10 +369,10 @@ impl Claims {
         }
     }
 
-    /// Tells old owners whose sessions everybody finds here by now.
-    pub(super) fn tell_taken(&mut self, interests: &Interests, members: &Members, said: &mut Said) {
-        let done = |untold: &Untold| interests.is_applied(untold.seq, members);
-        let keys: Vec<_> = self.untold.iter().filter(|(_, u)| done(u)).map(|(key, _)| key.clone()).collect();
+    /// Tells old owners whose sessions everybody finds here by now, or that are over.
+    pub(super) fn tell_taken(&mut self, interests: &Interests, owner: &Owner, members: &Members, said: &mut Said) {
+        let done = |(key, untold): &(&_, &Untold)| interests.is_applied(untold.seq, members) || !owner.has(key);
+        let keys: Vec<_> = self.untold.iter().filter(done).map(|(key, _)| key.clone()).collect();
         for key in keys {
             if let Some(Untold { to, epoch, .. }) = self.untold.remove(&key) {
                 said.push((to, Control::Taken { key, epoch }));
@@ -352,6 +382,7 @@ impl Claims {
 
     pub(super) fn tick(&mut self, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
         let installing = |claim: &Claim| matches!(claim.step, Step::Installing { .. });
+        self.declined.retain(|_, (_, forget_ms)| members.now_ms < *forget_ms);
         let mut over = Vec::new();
         for (key, claim) in self.claims.iter_mut().filter(|(_, claim)| !installing(claim)) {
             if members.now_ms >= claim.until_ms {
@@ -365,7 +396,7 @@ impl Claims {
             if let Some(request) = claim.request {
                 out.push(Action::ClaimRefused { request, why: claim.why });
             }
-            claim.decline(key, members, said);
+            self.decline(&claim, key, members, said);
         }
     }
 
@@ -382,19 +413,5 @@ impl Claim {
         self.ask_ms = members.now_ms + members.settings.ask_again_ms;
         let (view, request, key) = (members.view(), self.asked, key.clone());
         said.push((members.keeper(&key, None).clone(), Control::Claim { view, request, key }));
-    }
-
-    /// Tells owner and keeper that nobody waits any more.
-    fn decline(&self, key: SessionKey, members: &Members, said: &mut Said) {
-        let (from, epoch) = match &self.step {
-            Step::Asked => return,
-            Step::Promised { from, epoch } => (from, epoch),
-            Step::Fetching { from, epoch, .. } | Step::Installing { from, epoch } => (from, epoch),
-        };
-        let declined = || Control::Declined { key: key.clone(), epoch: epoch.clone() };
-        said.push((from.clone(), declined()));
-        if members.keeper(&key, None) != from {
-            said.push((members.keeper(&key, None).clone(), declined()));
-        }
     }
 }

@@ -51,7 +51,7 @@ impl Sessions {
     /// A member was lost: called when the members are without it, before [`Self::view_changed`].
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, members: &Members, out: &mut Vec<Action>) {
         self.keeper.lost(node, left, members);
-        self.owner.lost(node, out);
+        self.owner.lost(node, members, out);
         self.claims.lost(node);
     }
 
@@ -63,6 +63,7 @@ impl Sessions {
     /// A member lost what was under way to it.
     pub(crate) fn tell(&mut self, to: &NodeName, members: &mut Members, out: &mut Vec<Action>) {
         self.owner.register(to, members, &mut self.said);
+        self.owner.offer_again(to, members, &mut self.said);
         self.deliver(members, out);
     }
 
@@ -128,19 +129,33 @@ impl Sessions {
             | Control::Owns(_)
             | Control::Gone(_)
             | Control::MovedTo { .. }
-            | Control::Will(_)
-            | Control::WillDue { .. }
+            | Control::WillHeard { .. }
             | Control::Claim { .. }
             | Control::NotHere { .. } => self.keeper.received(from, control, members, said, out),
-            Control::RegisterNext { .. }
-            | Control::HandOver { .. }
-            | Control::StateWanted { .. }
-            | Control::Superseded { .. } => self.owner.received(from, control, members, said, out),
-            Control::Taken { ref key, .. } => {
+            Control::Will(ref kept) => {
+                if kept.will.is_none() {
+                    self.owner.will_taken(&kept.key, &kept.epoch, out);
+                }
+                self.keeper.received(from, control, members, said, out);
+            }
+            Control::WillDue { ref will, .. } => {
+                let (key, epoch) = (will.key.clone(), will.epoch.clone());
+                said.push((from.clone(), Control::WillHeard { key, epoch }));
+                if !self.owner.has_live(&will.key, &will.epoch) {
+                    self.owner.will_taken(&will.key, &will.epoch, out);
+                    self.keeper.received(from, control, members, said, out);
+                }
+            }
+            Control::RegisterNext { .. } | Control::HandOver { .. } | Control::StateWanted { .. } => {
+                self.owner.received(from, control, members, said, out)
+            }
+            Control::Taken { ref key, .. } | Control::Superseded { ref key, .. } => {
                 let key = key.clone();
                 self.owner.received(from, control, members, said, out);
-                // What a keeper said before it heard of this does not count.
-                self.claims.ask_anew(&key, members, said);
+                // What a keeper said before it heard of this does not count: it may have granted what was ours.
+                if self.owner.epoch(&key).is_none() {
+                    self.claims.ask_anew(&key, members, said);
+                }
             }
             Control::Declined { key, epoch } => {
                 self.keeper.declined(&key, &epoch);
@@ -169,11 +184,16 @@ impl Sessions {
     }
 
     pub(crate) fn tick(&mut self, interests: &Interests, members: &mut Members, out: &mut Vec<Action>) {
-        self.claims.tell_taken(interests, members, &mut self.said);
+        self.claims.tell_taken(interests, &self.owner, members, &mut self.said);
         self.claims.tick(members, &mut self.said, out);
         self.owner.tick(members, &mut self.said, out);
         self.keeper.tick(members, out);
         self.deliver(members, out);
+    }
+
+    /// Whether every member has heard of our sessions and wills, and so has said which of these are its to publish.
+    pub(crate) fn is_registered(&self, members: &Members) -> bool {
+        self.owner.is_registered(members)
     }
 
     pub(crate) fn due_ms(&self, members: &Members) -> u64 {

@@ -15,6 +15,8 @@ use crate::core::words::{Owned, SessionKey, Will, WillKept};
 /// A session of ours.
 struct Session {
     epoch: Epoch,
+    /// The store had it at the start, and its client has not come since.
+    restored: bool,
 }
 
 /// A session that was taken from another node, also when it is over since.
@@ -24,12 +26,19 @@ struct Taken {
 }
 
 /// How long it is remembered that a session was taken, in case that its old owner asks: it asks every few seconds.
-const TAKEN_KEEP_MS: u64 = 60_000;
+pub(super) const TAKEN_KEEP_MS: u64 = 60_000;
+/// How long it is in doubt whether a taker that is gone has the session. Less than the minute in which takers know what comes twice.
+const DOUBT_MS: u64 = 30_000;
 
 /// A session on its way to another node.
 struct Move {
     to: NodeName,
+    /// Of the first demand. Who takes it does so under this one, or under that of a later demand.
+    first: Epoch,
     epoch: Epoch,
+    /// Who was heard to have a later one while the other node was gone: that one, given on, or another. If the other node never
+    /// says that it took it, what came since the state was given goes there.
+    later: Option<(NodeName, Epoch)>,
     step: Step,
 }
 
@@ -38,6 +47,9 @@ enum Step {
     Gathering,
     /// The other node fetches it.
     Offered { state: Vec<u8>, said_ms: u64 },
+    /// The other node is gone, and may have taken it. Meanwhile it is ours, and whoever wants it gets it. When the other node is
+    /// back it is offered it again, and says.
+    Doubtful { state: Vec<u8>, until_ms: u64 },
     /// It lives there; what still comes for it goes there.
     Lingering { until_ms: u64 },
 }
@@ -49,6 +61,8 @@ struct Round {
     part: u32,
     /// `None`: everything was sent.
     next: Option<Place>,
+    /// The keeper has it all.
+    done: bool,
 }
 
 /// Where the next part of a registration begins.
@@ -77,21 +91,38 @@ impl Owner {
 
     pub(super) fn restored(&mut self, owned: Owned, members: &mut Members) {
         members.clock.see(owned.epoch.time, members.now_ms);
-        self.sessions.insert(owned.key, Session { epoch: owned.epoch });
+        self.sessions.insert(owned.key, Session { epoch: owned.epoch, restored: true });
     }
 
     /// A keeper gave us a session that nobody else has.
-    pub(super) fn granted(&mut self, key: SessionKey, epoch: Epoch, out: &mut Vec<Action>) {
-        // It moved and ended there, and its client is here again.
-        if let Some(Move { to, epoch, .. }) = self.moves.remove(&key) {
-            out.push(Action::MoveOver { key: key.clone(), to, epoch });
+    pub(super) fn granted(
+        &mut self,
+        key: SessionKey,
+        epoch: Epoch,
+        members: &Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        // Its client is back; if it leaves another one, that is told.
+        self.will(key.clone(), None, members, said);
+        match self.moves.remove(&key) {
+            Some(Move { step: Step::Doubtful { .. }, .. }) => out.push(Action::HandOverCancelled { key: key.clone() }),
+            // It moved and ended there, and its client is here again.
+            Some(Move { to, epoch, .. }) => out.push(Action::MoveOver { key: key.clone(), to, epoch }),
+            None => {}
         }
-        self.sessions.insert(key, Session { epoch });
+        self.sessions.insert(key, Session { epoch, restored: false });
+    }
+
+    /// Whether a session is ours, or was and moved a moment ago.
+    pub(super) fn has(&self, key: &SessionKey) -> bool {
+        self.sessions.contains_key(key) || self.moves.contains_key(key)
     }
 
     /// To whom a session of ours was offered that has not answered, and its epoch here.
     pub(super) fn offered(&self, key: &SessionKey) -> Option<(&NodeName, &Epoch)> {
-        let moving = self.moves.get(key).filter(|moving| !matches!(moving.step, Step::Lingering { .. }))?;
+        let asked = |moving: &&Move| matches!(moving.step, Step::Gathering | Step::Offered { .. });
+        let moving = self.moves.get(key).filter(asked)?;
         Some((&moving.to, self.epoch(key)?))
     }
 
@@ -101,7 +132,7 @@ impl Owner {
         self.moves.remove(&key);
         let taken = Taken { epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
         self.taken.insert((key.clone(), from), taken);
-        self.sessions.insert(key, Session { epoch });
+        self.sessions.insert(key, Session { epoch, restored: false });
     }
 
     /// Under which epoch a session was taken from a node that has it `since` an earlier one.
@@ -120,6 +151,24 @@ impl Owner {
             let kept = WillKept { key, epoch: session.epoch.clone(), will };
             say_will(kept, members, said);
         }
+    }
+
+    /// Whether a will of that epoch is of a session whose client was here all the time.
+    pub(super) fn has_live(&self, key: &SessionKey, epoch: &Epoch) -> bool {
+        self.sessions.get(key).is_some_and(|session| !session.restored && session.epoch >= *epoch)
+    }
+
+    /// A keeper has published a will that the store still had, or will.
+    pub(super) fn will_taken(&mut self, key: &SessionKey, epoch: &Epoch, out: &mut Vec<Action>) {
+        let is_it = self.sessions.get(key).is_some_and(|session| session.restored && session.epoch == *epoch);
+        if is_it && self.wills.remove(key).is_some() {
+            out.push(Action::WillTaken { key: key.clone() });
+        }
+    }
+
+    /// Whether every member has our registration.
+    pub(super) fn is_registered(&self, members: &Members) -> bool {
+        members.peers().all(|(node, _)| self.rounds.get(node).is_some_and(|round| round.done))
     }
 
     /// A session is over, or ours no more.
@@ -150,12 +199,12 @@ impl Owner {
         self.last_round += 1;
         let (view, round) = (members.view(), self.last_round);
         let next = Some(Place::Sessions(None));
-        self.rounds.insert(to.clone(), Round { view, round, part: 0, next });
+        self.rounds.insert(to.clone(), Round { view, round, part: 0, next, done: false });
         self.say_part(to, members, said);
     }
 
     fn say_part(&mut self, to: &NodeName, members: &Members, said: &mut Said) {
-        let Some(Round { view, round, part, next: Some(place) }) = self.rounds.get(to) else { return };
+        let Some(Round { view, round, part, next: Some(place), .. }) = self.rounds.get(to) else { return };
         let (view, round, part) = (*view, *round, *part);
         let (sessions, wills, next) = self.part(to, place.clone(), members);
         let last = next.is_none();
@@ -216,6 +265,7 @@ impl Owner {
                 let Some(state) = self.rounds.get_mut(from) else { return };
                 if (state.view, state.round, state.part) == (view, round, part) {
                     state.part += 1;
+                    state.done = state.next.is_none();
                     self.say_part(from, members, said);
                 }
             }
@@ -247,9 +297,14 @@ impl Owner {
         if session.epoch > epoch {
             return say_kept(keeper, key, session.epoch.clone(), epoch, said);
         }
+        if self.moves.get(&key).is_some_and(|moving| matches!(moving.step, Step::Doubtful { .. })) {
+            self.moves.remove(&key);
+            out.push(Action::HandOverCancelled { key: key.clone() });
+        }
         let Some(moving) = self.moves.get_mut(&key) else {
             let step = Step::Gathering;
-            self.moves.insert(key.clone(), Move { to: to.clone(), epoch: epoch.clone(), step });
+            let moving = Move { to: to.clone(), first: epoch.clone(), epoch: epoch.clone(), later: None, step };
+            self.moves.insert(key.clone(), moving);
             return out.push(Action::HandOver { key, to, epoch });
         };
         // It was offered to another one, which may have taken it already: that one answers first.
@@ -311,27 +366,61 @@ impl Owner {
         said: &mut Said,
         out: &mut Vec<Action>,
     ) {
-        let Some(mut moving) = self.moves.remove(&key) else { return };
-        if let Step::Offered { .. } = moving.step
-            && moving.to == *from
-            && *epoch <= moving.epoch
-        {
-            moving.step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
-            self.moved(&key, from, epoch, members, said);
-            out.push(Action::Moved { key: key.clone(), to: from.clone(), epoch: epoch.clone() });
+        let Some(session) = self.sessions.get(&key) else { return };
+        let of_it =
+            |moving: &Move| moving.to == *from && matches!(moving.step, Step::Offered { .. } | Step::Doubtful { .. });
+        // An earlier epoch is that of one that was ours before, and came back since.
+        if session.epoch >= *epoch || !self.moves.get(&key).is_some_and(of_it) {
+            return;
         }
-        self.moves.insert(key, moving);
+        let Some(moving) = self.moves.remove(&key) else { return };
+        if *epoch < moving.first {
+            // It has a later one that is not this one.
+            return self.stays(key, moving, members, said, out);
+        }
+        self.moved(key, Move { epoch: epoch.clone(), ..moving }, members, said, out);
     }
 
     /// A session was taken: its keeper hears who has it now, and its will is the other one's.
-    fn moved(&mut self, key: &SessionKey, to: &NodeName, epoch: &Epoch, members: &Members, said: &mut Said) {
-        let Some(session) = self.sessions.remove(key) else { return };
-        let owned = Owned { key: key.clone(), epoch: session.epoch };
-        if self.wills.remove(key).is_some() {
-            say_will(WillKept { key: key.clone(), epoch: owned.epoch.clone(), will: None }, members, said);
+    fn moved(&mut self, key: SessionKey, moving: Move, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
+        let Move { to, epoch, .. } = &moving;
+        out.push(Action::Moved { key: key.clone(), to: to.clone(), epoch: epoch.clone() });
+        if let Some(session) = self.sessions.remove(&key) {
+            let owned = Owned { key: key.clone(), epoch: session.epoch };
+            if self.wills.remove(&key).is_some() {
+                say_will(WillKept { key: key.clone(), epoch: owned.epoch.clone(), will: None }, members, said);
+            }
+            let moved = Control::MovedTo { owned, to: to.clone(), epoch: epoch.clone() };
+            said.push((members.keeper(&key, None).clone(), moved));
         }
-        let moved = Control::MovedTo { owned, to: to.clone(), epoch: epoch.clone() };
-        said.push((members.keeper(key, None).clone(), moved));
+        let step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
+        self.moves.insert(key, Move { step, ..moving });
+    }
+
+    /// Who was to take a session has not done so, as far as we know.
+    fn stays(&mut self, key: SessionKey, moving: Move, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
+        if let Some((to, epoch)) = moving.later.clone() {
+            return self.moved(key, Move { to, epoch, ..moving }, members, said, out);
+        }
+        out.push(Action::HandOverCancelled { key: key.clone() });
+        // If another node has a later one, we hear of it now.
+        if let Some(session) = self.sessions.get(&key) {
+            let keeper = members.keeper(&key, None);
+            say_kept(keeper, key, session.epoch.clone(), moving.epoch, said);
+        }
+    }
+
+    /// A node is there, perhaps back: what it may have taken is offered to it again.
+    pub(super) fn offer_again(&mut self, to: &NodeName, members: &Members, said: &mut Said) {
+        for (key, moving) in self.moves.iter_mut().filter(|(_, moving)| moving.to == *to) {
+            let (Step::Doubtful { state, .. }, Some(session)) = (&mut moving.step, self.sessions.get(key)) else {
+                continue;
+            };
+            let (state, said_ms) = (std::mem::take(state), members.now_ms);
+            let (epoch, since, len) = (moving.epoch.clone(), session.epoch.clone(), state.len() as u64);
+            moving.step = Step::Offered { state, said_ms };
+            said.push((to.clone(), Control::Offer { key: key.clone(), epoch, since, len }));
+        }
     }
 
     pub(super) fn declined(
@@ -349,12 +438,8 @@ impl Owner {
         if !self.moves.get(&key).is_some_and(is_it) {
             return;
         }
-        self.moves.remove(&key);
-        out.push(Action::HandOverCancelled { key: key.clone() });
-        // If it has a later one without having taken ours, we hear of it now.
-        if let Some(session) = self.sessions.get(&key) {
-            let keeper = members.keeper(&key, None);
-            say_kept(keeper, key, session.epoch.clone(), epoch.clone(), said);
+        if let Some(moving) = self.moves.remove(&key) {
+            self.stays(key, moving, members, said, out);
         }
     }
 
@@ -376,24 +461,44 @@ impl Owner {
             said.push((keeper.clone(), Control::Owns(owned)));
             return;
         }
-        // It was offered: who took it, perhaps to give it on, says so, and then what came meanwhile goes there. If nobody took
-        // it, we say that it is ours, and hear of this again.
-        if self.moves.contains_key(&key) {
-            return;
+        match self.moves.get_mut(&key) {
+            Some(moving) if matches!(moving.step, Step::Doubtful { .. }) && moving.first <= epoch => {
+                if moving.to != by {
+                    moving.later = Some((by, epoch));
+                } else if let Some(moving) = self.moves.remove(&key) {
+                    self.moved(key, Move { epoch, ..moving }, members, said, out);
+                }
+                return;
+            }
+            // It was offered: who took it, perhaps to give it on, says so, and then what came meanwhile goes there. If nobody
+            // took it, we say that it is ours, and hear of this again. Who might have taken it is later than this one.
+            Some(_) => return,
+            None => {}
         }
         self.gone(&key, members, said);
         out.push(Action::Superseded { key, by, epoch });
     }
 
-    /// A node that was to take sessions is gone: those that it has not taken stay.
-    pub(super) fn lost(&mut self, node: &NodeName, out: &mut Vec<Action>) {
+    /// A node that was to take sessions is gone: those that it was not offered stay.
+    pub(super) fn lost(&mut self, node: &NodeName, members: &Members, out: &mut Vec<Action>) {
         self.rounds.remove(node);
-        let untaken = |moving: &Move| moving.to == *node && !matches!(moving.step, Step::Lingering { .. });
-        let keys: Vec<_> = self.moves.iter().filter(|(_, m)| untaken(m)).map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            self.moves.remove(&key);
-            out.push(Action::HandOverCancelled { key });
-        }
+        self.moves.retain(|key, moving| {
+            if moving.to != *node {
+                return true;
+            }
+            match moving.step {
+                Step::Gathering => {
+                    out.push(Action::HandOverCancelled { key: key.clone() });
+                    return false;
+                }
+                Step::Offered { ref mut state, .. } => {
+                    let (state, until_ms) = (std::mem::take(state), members.now_ms + DOUBT_MS);
+                    moving.step = Step::Doubtful { state, until_ms };
+                }
+                Step::Doubtful { .. } | Step::Lingering { .. } => {}
+            }
+            true
+        });
     }
 
     pub(super) fn tick(&mut self, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
@@ -402,7 +507,9 @@ impl Owner {
         let mut over = Vec::new();
         for (key, moving) in &mut self.moves {
             match &mut moving.step {
-                Step::Lingering { until_ms } if now_ms >= *until_ms => over.push(key.clone()),
+                Step::Lingering { until_ms } | Step::Doubtful { until_ms, .. } if now_ms >= *until_ms => {
+                    over.push(key.clone());
+                }
                 Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
                     *said_ms = now_ms;
                     let Some(since) = self.sessions.get(key).map(|session| session.epoch.clone()) else { continue };
@@ -413,15 +520,17 @@ impl Owner {
             }
         }
         for key in over {
-            if let Some(moving) = self.moves.remove(&key) {
-                out.push(Action::MoveOver { key, to: moving.to, epoch: moving.epoch });
+            match self.moves.remove(&key) {
+                Some(moving @ Move { step: Step::Doubtful { .. }, .. }) => self.stays(key, moving, members, said, out),
+                Some(Move { to, epoch, .. }) => out.push(Action::MoveOver { key, to, epoch }),
+                None => {}
             }
         }
     }
 
     pub(super) fn due_ms(&self, members: &Members) -> u64 {
         let due = self.moves.values().filter_map(|moving| match &moving.step {
-            Step::Lingering { until_ms } => Some(*until_ms),
+            Step::Lingering { until_ms } | Step::Doubtful { until_ms, .. } => Some(*until_ms),
             Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
             Step::Gathering => None,
         });

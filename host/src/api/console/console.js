@@ -158,22 +158,24 @@ async function show(subject) {
   put("Connected", connection ? "yes" : "no");
   const grants = element("div");
   const subscriptions = element("div");
+  const chain = element("div");
   if (connection) {
     put("Address", connection.remote);
     put("Listener", connection.listener);
     put("Admitted by", connection.provider);
     put("Tags", connection.tags.join(", "));
     const certificate = connection.certificate;
-    put("Certificate (SHA-256)", certificate && certificate.leaf_sha256);
+    put("Certificate's key (SHA-256)", certificate && certificate.key_sha256);
     if (certificate) {
-      put("Its key (SHA-256)", certificate.key_sha256);
-      put("Authorities, anchor last (SHA-256)", certificate.issuers_sha256.join(" "));
+      put("Trust anchor (SHA-256)", certificate.issuers_sha256.at(-1));
+      table(chain, ["Certificate", "Issuer", "Names", "Serial", "From", "Until", "SHA-256"], certificate.chain.map((of) =>
+        [of.subject, of.issuer, (of.names || []).join(", "), of.serial, time(of.not_before_ms), time(of.not_after_ms), of.sha256]));
     }
     table(grants, ["Grant", "Effect", "Actions", "Filter", "QoS max"], connection.grants.map((grant) =>
       [grant.number, grant.effect, grant.actions.join(", "), grant.filter, grant.qos_max]));
   }
   table(subscriptions, ["Subscription", "QoS"], client.subscriptions.map((of) => [of.filter, of.qos]));
-  into.replaceChildren(facts, grants, subscriptions);
+  into.replaceChildren(facts, chain, grants, subscriptions);
   by("one").hidden = false;
   by("h-one").focus();
 }

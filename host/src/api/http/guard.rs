@@ -8,12 +8,14 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use gatemq_broker::denials::Proven;
 use gatemq_types::event::{Fact, Peer};
 
 use super::tokens::Tokens;
 use crate::api::caller::Caller;
 use crate::api::routes::Refusal;
 use crate::events::Events;
+use crate::listen::Listener;
 
 /// How long a request may take, its body included; not how long its answer is read.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
@@ -27,8 +29,30 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) peer: Arc<Peer>,
-    /// Subject of the certificate that it has proven.
-    pub(super) certificate: Option<Arc<str>>,
+    /// The certificate that it has proven.
+    pub(super) certificate: Option<Shown>,
+}
+
+impl Connection {
+    /// Without a certificate.
+    pub(super) fn of(peer: Peer) -> Connection {
+        Connection { peer: Arc::new(peer), certificate: None }
+    }
+}
+
+/// A certificate that a connection has proven.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub(super) subject: Arc<str>,
+    pub(super) proven: Arc<Proven>,
+    pub(super) listener: Arc<Listener>,
+}
+
+impl Shown {
+    /// Why the listener would not take it any more: connections stay, and what is trusted is exchanged by a reload.
+    fn refused(&self) -> Option<&'static str> {
+        self.listener.tls.as_ref()?.refuses(&self.proven)
+    }
 }
 
 /// Who may ask.
@@ -52,7 +76,10 @@ impl Gate {
                     value.to_str().ok().and_then(bearer).ok_or("the Authorization header has no bearer token")?;
                 self.tokens.load().owner(token).map(Caller::Token).ok_or("the token is not known")
             }
-            (None, _, Some(subject)) => Ok(Caller::Certificate(subject.clone())),
+            (None, _, Some(shown)) => match shown.refused() {
+                None => Ok(Caller::Certificate(shown.subject.clone())),
+                Some(why) => Err(why),
+            },
             (None, _, None) => Err("neither a token nor a certificate"),
         }
     }

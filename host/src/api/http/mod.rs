@@ -28,13 +28,14 @@ use x509_parser::prelude::FromDer;
 
 use super::{Api, console, routes};
 use crate::config;
+use crate::denials;
 use crate::events::Events;
 use crate::listen::{self, Listener, Seat};
-use guard::{Connection, Gate, guard};
+use guard::{Connection, Gate, Shown, guard};
 pub(crate) use tokens::Tokens;
 
 /// As which listener it is named in events: no other can have this name.
-const NAME: &str = "[http]";
+pub(crate) const NAME: &str = "[http]";
 /// Connections at a time, and of one address.
 const CONNECTIONS_MAX: usize = 128;
 const ADDRESS_CONNECTIONS_MAX: u32 = 32;
@@ -107,7 +108,7 @@ fn settings(http: &config::Http) -> config::Listener {
 /// What is wrong, with its key.
 pub(crate) fn bind(http: &config::Http) -> Result<Http, String> {
     let (listener, tokens) = parts(http)?;
-    let cannot = |e: std::io::Error| format!("http.bind: {} cannot be bound: {e}", http.bind);
+    let cannot = |e: std::io::Error| format!("http.bind: {}", listen::cannot_bind(http.bind, &e));
     let socket: std::net::TcpListener = listen::bind(http.bind).map_err(cannot)?.into();
     socket.set_nonblocking(true).map_err(cannot)?;
     let socket = TcpListener::from_std(socket).map_err(cannot)?;
@@ -118,6 +119,11 @@ impl Http {
     /// Where it listens.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.socket.local_addr().ok()
+    }
+
+    /// As a listener.
+    pub(crate) fn listener(&self) -> &Arc<Listener> {
+        &self.listener
     }
 
     /// Serves until it is dropped.
@@ -156,13 +162,17 @@ impl Http {
 async fn connection(seat: Seat, tcp: TcpStream, peer: gatemq_types::event::Peer, router: Router, events: Arc<Events>) {
     let listener = seat.listener().clone();
     let Some(acceptor) = &listener.tls else {
-        return serve(tcp, Connection { peer: Arc::new(peer), certificate: None }, router).await;
+        return serve(tcp, Connection::of(peer), router).await;
     };
     match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept_stream(tcp)).await {
         Ok(Ok((stream, tls))) => {
-            let certificate = subject(&tls);
             let peer = gatemq_types::event::Peer { leaf_sha256: tls.leaf_sha256, ..peer };
-            serve(stream, Connection { peer: Arc::new(peer), certificate }, router).await;
+            let certificate = subject(&tls).zip(denials::proven(&tls)).map(|(subject, proven)| Shown {
+                subject,
+                proven: Arc::new(proven),
+                listener: listener.clone(),
+            });
+            serve(stream, Connection { certificate, ..Connection::of(peer) }, router).await;
         }
         Ok(Err(e)) => {
             let fact = Fact::TlsHandshakeFailed { error: e.error.into(), chain: e.chain, proven: e.proven };

@@ -8,6 +8,7 @@ use gatemq_types::event::EventKind;
 
 use super::{BUCKETS, Labels, Metric, Value};
 use crate::api::{Api, health};
+use crate::durations::{Counted, Durations};
 
 /// Tenants that are told one by one: those that came into use first.
 const TENANTS_MAX: usize = 200;
@@ -68,6 +69,8 @@ fn node(metrics: &mut Metrics, api: &Api) {
         let labels = vec![("kind", kind.name().to_owned()), ("class", kind.class().name().to_owned())];
         (labels, Value::Counter(counts.get(&kind.number()).copied().unwrap_or(0)))
     });
+    let routing = "How long a message took to be routed to its receivers; of each worker ten a second are measured";
+    metrics.put("routing_seconds", routing, [(Vec::new(), of(&node.timings.routing))]);
     metrics.put("events", "Events by kind, those included that were counted and not told", events);
 }
 
@@ -148,8 +151,9 @@ fn listeners(metrics: &mut Metrics, api: &Api) {
     let of = |listener: &crate::listen::Listener| {
         vec![("listener", listener.name.to_string()), ("transport", listener.transport.name().to_owned())]
     };
+    let all = api.listeners.all();
     let each = |value: fn(&crate::listen::Listener) -> usize| {
-        api.listeners.iter().map(move |listener| (of(listener), Value::Gauge(number(value(listener)))))
+        all.iter().map(move |listener| (of(listener), Value::Gauge(number(value(listener)))))
     };
     metrics.put("listener_connections", "Connections of a listener", each(|listener| listener.connections()));
     metrics.put("listener_connections_max", "Connections that a listener may have", each(|l| l.connections_max()));
@@ -169,7 +173,7 @@ fn plugins(metrics: &mut Metrics, api: &Api) {
     each("plugin_refused", "Calls that were not made: too many under way, or its breaker was open", |c| {
         Value::Counter(c.refused)
     });
-    each("plugin_call_seconds", "How long calls took", latency);
+    each("plugin_call_seconds", "How long calls took", |c| histogram(&c.latency, c.latency_us_sum));
     let mut each = |name, help, value: fn(&gatemq_plugin_loader::PluginStatus) -> u64| {
         metrics.put(name, help, status.iter().map(|status| (of(&status.name), Value::Gauge(value(status)))));
     };
@@ -189,13 +193,18 @@ fn plugins(metrics: &mut Metrics, api: &Api) {
 }
 
 /// Bounds are powers of two of a microsecond: that is how they are counted.
-fn latency(counts: &Counts) -> Value {
+fn histogram(counts: &[u64; BUCKETS], us_sum: u64) -> Value {
     let mut buckets = [(0.0, 0); BUCKETS];
-    for (power, (bucket, n)) in (0..).zip(buckets.iter_mut().zip(&counts.latency)) {
+    for (power, (bucket, n)) in (0..).zip(buckets.iter_mut().zip(counts)) {
         *bucket = (2_f64.powi(power) / 1e6, *n);
     }
     buckets[BUCKETS - 1].0 = f64::INFINITY;
-    Value::Histogram { sum: counts.latency_us_sum as f64 / 1e6, buckets: Box::new(buckets) }
+    Value::Histogram { sum: us_sum as f64 / 1e6, buckets: Box::new(buckets) }
+}
+
+fn of(durations: &Durations) -> Value {
+    let Counted { buckets, us_sum } = durations.read();
+    histogram(&buckets, us_sum)
 }
 
 fn collectors(metrics: &mut Metrics, api: &Api) {
@@ -214,6 +223,8 @@ fn store(metrics: &mut Metrics, api: &Api) {
     let Some(store) = &api.node.store else { return };
     let stats = store.stats();
     metrics.counter("store_commits", "Commits of the store since it was made", stats.commit);
+    let commits = "How long changes took to be stored: what acknowledgements wait for";
+    metrics.put("store_commit_seconds", commits, [(Vec::new(), of(&api.node.timings.commits))]);
     metrics.gauge("store_sessions", "Sessions in the store", stats.sessions);
     metrics.gauge("store_messages", "Messages that wait in the store", stats.messages);
     metrics.gauge("store_message_bytes", "Bytes of messages that wait in the store", stats.bytes);
@@ -233,6 +244,8 @@ fn cluster(metrics: &mut Metrics, api: &Api) {
         .iter()
         .map(|row| (vec![("member", text(&row["name"]))], Value::Counter(row["dropped"].as_u64().unwrap_or(0))));
     metrics.put("cluster_forwards_dropped", "Messages at QoS 0 for another node that were dropped", dropped);
+    let calls = cluster.with_calls(|name, calls| (vec![("member", name.to_owned())], of(calls)));
+    metrics.put("cluster_delivery_seconds", "How long a member took to answer a batch of messages", calls);
     let refused = status["not_acknowledged"].as_u64().unwrap_or(0);
     metrics.counter("cluster_forwards_not_acknowledged", "Messages that could not be kept for another node", refused);
     let synced = u64::from(status["ready"] == true);

@@ -1,6 +1,7 @@
 //! `/metrics`, in the text format of OpenMetrics, which Prometheus reads.
 //!
-//! Nothing is counted for it: what workers, plugins, events and the cluster count anyway is read when it is asked for. Names and
+//! Nothing is counted for it but [durations](crate::durations): what workers, plugins, events and the cluster count anyway is read when it
+//! is asked for. Names and
 //! labels are bounded: [`TENANTS_MAX`] tenants are told one by one, and the others together as `other`.
 
 mod gather;
@@ -19,6 +20,7 @@ use prometheus_client::registry::Registry;
 
 use super::Api;
 use super::routes::Refusal;
+use crate::durations::BUCKETS;
 
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -31,11 +33,9 @@ enum Value {
     Counter(u64),
     /// As it is now.
     Gauge(u64),
-    /// How many calls took how long: upper bounds in seconds, and calls up to each that were above the one before.
+    /// How many took how long: upper bounds in seconds, and those up to each that were above the one before.
     Histogram { sum: f64, buckets: Box<[(f64, u64); BUCKETS]> },
 }
-
-const BUCKETS: usize = 32;
 
 /// One name, and all that goes by it.
 #[derive(Debug)]

@@ -20,6 +20,8 @@ use crate::config::{ClientAuth, ListenerTls};
 pub(crate) struct Acceptor {
     current: ArcSwap<Current>,
     clock: Arc<dyn TimeProvider>,
+    /// What is spoken besides MQTT's own; `None`: MQTT.
+    protocol: Option<&'static [u8]>,
 }
 
 /// What is in force, and of which settings and files it was made.
@@ -50,13 +52,25 @@ impl Acceptor {
     /// # Errors
     /// The file that cannot be used.
     pub(crate) fn new(tls: &ListenerTls) -> Result<Acceptor, TlsConfigError> {
-        Acceptor::with_clock(tls, Arc::new(DefaultTimeProvider))
+        Acceptor::with_clock(tls, Arc::new(DefaultTimeProvider), None)
+    }
+
+    /// As [`new`](Self::new), speaking another application protocol than MQTT.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn speaking(protocol: &'static [u8], tls: &ListenerTls) -> Result<Acceptor, TlsConfigError> {
+        Acceptor::with_clock(tls, Arc::new(DefaultTimeProvider), Some(protocol))
     }
 
     /// As [`new`](Self::new), with a clock for what is valid when.
-    pub(super) fn with_clock(tls: &ListenerTls, clock: Arc<dyn TimeProvider>) -> Result<Acceptor, TlsConfigError> {
-        let current = Arc::new(read(tls, &clock)?);
-        Ok(Acceptor { current: ArcSwap::new(current), clock })
+    pub(super) fn with_clock(
+        tls: &ListenerTls,
+        clock: Arc<dyn TimeProvider>,
+        protocol: Option<&'static [u8]>,
+    ) -> Result<Acceptor, TlsConfigError> {
+        let current = ArcSwap::new(Arc::new(read(tls, &clock, protocol)?));
+        Ok(Acceptor { current, clock, protocol })
     }
 
     /// As [`Loaded::accept`], with what is in force when it begins.
@@ -77,15 +91,6 @@ impl Acceptor {
         current.loaded.accept_stream(tcp).await
     }
 
-    /// Speaks another application protocol than MQTT, until its files are read again.
-    pub(crate) fn speaking(self, protocol: &[u8]) -> Acceptor {
-        let current = self.current.load_full();
-        let loaded = current.loaded.clone().speaking(protocol);
-        let (settings, server, clients) = (current.settings.clone(), current.server, current.clients);
-        self.current.store(Arc::new(Current { loaded, settings, server, clients }));
-        self
-    }
-
     /// Reads the files again; `None`: nothing has changed. The lists must be of now: those in force stay rather than be replaced by
     /// such that refuse everybody.
     ///
@@ -93,7 +98,7 @@ impl Acceptor {
     /// The file that cannot be used.
     pub(crate) fn prepare(&self, tls: &ListenerTls) -> Result<Option<Prepared>, TlsConfigError> {
         let current = self.current.load();
-        let next = read(tls, &self.clock)?;
+        let next = read(tls, &self.clock, self.protocol)?;
         let changed = changed(&current, &next);
         if !changed.server && !changed.clients {
             return Ok(None);
@@ -152,9 +157,13 @@ fn changed(before: &Current, now: &Current) -> Changed {
 }
 
 /// The contents first: where a file changes meanwhile, the next look finds it changed.
-fn read(tls: &ListenerTls, clock: &Arc<dyn TimeProvider>) -> Result<Current, TlsConfigError> {
+fn read(tls: &ListenerTls, clock: &Arc<dyn TimeProvider>, protocol: Option<&[u8]>) -> Result<Current, TlsConfigError> {
     let (server, clients) = (digest(&server_files(tls)), digest(&client_files(tls)));
     let loaded = Loaded::new(tls, clock.clone())?;
+    let loaded = match protocol {
+        Some(protocol) => loaded.speaking(protocol),
+        None => loaded,
+    };
     Ok(Current { loaded, settings: tls.clone(), server, clients })
 }
 

@@ -29,5 +29,5 @@ pub(crate) use acceptor::{Acceptor, Changed, Prepared};
 #[cfg(test)]
 pub(crate) use error::HandshakeError;
 pub(crate) use error::TlsConfigError;
-pub(crate) use revocation::link_of;
+pub(crate) use revocation::{RevocationLists, link_of};
 pub(crate) use trust::sha256;

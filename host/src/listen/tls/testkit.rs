@@ -180,7 +180,7 @@ impl Bench {
     }
 
     pub(crate) fn acceptor(&self) -> Result<Acceptor, TlsConfigError> {
-        Acceptor::with_clock(&self.tls, self.clock.clone())
+        Acceptor::with_clock(&self.tls, self.clock.clone(), None)
     }
 
     /// A client; one that is used again may resume.

@@ -71,6 +71,10 @@ fn is_in_place(root: &Root) -> Result<(), String> {
         let owner = root.owner(file)?;
         check(owner == wanted, || format!("{file} is {owner}, not {wanted}"))?;
     }
+    for page in ["README.md", "walk.md", "clusters.md", "monitoring/grafana.json", "monitoring/alerts.yml"] {
+        let file = format!("/usr/share/doc/gatemq/{page}");
+        check(root.path(&file).exists(), || format!("{file} is not there"))?;
+    }
     let wanted = root.path("/etc/systemd/system/multi-user.target.wants/gatemq.service");
     done("files have their owners, and the service is enabled", check(wanted.is_symlink(), || "it is not".into()))
 }

@@ -23,12 +23,15 @@ const FILES: &[(&str, &str)] = &[
     ("packaging/man/gatemq-plugins.7", "usr/share/man/man7/gatemq-plugins.7"),
     ("packaging/man/gatemq-tls.7", "usr/share/man/man7/gatemq-tls.7"),
     ("config/gatemq.toml", "usr/share/doc/gatemq/gatemq.toml.example"),
-    ("packaging/doc/README.md", "usr/share/doc/gatemq/README.md"),
+    ("plugins/auth-certificate/README.md", "usr/share/doc/gatemq/auth-certificate.md"),
     ("plugins/auth-jwt/README.md", "usr/share/doc/gatemq/auth-jwt.md"),
     ("plugins/auth-http/README.md", "usr/share/doc/gatemq/auth-http.md"),
     ("SECURITY.md", "usr/share/doc/gatemq/SECURITY.md"),
     ("CHANGELOG.md", "usr/share/doc/gatemq/changelog"),
 ];
+/// All that is below it, pages for operators, the dashboard and the alert rules, is installed below [`DOCS`].
+const PAGES: &str = "packaging/doc";
+const DOCS: &str = "usr/share/doc/gatemq";
 /// Directories that are empty as installed.
 const DIRECTORIES: &[&str] = &["etc/gatemq/conf.d", KEYS, "usr/lib/gatemq/plugins"];
 /// What is in here only the broker may read.
@@ -51,16 +54,22 @@ pub(super) fn gatemq(built: &Built, tree: &Path) -> Result<(), String> {
     for (from, to) in FILES {
         write(&tree.join(to), read(from)?)?;
     }
+    let pages = workspace().join(PAGES);
+    for page in files_below(&pages) {
+        let to = tree.join(DOCS).join(page.strip_prefix(&pages).map_err(|e| e.to_string())?);
+        let text = fs::read(&page).map_err(|e| format!("{}: {e}", page.display()))?;
+        write(&to, text)?;
+    }
     for directory in DIRECTORIES {
         let directory = tree.join(directory);
         fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
     }
     manual(built, tree)?;
-    write(&tree.join("usr/share/doc/gatemq/third-party"), third_party::notices()?)?;
+    write(&tree.join(DOCS).join("third-party"), third_party::notices()?)?;
     for file in files_below(&tree.join("usr/share/man")) {
         gzip(&file)?;
     }
-    ["changelog", "third-party"].iter().try_for_each(|file| gzip(&tree.join("usr/share/doc/gatemq").join(file)))
+    ["changelog", "third-party"].iter().try_for_each(|file| gzip(&tree.join(DOCS).join(file)))
 }
 
 /// Copies a binary without what only a debugger needs.

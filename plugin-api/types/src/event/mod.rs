@@ -3,6 +3,7 @@
 //! An [`Event`] is a [`Fact`] (what happened, typed), with who it was about ([`Peer`]) and when. Its ABI form, its log
 //! line, its counter and its JSON come from [`Fact::fields`].
 
+mod declare;
 mod envelope;
 mod table;
 mod value;

@@ -2,101 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::declare::events;
 use super::{Class, FieldValue, Filling, Value};
 use crate::{Blame, Der};
 
 /// A field of text: mostly a constant, otherwise what a peer or a plugin said.
 type Text = Cow<'static, str>;
-
-macro_rules! events {
-    ($($(#[doc = $doc:literal])* $number:literal $name:ident $class:ident $blame:ident {
-        $($(#[doc = $field_doc:literal])* $field:ident: $type:ty),* $(,)?
-    })*) => {
-        /// Kind of an event, and the fields that come with it.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        #[repr(u32)]
-        pub enum EventKind {
-            $(
-                $(#[doc = $doc])*
-                #[doc = ""]
-                $(#[doc = concat!("- `", stringify!($field), ": ", stringify!($type), "`:")] $(#[doc = $field_doc])*)*
-                $name = $number,
-            )*
-        }
-
-        /// What happened.
-        #[derive(Clone, PartialEq, Debug)]
-        pub enum Fact {
-            $($(#[doc = $doc])* $name { $($(#[doc = $field_doc])* $field: $type,)* },)*
-        }
-
-        impl EventKind {
-            /// Every kind, in the order of the table.
-            pub const ALL: &[EventKind] = &[$(EventKind::$name),*];
-
-            /// Its number.
-            pub const fn number(self) -> u32 {
-                self as u32
-            }
-
-            /// Its name.
-            pub const fn name(self) -> &'static str {
-                match self { $(EventKind::$name => stringify!($name),)* }
-            }
-
-            /// The kind of that name.
-            pub fn from_name(name: &str) -> Option<EventKind> {
-                EventKind::ALL.iter().find(|kind| kind.name() == name).copied()
-            }
-
-            /// What it means, as it is written in the table: for reference pages.
-            pub const fn meaning(self) -> &'static str {
-                match self { $(EventKind::$name => concat!($($doc, "\n"),*),)* }
-            }
-
-            /// Its fields, in the order of the table: name, type as the table writes it, and meaning.
-            pub const fn fields(self) -> &'static [(&'static str, &'static str, &'static str)] {
-                match self {
-                    $(EventKind::$name => &[
-                        $((stringify!($field), stringify!($type), concat!($($field_doc, "\n"),*))),*
-                    ],)*
-                }
-            }
-
-            /// Its class.
-            pub const fn class(self) -> Class {
-                match self { $(EventKind::$name => Class::$class,)* }
-            }
-
-            /// Whose doing it is, unless the event's field `blame` says otherwise.
-            pub const fn blame(self) -> Blame {
-                match self { $(EventKind::$name => Blame::$blame,)* }
-            }
-        }
-
-        impl Fact {
-            /// Its kind.
-            pub const fn kind(&self) -> EventKind {
-                match self { $(Fact::$name { .. } => EventKind::$name,)* }
-            }
-
-            /// One of this kind with every field filled in: for tests of collectors, which must bear whatever comes.
-            pub fn filled(kind: EventKind, filling: &Filling) -> Fact {
-                let _ = filling;
-                match kind {
-                    $(EventKind::$name => Fact::$name { $($field: FieldValue::filled(filling),)* },)*
-                }
-            }
-
-            /// Hands each field to `each`, in the order of the table.
-            pub fn fields<'a>(&'a self, each: &mut dyn FnMut(&'static str, Value<'a>)) {
-                match self {
-                    $(Fact::$name { $($field),* } => { let _ = &each; $(each(stringify!($field), FieldValue::value($field));)* })*
-                }
-            }
-        }
-    };
-}
 
 events! {
     /// A socket was accepted and given to a worker.
@@ -303,6 +214,12 @@ events! {
         /// Why.
         reason: Text,
     }
+    /// Messages that waited for a client were not delivered: it may not have them any more, because its grants were changed or its
+    /// identity revoked.
+    305 DeliveryDenied Security Policy {
+        /// How many, since the last such event of this client.
+        count: u64,
+    }
     /// A provider that a grant had asked did not answer, so nothing was granted.
     306 AuthorizationFailed Security Plugin {
         /// What was asked: `publish`, `subscribe`, …
@@ -334,6 +251,25 @@ events! {
         code: u64,
     }
 
+    /// A topic name that MQTT or a limit does not allow; its client was disconnected.
+    403 TopicRefused Security Peer {
+        /// The standard's clause.
+        clause: Text,
+        /// What was wrong.
+        detail: Text,
+        /// Reason code.
+        code: u64,
+    }
+    /// A topic filter that MQTT or a limit does not allow; its client was disconnected.
+    404 FilterRefused Security Peer {
+        /// The standard's clause.
+        clause: Text,
+        /// What was wrong.
+        detail: Text,
+        /// Reason code.
+        code: u64,
+    }
+
     /// A session that outlives its connection was made.
     501 SessionCreated Lifecycle Peer {
         /// How long it outlives its connection, in seconds; 4294967295 is for ever.
@@ -354,6 +290,15 @@ events! {
     504 SessionEnded Lifecycle Peer {
         /// `clean start`, `disconnect`, `sessions_detached_max`, `no connection` (its connection failed in the broker).
         reason: Text,
+    }
+    /// As many messages waited for a client as may: what came besides was dropped.
+    505 QueueOverflowed Security Limit {
+        /// How many were dropped, since the last such event of this client.
+        count: u64,
+        /// Messages that may wait.
+        queue_messages_max: u64,
+        /// Bytes that may.
+        queue_bytes_max: u64,
     }
     /// A client does not take its output and was disconnected.
     507 ClientStalled Security Peer {
@@ -382,10 +327,32 @@ events! {
         qos: u64,
         /// Payload size.
         payload_bytes: u64,
-        /// Receivers on this node.
-        receivers: u64,
     }
-    /// Messages for a client were dropped because it does not take them.
+    /// A PUBLISH was routed.
+    702 MessageRouted Traffic Peer {
+        /// Topic name.
+        topic: Text,
+        /// Subscriptions of clients of this node that it went to.
+        receivers: u64,
+        /// Those that did not get it: their queue is full, it is larger than they take, or they are away at QoS 0.
+        dropped: u64,
+        /// Other nodes that it went to.
+        nodes: u64,
+    }
+    /// A PUBLISH was written to a client, or acknowledged by it.
+    703 MessageDelivered Traffic Peer {
+        /// Topic name; empty where the client knows it by a topic alias, and where it acknowledges.
+        topic: Text,
+        /// QoS.
+        qos: u64,
+        /// Packet identifier; 0 at QoS 0. What is acknowledged has the one with which it was written.
+        packet_id: u64,
+        /// By PUBACK or PUBCOMP, which ends it; else it was written.
+        acknowledged: bool,
+        /// Reason code of the acknowledgement; 0 when it was written.
+        code: u64,
+    }
+    /// Messages for a client were dropped, for another reason than a queue of its own that is full (`QueueOverflowed`).
     704 MessageDropped Security Limit {
         /// How many, since the last such event of this client.
         count: u64,

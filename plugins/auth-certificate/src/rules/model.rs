@@ -90,7 +90,8 @@ fn holds(key: &str, pattern: &str, tenant: &str, c: &Certificate) -> bool {
         "common_name" => only(&c.common_names),
         "organization" => only(&c.organizations),
         "organizational_unit" => only(&c.organizational_units),
-        "san_dns" => any(".", &c.san_dns.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>()),
+        // Case does not matter in names of hosts (RFC 4343).
+        "san_dns" => c.san_dns.iter().any(|name| is_like(".", &pattern.to_lowercase(), &name.to_lowercase())),
         "san_uri" => any("/?#", &c.san_uri),
         "san_email" => any("@", &c.san_email),
         other => panic!("{other} is no condition"),
