@@ -36,6 +36,10 @@ pub(crate) const EXIT_CONFIG: u8 = 78;
 pub(crate) const EXIT_REFUSED: u8 = 77;
 /// How long stopping may take besides `node.stop_spread_ms`: less than the ten seconds after which supervisors kill.
 const STOP_MAX: Duration = Duration::from_secs(9);
+/// How often a stop looks whether something has ended.
+const STOP_LOOK: Duration = Duration::from_millis(5);
+/// How long workers without connections may take to end.
+const WORKERS_END_MAX: Duration = Duration::from_millis(500);
 
 /// Loads the configuration or prints every problem.
 ///
@@ -439,21 +443,30 @@ fn start_worker(id: usize, node: &Arc<Node>) -> Result<JoinHandle<()>, String> {
 }
 
 impl Running {
-    /// Accepts no more, says goodbye to every client, ends the workers.
+    /// Accepts no more, says goodbye to every client, then to the other nodes, which get the sessions before, and ends the workers.
     async fn stop(self, node: &Node, listeners: &Listeners, deadline: Instant) {
         listeners.stop(deadline).await;
         for worker in 0..node.workers() {
             node.send(worker, |mail| mail.stop = true);
         }
+        while node.load() > 0 && Instant::now() < deadline {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.hand_over(node).await;
+            cluster.stop().await;
+        }
+        for worker in 0..node.workers() {
+            node.send(worker, |mail| mail.end = true);
+        }
+        // They have nothing to wait for, if no connection is left.
+        let deadline = deadline.max(Instant::now() + WORKERS_END_MAX);
         while self.workers.iter().any(|w| !w.is_finished()) {
             if Instant::now() >= deadline {
                 tracing::warn!(connections = node.load(), "connections are left behind");
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        if let Some(cluster) = self.cluster {
-            cluster.stop().await;
+            tokio::time::sleep(STOP_LOOK).await;
         }
     }
 }

@@ -63,6 +63,9 @@ pub(crate) enum Command {
         /// Most rows that are shown.
         #[arg(long, default_value_t = 1000, value_name = "N")]
         rows: usize,
+        /// Those instead whose clients are away and whose sessions are kept: what waits for them, and when they expire.
+        #[arg(long)]
+        away: bool,
     },
     /// Disconnect clients. Their sessions stay, their wills are not published, and they may come back: to keep them out, deny them.
     Kick {

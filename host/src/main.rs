@@ -132,7 +132,10 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Config { command: ConfigCommand::Show { sources: args, origin } } => app::show(&sources(args), origin),
-        Command::Clients { ask, which, rows } => with_socket(ask, |ask| command::clients::list(&ask, &which, rows)),
+        Command::Clients { ask, which, rows, away } => with_socket(ask, |ask| match away {
+            false => command::clients::list(&ask, &which, rows),
+            true => command::clients::list_away(&ask, &which, rows),
+        }),
         Command::Kick { ask, which, reason } => with_socket(ask, |ask| command::clients::kick(&ask, &which, &reason)),
         Command::Deny { command } => deny(command),
         Command::Plugin { command } => plugin(command),

@@ -94,6 +94,18 @@ fn package_name(manifest: &Path) -> String {
     manifest["package"]["name"].as_str().expect("a name").to_owned()
 }
 
+/// Builds a shared library from one file of C.
+///
+/// # Panics
+/// When there is no C compiler.
+pub fn library_of_c(directory: &Path, name: &str, source: &str) -> PathBuf {
+    let (file, library) = (directory.join(name).with_extension("c"), directory.join(name).with_extension("so"));
+    fs::write(&file, source).expect("the source is written");
+    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    run(compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&file).arg("-ldl"));
+    library
+}
+
 /// Runs it.
 ///
 /// # Panics

@@ -83,6 +83,16 @@ impl Setup {
         self
     }
 
+    /// Without this text, which its configuration file had.
+    ///
+    /// # Panics
+    /// When it had not.
+    pub fn without(mut self, text: &str) -> Setup {
+        assert!(self.text.contains(text), "{text:?} is not in\n{}", self.text);
+        self.text = self.text.replace(text, "");
+        self
+    }
+
     /// With a listener without TLS.
     pub fn mqtt(self, name: &str) -> Setup {
         self.toml(&format!("[listeners.{name}]\nkind = \"mqtt\"\nbind = \"127.0.0.1:0\""))

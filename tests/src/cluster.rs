@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use crate::artifacts::{Artifacts, run};
 use crate::broker::{Broker, Setup};
 use crate::client::Client;
-use crate::{PATIENCE, wait_for};
+use crate::{PATIENCE, clock, wait_for};
 
 /// Where nodes gossip.
 pub const GOSSIP_PORT: u16 = 7946;
@@ -67,8 +67,19 @@ pub struct Certified {
     pub cluster: String,
     /// Node.
     pub name: String,
-    /// Its time is over.
-    pub expired: bool,
+    /// When it is valid.
+    pub valid: Valid,
+}
+
+/// When a certificate is valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Valid {
+    /// Now.
+    Now,
+    /// Not any more.
+    Before,
+    /// Not yet.
+    Later,
 }
 
 /// A node that is to be a member.
@@ -90,6 +101,8 @@ pub struct Member {
     pub address: IpAddr,
     /// Where those are whom it asks.
     pub seeds: Vec<IpAddr>,
+    /// How far its clock is ahead; negative: behind.
+    pub clock_ahead_s: i64,
     /// Further keys of `[cluster]`.
     pub more: String,
 }
@@ -111,6 +124,7 @@ pub fn members_of(authority: &Arc<Authority>, environment: &str, count: usize) -
             secret: SECRET,
             address: an_address(),
             seeds: Vec::new(),
+            clock_ahead_s: 0,
             more: String::new(),
         })
         .collect();
@@ -145,7 +159,10 @@ impl Member {
     /// # Panics
     /// When its certificate is not made.
     pub fn bare(&self) -> Setup {
-        let setup = Setup::new().name(&self.name).tape();
+        let mut setup = Setup::new().name(&self.name).tape();
+        if self.clock_ahead_s != 0 {
+            setup = clock::ahead(setup, self.clock_ahead_s);
+        }
         let secret_file = setup.directory().join("cluster.key");
         fs::write(&secret_file, format!("{}\n", self.secret)).expect("the secret is written");
         let [certificate, key] = self.certificate(setup.directory().join("pki"));
@@ -171,18 +188,38 @@ impl Member {
         self.bare().mqtt("mqtt").faults(ALL)
     }
 
+    /// Where others gossip with it.
+    pub fn gossip(&self) -> SocketAddr {
+        (self.address, GOSSIP_PORT).into()
+    }
+
+    /// Where others call it.
+    pub fn rpc(&self) -> SocketAddr {
+        (self.address, RPC_PORT).into()
+    }
+
+    /// Files with the certificate and the key that the broker of this setup shows.
+    pub fn shown(&self, setup: &Setup) -> [PathBuf; 2] {
+        ["pem", "key"].map(|kind| setup.directory().join("pki").join(format!("{}.{kind}", self.name)))
+    }
+
     fn certificate(&self, out: PathBuf) -> [PathBuf; 2] {
         let usual = || Certified {
             environment: self.environment.clone(),
             cluster: self.cluster.clone(),
             name: self.name.clone(),
-            expired: false,
+            valid: Valid::Now,
         };
-        let Certified { environment, cluster, name, expired } = self.certified.clone().unwrap_or_else(usual);
+        let Certified { environment, cluster, name, valid } = self.certified.clone().unwrap_or_else(usual);
         let files = [out.join(format!("{name}.pem")), out.join(format!("{name}.key"))];
-        if expired {
+        let of_year = match valid {
+            Valid::Now => None,
+            Valid::Before => Some(2024),
+            Valid::Later => Some(2124),
+        };
+        if let Some(year) = of_year {
             fs::create_dir_all(&out).expect("a directory");
-            let [certificate, key] = expired_certificate(&self.authority, &environment, &cluster, &name);
+            let [certificate, key] = certificate_of(year, &self.authority, &environment, &cluster, &name);
             fs::write(&files[0], certificate).expect("a certificate");
             fs::write(&files[1], key).expect("a key");
             return files;
@@ -195,7 +232,7 @@ impl Member {
 }
 
 /// Certificate and key, which `gatemq pki` does not make.
-fn expired_certificate(authority: &Authority, environment: &str, cluster: &str, name: &str) -> [String; 2] {
+fn certificate_of(year: i32, authority: &Authority, environment: &str, cluster: &str, name: &str) -> [String; 2] {
     let read = |name: &str| fs::read_to_string(authority.file(name)).expect("the authority's file");
     let key = KeyPair::from_pem(&read("ca.key")).expect("its key");
     let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), key).expect("its certificate");
@@ -203,7 +240,7 @@ fn expired_certificate(authority: &Authority, environment: &str, cluster: &str, 
     params.distinguished_name.push(DnType::CommonName, name);
     let id = format!("spiffe://{environment}/gatemq/{cluster}/{name}");
     params.subject_alt_names = vec![SanType::URI(id.try_into().expect("ASCII"))];
-    (params.not_before, params.not_after) = (date_time_ymd(2024, 1, 1), date_time_ymd(2025, 1, 1));
+    (params.not_before, params.not_after) = (date_time_ymd(year, 1, 1), date_time_ymd(year + 1, 1, 1));
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");
     [certificate.pem(), key.serialize_pem()]

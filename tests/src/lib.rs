@@ -9,7 +9,9 @@
 //! | [`broker`] | a configuration, a process, its addresses, its log |
 //! | [`cluster`] | nodes of one cluster, or of two, each at an address of its own |
 //! | [`http`] | a server that plugins ask, which may answer anything |
+//! | [`clock`] | a broker whose clock is wrong |
 //! | [`client`] | a raw MQTT client that may break every rule |
+//! | [`peer`] | somebody at the ports for nodes who is none, and what goes over them, on record |
 //! | [`power`] | what a power cut leaves of a directory |
 //! | [`session`] | what it needs to have one: CONNECT with everything, acknowledgements by hand |
 //! | [`properties`] | CONNECT and AUTH with properties of MQTT 5 |
@@ -24,10 +26,12 @@
 pub mod artifacts;
 pub mod broker;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod http;
 pub mod network;
 pub mod outside;
+pub mod peer;
 pub mod pki;
 pub mod power;
 pub mod properties;

@@ -37,11 +37,7 @@ impl Disk {
     /// When there is no C compiler.
     pub fn new() -> Disk {
         let place = tempfile::tempdir().expect("a directory");
-        let source = place.path().join("power.c");
-        fs::write(&source, SOURCE.replace(ITS_PREFIX, OUR_PREFIX)).expect("the source is written");
-        let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(place.path().join("power.so")).arg(&source).arg("-ldl");
-        artifacts::run(&mut compiler);
+        artifacts::library_of_c(place.path(), "power", &SOURCE.replace(ITS_PREFIX, OUR_PREFIX));
         Disk { place, cuts: 0 }
     }
 

@@ -1,11 +1,14 @@
 //! Commands that talk to a running broker: `gatemq clients`, `kick`, `deny`, `explain`.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use gatemq_tests::artifacts::Artifacts;
 use gatemq_tests::broker::{Broker, Setup};
 use gatemq_tests::client::{Client, Version};
-use serde_json::Value;
+use gatemq_tests::session::{Connect, Level};
+use gatemq_tests::{PATIENCE, wait_for};
+use serde_json::{Value, json};
 
 /// Exit code, standard output, standard error.
 type Output = (Option<i32>, String, String);
@@ -70,6 +73,47 @@ fn clients_are_listed_and_kicked() {
         e["event"] == "AdminActed" && e["fields"]["by"].as_str().unwrap().starts_with("uid ")
     });
     let _back = client(&broker, "one", "alice");
+}
+
+/// Issue 7, part 4: sessions whose clients are away are listed page by page, each once, with what waits for them; by name too; who comes
+/// back is among those who are connected.
+#[test]
+fn sessions_that_are_away_are_listed() {
+    const AWAY: usize = 600;
+    // Of one address, as fast as they can.
+    let limits = "address_connections_per_s_max = 100000\nconnections_per_s_max = 100000";
+    let broker = Setup::new().mqtt("mqtt").toml(limits).faults(GRANTS).start();
+    for number in 0..AWAY {
+        let mut client = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
+        let client_id = format!("away-{number}");
+        client.greet(&Connect { user: Some("alice"), ..Connect::stays(Level::V5, &client_id) });
+        if number == 7 {
+            assert_eq!(client.subscribe("own/a", 1), 1);
+        }
+        client.disconnect();
+    }
+    let mut one = client(&broker, "one", "bob");
+    assert_eq!(one.published("own/a", 1, false, b"x"), 0);
+    let ids = |rows: &Value| -> BTreeSet<String> {
+        rows.as_array().unwrap().iter().map(|row| row["client_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = wait_for("all have gone", PATIENCE, || {
+        let all = told(&broker, &["clients", "--away"]);
+        (all.as_array().unwrap().len() == AWAY).then_some(all)
+    });
+    assert_eq!(ids(&all), (0..AWAY).map(|number| format!("away-{number}")).collect());
+    let seven = told(&broker, &["clients", "--away", "--user", "alice", "--client-id", "away-7"]);
+    assert_eq!((&seven[0]["waiting"], &seven[0]["subscriptions"], &seven[1]), (&1.into(), &1.into(), &Value::Null));
+    assert!(seven[0]["expires_ms"].as_u64().is_some(), "{seven}");
+    assert_eq!(told(&broker, &["clients", "--away", "--user", "bob"]), json!([]));
+    let (code, people, more) = gatemq(&broker, &["clients", "--away", "--rows", "300"]);
+    assert!(code == Some(0) && people.lines().count() == 301 && more.contains("there are more"), "{people} {more}");
+    let (code, _, err) = gatemq(&broker, &["clients", "--away", "--tag", "x"]);
+    assert!(code == Some(64) && err.contains("--client-id"), "{code:?} {err}");
+    let mut back = Client::tcp(broker.address("mqtt"), Version::V5).unwrap();
+    back.greet(&Connect { user: Some("alice"), ..Connect::stays(Level::V5, "away-7") });
+    assert_eq!(told(&broker, &["clients", "--away", "--client-id", "away-7"]), json!([]));
+    assert_eq!(ids(&told(&broker, &["clients"])), ["away-7", "one"].map(str::to_owned).into());
 }
 
 /// Promise 7: an operator's denial ends the client at once, refuses it when it comes back, is listed, survives a restart, and is

@@ -280,6 +280,11 @@ impl Session {
         }
     }
 
+    /// Whether a shared subscription has something for it.
+    pub(crate) fn has_group_waiting(&self) -> bool {
+        !self.output.lock().groups.is_empty()
+    }
+
     /// A shared subscription has nothing for it any more.
     pub(crate) fn forget_group(&self, group: &Arc<Group>) {
         let groups = &mut self.output.lock().groups;

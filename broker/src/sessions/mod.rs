@@ -16,6 +16,7 @@ mod sweep;
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -31,8 +32,8 @@ pub use sweep::Swept;
 /// Sessions that may be away at a time, where nothing else is said.
 pub const DETACHED_MAX: usize = 100_000;
 
-/// A moment, and a number that tells apart what falls on the same one.
-type Moment = (u64, u64);
+/// A moment in milliseconds since 1970, `u64::MAX` for never, and a number that tells apart what falls on the same one.
+pub type Moment = (u64, u64);
 
 /// The sessions of a node: those with a connection, and at most `detached_max` without.
 pub struct Sessions {
@@ -111,6 +112,13 @@ impl Sessions {
     /// How many are away.
     pub fn detached(&self) -> usize {
         self.inner.lock().expiring.len()
+    }
+
+    /// At most `count_max` sessions that are away, in the order in which they expire: those behind `after`.
+    pub fn away(&self, after: Moment, count_max: usize) -> Vec<(Moment, Arc<Session>)> {
+        let inner = self.inner.lock();
+        let behind = inner.expiring.range((Bound::Excluded(after), Bound::Unbounded));
+        behind.take(count_max).map(|(at, session)| (*at, session.clone())).collect()
     }
 
     fn hash(&self, key: &SessionKey) -> u64 {

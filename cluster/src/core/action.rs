@@ -317,13 +317,6 @@ pub enum Event {
         /// Their bytes.
         bytes: u64,
     },
-    /// Hints of a node that left were dropped.
-    HintsDropped {
-        /// Whose.
-        node: NodeName,
-        /// How many.
-        count: u64,
-    },
     /// A peer sent what makes no sense, and it was not taken.
     PeerMisbehaved {
         /// Who.

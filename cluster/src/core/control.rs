@@ -295,7 +295,15 @@ pub enum Control {
         /// What.
         bytes: Vec<u8>,
     },
+    /// The sender leaves: claim these sessions of it, though their clients are not there. Since protocol 2.
+    Take {
+        /// Whose.
+        keys: Vec<SessionKey>,
+    },
 }
+
+/// The first protocol with [`Control::Take`].
+pub(crate) const TAKE_SINCE: u16 = 2;
 
 /// Why bytes are no message.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -11,7 +11,7 @@ use super::words::{Entry, FilterKey, Forward, InterestChange, Mark, Owned, Sessi
 pub enum Lost {
     /// It answers no more. What its persistent sessions wait for is kept for it.
     Dead,
-    /// It said goodbye. Nothing is kept for it.
+    /// It said goodbye. Of the persistent sessions that it did not hand over before it is as of a dead one.
     Left,
 }
 
@@ -176,6 +176,12 @@ pub enum Input {
         epoch: Epoch,
         /// Whether it was taken.
         taken: bool,
+    },
+    /// This node leaves: others are asked to take these of its sessions, until [`Core::leaving`](super::Core::leaving) says that
+    /// none is left. Their clients are gone.
+    Leave {
+        /// Whose.
+        keys: Vec<SessionKey>,
     },
     /// A session ended or expired here.
     SessionGone {

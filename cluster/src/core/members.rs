@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::action::Action;
 use super::clock::Clock;
-use super::control::Control;
+use super::control::{Control, TAKE_SINCE};
 use super::member::{Boot, Member};
 use super::name::NodeName;
 use super::settings::Settings;
@@ -17,6 +17,15 @@ pub(crate) struct Peer {
     pub(crate) member: Member,
     /// It answers; else it is suspected.
     pub(crate) live: bool,
+    /// It says that hints for us wait there.
+    keeps_hints: bool,
+}
+
+impl Peer {
+    /// It is there, and knows of sessions that are to be taken.
+    fn takes(&self) -> bool {
+        self.live && self.member.protocol >= TAKE_SINCE
+    }
 }
 
 /// See the module.
@@ -77,7 +86,7 @@ impl Members {
     }
 
     pub(crate) fn insert(&mut self, member: Member) {
-        self.peers.insert(member.node.clone(), Peer { member, live: true });
+        self.peers.insert(member.node.clone(), Peer { member, live: true, keeps_hints: false });
         self.count_view();
     }
 
@@ -97,6 +106,17 @@ impl Members {
         }
     }
 
+    pub(crate) fn set_keeps_hints(&mut self, node: &NodeName, keeps: bool) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.keeps_hints = keeps;
+        }
+    }
+
+    /// Whether something is still to come here that was published long ago: somebody who is there keeps hints for us.
+    pub(crate) fn awaits_hints(&self) -> bool {
+        self.peers.values().any(|peer| peer.live && peer.keeps_hints)
+    }
+
     /// The members as a number: two nodes that have the same one have the same members, as the same processes.
     pub(crate) fn view(&self) -> u64 {
         self.view
@@ -108,8 +128,22 @@ impl Members {
         self.view = self.peers.iter().fold(own, |sum, (node, peer)| sum.wrapping_add(of(node, peer.member.boot)));
     }
 
-    /// The keeper of a session: the member with the highest weight for its key (rendezvous hashing), `without` one.
+    /// The keeper of a session, `without` one of the members.
     pub(crate) fn keeper(&self, key: &SessionKey, without: Option<&NodeName>) -> &NodeName {
+        self.heaviest(key, |node| Some(node) != without).unwrap_or(self.own())
+    }
+
+    /// Who takes a session of ours when we leave: one who is there and speaks of it.
+    pub(crate) fn taker(&self, key: &SessionKey) -> Option<&NodeName> {
+        self.heaviest(key, |node| self.peers.get(node).is_some_and(Peer::takes))
+    }
+
+    pub(crate) fn has_takers(&self) -> bool {
+        self.peers.values().any(Peer::takes)
+    }
+
+    /// The member with the highest weight for a session's key (rendezvous hashing).
+    fn heaviest(&self, key: &SessionKey, among: impl Fn(&NodeName) -> bool) -> Option<&NodeName> {
         let mut bytes = Vec::with_capacity(key.bytes());
         for part in [&key.tenant, &key.user, &key.client_id] {
             bytes.extend_from_slice(part.as_bytes());
@@ -117,8 +151,8 @@ impl Members {
             bytes.push(0xff);
         }
         let weight = |node: &NodeName| (xxh3_64_with_seed(&bytes, xxh3_64(node.as_str().as_bytes())), node.clone());
-        let nodes = self.peers.keys().chain([self.own()]).filter(|node| Some(*node) != without);
-        nodes.max_by_key(|node| weight(node)).unwrap_or(self.own())
+        let nodes = self.peers.keys().chain([self.own()]).filter(|node| among(node));
+        nodes.max_by_key(|node| weight(node))
     }
 
     /// Says something to every member, suspected ones too.

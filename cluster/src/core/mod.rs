@@ -127,6 +127,7 @@ impl Core {
             Input::SessionRestored(owned) => sessions.restored(owned, members),
             Input::HandedOver { key, state } => sessions.handed_over(key, state, members, out),
             Input::Installed { key, epoch, taken } => sessions.installed(key, epoch, taken, interests, members, out),
+            Input::Leave { keys } => sessions.leave(keys, members, out),
             Input::SessionGone { key } => sessions.gone(&key, members, out),
             Input::Will { key, will } => sessions.will(key, will, members, out),
             Input::Put { set, key, value, until_ms } => sets.put(set, key, value, until_ms, members, out),
@@ -189,13 +190,7 @@ impl Core {
         self.members.remove(node);
         self.members.unsettle();
         self.interests.lost(node, left, out);
-        match left {
-            true => self.forwards.left(node, out),
-            false => self.forwards.away(node, &self.members, out),
-        }
-        if left {
-            self.records.left(node, out);
-        }
+        self.forwards.away(node, &self.members, out);
         self.sets.reset(node);
         self.quotas.lost(node);
         self.sessions.lost(node, left, &self.members, out);
@@ -240,7 +235,10 @@ impl Core {
             | Control::InterestWanted { .. }
             | Control::InterestPart { .. }
             | Control::InterestApplied { .. } => self.interests.received(from, control, &self.members, out),
-            Control::Hints { oldest, .. } => self.records.told(from, oldest, out),
+            Control::Hints { waiting, oldest } => {
+                self.members.set_keeps_hints(from, waiting);
+                self.records.told(from, oldest, out);
+            }
             Control::Put { .. }
             | Control::SetDigest { .. }
             | Control::SetBucketsWanted { .. }
@@ -269,7 +267,8 @@ impl Core {
             | Control::State { .. }
             | Control::Taken { .. }
             | Control::Declined { .. }
-            | Control::Superseded { .. } => self.sessions.received(from, control, &mut self.members, out),
+            | Control::Superseded { .. }
+            | Control::Take { .. } => self.sessions.received(from, control, &mut self.members, out),
         }
     }
 
@@ -330,6 +329,17 @@ impl Core {
     /// Hints that wait here: for whom, how many, their bytes, and since when the oldest waits, in milliseconds since 1970.
     pub fn hints(&self) -> impl Iterator<Item = (&NodeName, u64, u64, u64)> {
         self.forwards.hints()
+    }
+
+    /// Whether somebody is there who takes sessions of ours when we leave.
+    pub fn has_takers(&self) -> bool {
+        self.members.has_takers()
+    }
+
+    /// After [`Input::Leave`]: how many sessions are still to be taken, if somebody takes them, or on their way; and what members
+    /// that are there have not answered.
+    pub fn leaving(&self) -> usize {
+        self.sessions.leaving(&self.members) + self.forwards.unanswered(&self.members)
     }
 
     /// The epoch under which a session is ours.

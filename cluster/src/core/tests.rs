@@ -145,10 +145,11 @@ fn a_joiner_fetches_long_sets_in_parts_and_is_ready_then() {
     assert!(side.longest > PART_BYTES / 2 && side.longest < PART_BYTES, "{}", side.longest);
 }
 
-/// DESIGN 10, routes: of a dead node the durable part is kept, of one that left nothing; only 0 to 1 and 1 to 0 travel.
+/// DESIGN 10, routes: of a node that is away the durable part is kept, also when it said goodbye, for its sessions are in its store;
+/// only 0 to 1 and 1 to 0 travel.
 #[test]
-fn routes_of_the_dead_are_kept_and_those_of_who_left_are_not() {
-    for (how, kept) in [(Lost::Dead, 1), (Lost::Left, 0)] {
+fn durable_routes_of_a_node_that_is_away_are_kept() {
+    for (how, kept) in [(Lost::Dead, 1), (Lost::Left, 1)] {
         let mut side = Side::joined(2);
         side.subscribe(1, [("a".to_owned(), false), ("b".to_owned(), true), ("b".to_owned(), true)].into_iter());
         side.wait(20);

@@ -17,6 +17,7 @@
 //! | [`openapi`] | the API, described |
 //! | [`console`] | a page for people |
 
+mod away;
 mod caller;
 mod client;
 mod cluster;

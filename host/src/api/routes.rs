@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Api, client, cluster, desk, events, explain, metrics, openapi, plugins};
+use super::{Api, away, client, cluster, desk, events, explain, metrics, openapi, plugins};
 
 /// Longest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -124,6 +124,12 @@ pub(super) fn table() -> Vec<Route> {
         ),
         route("/v1/cluster/keys", &["action", "secret", "key"], "Adds, uses or removes a key here", act(cluster::key)),
         route("/v1/clients", WHICH, "Clients that are connected, a page of them", read(desk::clients)),
+        route(
+            "/v1/sessions/away",
+            &["tenant", "user", "client_id", "page"],
+            "Sessions whose clients are away, a page of them",
+            read(away::sessions),
+        ),
         route(
             "/v1/client",
             &["tenant", "user", "client_id"],

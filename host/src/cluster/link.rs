@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use gatemq_cluster::core::admission::PROTOCOL_MAX;
 use gatemq_cluster::core::{Boot, Control, NodeName};
 use gatemq_cluster::net::{Batch, BatchBuilder, MessageHead, Net, PushError};
 
@@ -25,9 +24,9 @@ impl Link for NetLink {
         self.net.get()
     }
 
-    fn control(&self, to: &NodeName, control: &Control) {
+    fn control(&self, to: &NodeName, control: &Control, protocol: u16) {
         let Some(net) = self.net.get() else { return };
-        match control.encode(PROTOCOL_MAX) {
+        match control.encode(protocol) {
             // Where there is no way to it the link is made again, and both cores are told.
             Ok(bytes) => _ = net.send_control(to, bytes.into()),
             Err(e) => tracing::error!(node = to.as_str(), "a message for a node cannot be written: {e}"),

@@ -42,10 +42,11 @@ mod told;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use gatemq_broker::SessionKey;
 use gatemq_broker::remote::{Destination, Forward, Interest, Remote};
+use gatemq_cluster::core::admission::PROTOCOL_MIN;
 use gatemq_cluster::core::{Control, FilterKey, InterestChange, NodeName, NotAccepted, NotReady};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -60,7 +61,7 @@ use outgoing::Link;
 use queue::{Item, Queue, What};
 pub(crate) use receive::FromNode;
 pub(crate) use start::{ClusterTlsReload, NotStarted, Running, start};
-use status::Roster;
+use status::{Refusals, Roster};
 use told::{Inbox, Told};
 
 /// Whose values in the store marks are: no plugin has this name.
@@ -70,6 +71,8 @@ pub(crate) const MARKS: &str = "$cluster";
 struct Peer {
     /// As it stands in tenants' trees: for clients that are there, and for persistent sessions.
     remotes: [Arc<Remote>; 2],
+    /// The protocol that is spoken with it.
+    protocol: AtomicU16,
     /// Somebody sends what is in its queues.
     is_served: AtomicBool,
     /// Messages at QoS 0.
@@ -83,7 +86,8 @@ struct Peer {
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
-        Peer { remotes: Remote::pair(name), is_served: AtomicBool::new(false), fast, kept, calls: Durations::default() }
+        let (protocol, is_served) = (AtomicU16::new(PROTOCOL_MIN), AtomicBool::new(false));
+        Peer { remotes: Remote::pair(name), protocol, is_served, fast, kept, calls: Durations::default() }
     }
 }
 
@@ -103,6 +107,8 @@ pub(crate) struct Cluster {
     name: String,
     /// Who was there.
     roster: Roster,
+    /// Who was not let in, and by whom this node was not.
+    refusals: Refusals,
     /// Claims are numbered.
     requests: AtomicU64,
     /// Sessions that were granted and are not opened yet.
@@ -122,6 +128,7 @@ impl Cluster {
             environment: environment.to_owned(),
             name: name.to_owned(),
             roster: Roster::default(),
+            refusals: Refusals::default(),
             inbox: Inbox::default(),
             peers: RwLock::default(),
             interests: Mutex::default(),
@@ -192,9 +199,15 @@ impl Cluster {
         peers.entry(name.into()).or_insert_with(new).clone()
     }
 
+    /// The protocol that is spoken with a node.
+    fn protocol(&self, node: &NodeName) -> u16 {
+        self.peers.read().get(node.as_str()).map_or(PROTOCOL_MIN, |peer| peer.protocol.load(Ordering::Relaxed))
+    }
+
     /// Begins to send what is in a node's queues, if nobody does. In the cluster's runtime.
-    fn serve(self: &Arc<Self>, node: &NodeName) {
+    fn serve(self: &Arc<Self>, node: &NodeName, protocol: u16) {
         let peer = self.peer(node.as_str());
+        peer.protocol.store(protocol, Ordering::Relaxed);
         if !peer.is_served.swap(true, Ordering::Relaxed) {
             outgoing::start(self, &peer, node);
         }
@@ -208,7 +221,7 @@ impl Cluster {
     }
 
     fn send_control(&self, to: &NodeName, control: &Control) {
-        self.link.control(to, control);
+        self.link.control(to, control, self.protocol(to));
     }
 
     fn not_accepted(&self, to: &NodeName, why: NotAccepted) {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use gatemq_cluster::core::admission::PROTOCOL_MAX;
 use gatemq_cluster::core::{Boot, Control, Forward, Input, Lost, Member, NodeName};
 use gatemq_cluster::net::{Batch, Handler, Joined, Outcomes, Refused, RefusedSide};
 use gatemq_types::event::Fact;
@@ -62,7 +61,7 @@ impl Handler for Network {
         self.node.events.emit(None, Fact::NodeJoined { member: name(&member.node), version, address });
         if let Some(cluster) = self.cluster.get() {
             cluster.roster.up(&member);
-            cluster.serve(&member.node);
+            cluster.serve(&member.node, member.protocol);
         }
         self.tell(Input::PeerUp(member));
     }
@@ -91,7 +90,8 @@ impl Handler for Network {
     }
 
     fn control(&self, from: &NodeName, boot: Boot, message: Bytes) {
-        match Control::decode(&message, PROTOCOL_MAX) {
+        let Some(cluster) = self.cluster.get() else { return };
+        match Control::decode(&message, cluster.protocol(from)) {
             Ok(control) => self.tell(Input::Received { from: from.clone(), boot, control }),
             Err(e) => {
                 let what = e.to_string().into();
@@ -138,8 +138,12 @@ impl Handler for Network {
 
     fn refused(&self, refused: Refused) {
         let Refused { side, address, who, why, untold } = refused;
+        let side = if side == RefusedSide::ByUs { "by_us" } else { "by_them" };
+        if let Some(cluster) = self.cluster.get() {
+            cluster.refusals.count(side, why.code(), untold.saturating_add(1));
+        }
         let fact = Fact::NodeRefused {
-            side: if side == RefusedSide::ByUs { "by_us" } else { "by_them" }.into(),
+            side: side.into(),
             address: address.to_string().into(),
             id: who.map(|who| who.to_string()).unwrap_or_default().into(),
             code: why.code().into(),

@@ -40,7 +40,7 @@ pub(crate) type Delivered = Pin<Box<dyn Future<Output = Option<Vec<bool>>> + Sen
 /// The way to the other nodes.
 pub(crate) trait Link: Send + Sync {
     /// Sends what the core says, in order; if that cannot be, the channel is broken and its core told.
-    fn control(&self, to: &NodeName, control: &Control);
+    fn control(&self, to: &NodeName, control: &Control, protocol: u16);
     /// Sends messages, in order; `lane` 0 is for those at QoS 0.
     fn deliver(&self, to: &NodeName, lane: u8, batch: Vec<Message>) -> Delivered;
     /// The network behind it; `None`: not yet.

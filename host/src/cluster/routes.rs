@@ -44,7 +44,6 @@ impl Driver {
             Event::HintsExpired { node, count, .. } => {
                 Fact::HintsExpired { member: name(node), count, why: "expired".into() }
             }
-            Event::HintsDropped { node, count } => Fact::HintsExpired { member: name(node), count, why: "left".into() },
             Event::PeerMisbehaved { node, what } => Fact::NodeMisbehaved { member: name(node), what: what.into() },
             Event::ClockAhead { node, ahead_ms } => {
                 let what = format!("its clock is {ahead_ms} ms ahead of ours").into();

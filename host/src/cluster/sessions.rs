@@ -71,10 +71,7 @@ impl Driver {
 
     fn granted(&mut self, request: u64, epoch: &Epoch) {
         let Some((key, answer)) = self.claims.remove(&request) else { return };
-        if let Ok(bytes) = postcard::to_allocvec(epoch) {
-            let value = KeptValue { until_ms: 0, bytes: bytes.into() };
-            self.ops.push(Op::PutValue { owner: MARKS.into(), key: epoch_key(&key), value });
-        }
+        self.ops.extend(put_epoch(&key, epoch));
         // Who asked may have gone, and says so.
         let _ = answer.send(Ok(()));
     }
@@ -96,7 +93,11 @@ impl Driver {
         let session = self.session(&key);
         tokio::spawn(async move {
             let state = match session {
-                Some(session) => gathered(&node, &session).await.map(|state| (session, state)),
+                Some(session) => match gathered(&node, &session).await {
+                    Ok(state) => state.map(|state| (session, state)),
+                    // It is still there: who asks for it hears nothing, and asks again.
+                    Err(why) => return tracing::error!(?key, "a session is not handed over: {why}"),
+                },
                 None => None,
             };
             let bytes = state.as_ref().and_then(|(_, state)| postcard::to_allocvec(state).ok());
@@ -148,9 +149,15 @@ impl Driver {
         let before = self.handing.remove(&key);
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
-            let taken = installed(&node, &key, &state, before).await;
-            if let Err(why) = &taken {
-                tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
+            let taken = installed(&node, (&key, &epoch), &state, before).await;
+            match &taken {
+                Ok(session) => {
+                    let from = from.as_str().to_owned().into();
+                    node.events.emit(Some(&connection::away(session)), Fact::SessionMoved { from });
+                }
+                Err(why) => {
+                    tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
+                }
             }
             let input = Input::Installed { key: key.clone(), epoch, taken: taken.is_ok() };
             // Its subscriptions were told before, so the core hears of them first.
@@ -172,12 +179,19 @@ pub(super) fn epoch_key(key: &Key) -> Box<str> {
     format!("{EPOCHS}{tenant}\0{user}\0{client_id}").into()
 }
 
+/// Under which epoch it is ours.
+fn put_epoch(key: &Key, epoch: &Epoch) -> Option<Op> {
+    let value = KeptValue { until_ms: 0, bytes: postcard::to_allocvec(epoch).ok()?.into() };
+    Some(Op::PutValue { owner: MARKS.into(), key: epoch_key(key), value })
+}
+
 /// Closes the client of a session and reads its state; `None`: it ended with its client.
-async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Option<State> {
+async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Result<Option<State>, String> {
+    const STOPS: &str = "the broker stops";
     let of = session.clone();
-    let stays = node.on_worker(0, move |worker| connection::take_away(worker, &of)).await?;
+    let stays = node.on_worker(0, move |worker| connection::take_away(worker, &of)).await.ok_or(STOPS)?;
     if !stays || session.number() == 0 {
-        return None;
+        return Ok(None);
     }
     // What it gets from now on is not in its state. Workers bring their changes to the store in any order, so first all that came
     // before has to be there.
@@ -185,27 +199,32 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Option<State> {
     for worker in 0..node.workers() {
         let (tell, told) = oneshot::channel();
         node.send(worker, |mail| mail.barriers.push(tell));
-        told.await.ok()?;
+        told.await.map_err(|_| STOPS)?;
     }
     let (node, number) = (node.clone(), SessionId(session.number()));
-    let read = tokio::task::spawn_blocking(move || State::read(&**node.store.as_ref()?, number, cut).transpose());
-    match read.await.ok()?? {
-        Ok(state) => Some(state),
-        Err(e) => {
-            tracing::error!("the state of a session cannot be read: {e}");
-            None
-        }
-    }
+    let read = move || match &node.store {
+        Some(store) => State::read(&**store, number, cut),
+        None => Ok(None),
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
+    read.map_err(|e| format!("its state cannot be read: {e}"))
 }
 
 /// Puts a session into the store and among the others, as one whose client is away.
-async fn installed(node: &Arc<Node>, key: &Key, state: &[u8], before: Option<Handing>) -> Result<Arc<Session>, String> {
+async fn installed(
+    node: &Arc<Node>,
+    (key, epoch): (&Key, &Epoch),
+    state: &[u8],
+    before: Option<Handing>,
+) -> Result<Arc<Session>, String> {
     let state: State = postcard::from_bytes(state).map_err(|_| "its state cannot be read")?;
     let tenant = node.tenants.get_or_create(&key.tenant).map_err(|e| e.to_string())?;
     let of = Arc::new(SessionKey::new(tenant, &key.user, &key.client_id).map_err(|e| e.to_string())?);
     let number = SessionId(node.sessions.numbers().next());
     let Key { tenant, user, client_id } = key.clone();
-    let ops = state.ops(number, Owner { tenant, user, client_id });
+    let mut ops = state.ops(number, Owner { tenant, user, client_id });
+    // No client may be waiting for it, so nobody else notes this.
+    ops.extend(put_epoch(key, epoch));
     let from = node.clone();
     let stored = tokio::task::spawn_blocking(move || store(&from, number, &ops)).await.map_err(|e| e.to_string())?;
     let (restored, limits) = (stored?, of.clone());

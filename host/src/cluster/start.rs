@@ -1,14 +1,15 @@
 //! The node joins its cluster before it serves anybody, and leaves it when it stops.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatemq_cluster::core::{Action, Boot, Core, Input, Name, NodeName, NotReady, Settings};
 use gatemq_cluster::net::{self, Clock, Joined, Net, Secret, TlsFiles};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
+use super::claim::key_of;
 use super::driver::Driver;
 use super::hints::{self, Hints, RestoredHints};
 use super::link::NetLink;
@@ -27,6 +28,8 @@ const THREADS: usize = 2;
 const JOIN_WAIT: Duration = Duration::from_secs(30);
 /// How long it waits then until what the others have is here.
 const SYNC_WAIT: Duration = Duration::from_secs(60);
+/// How often it is looked whether sessions were handed over.
+const LEAVE_LOOK: Duration = Duration::from_millis(20);
 /// How long stopping may take to say goodbye.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,8 @@ impl Drop for Threads {
 /// A node in its cluster.
 pub(crate) struct Running {
     net: Arc<OnceLock<Net>>,
+    cluster: Arc<Cluster>,
+    leave_max: Duration,
     runtime: Handle,
     _threads: Threads,
 }
@@ -101,7 +106,8 @@ pub(crate) async fn start(
     // The only one that sets it.
     drop(net.set(started));
     runtime.spawn(driver.run());
-    let running = Running { net, runtime, _threads: threads };
+    let leave_max = Duration::from_secs(cluster.leave_s_max);
+    let running = Running { net, cluster: handle.clone(), leave_max, runtime, _threads: threads };
     let asked = timeout(JOIN_WAIT, joining.wait_for(Option::is_some)).await;
     let joined = match asked {
         Ok(Ok(joined)) => joined.clone(),
@@ -154,7 +160,7 @@ fn settings(config: &config::Config, cluster: &config::Cluster, boot_ms: u64) ->
         node: NodeName::new(&config.node.name).map_err(|e| format!("node.name: {e}"))?,
         boot: Boot(boot_ms),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: net::Settings::PROTOCOL,
+        protocol: cluster.protocol,
         rpc_bind: cluster.rpc_bind,
         rpc_advertise: cluster.rpc_advertise,
         gossip_bind: cluster.bind,
@@ -248,6 +254,47 @@ impl Running {
     /// For a reload of the files of `[cluster.tls]`.
     pub(crate) fn tls(&self) -> ClusterTlsReload {
         ClusterTlsReload(self.net.clone())
+    }
+
+    /// Has others take the sessions that can go, and waits until they have, and have answered what was sent to them, as long as is
+    /// configured.
+    pub(crate) async fn hand_over(&self, node: &Node) {
+        if self.leave_max.is_zero() {
+            return;
+        }
+        let keys: Vec<_> = node.sessions.movable().iter().map(|key| key_of(key)).collect();
+        let count = keys.len();
+        self.cluster.inbox.tell(Told::Core(Input::Leave { keys }));
+        let begun = Instant::now();
+        loop {
+            let (left, takers) = self.ask(|driver| (driver.core.leaving(), driver.core.has_takers())).await;
+            // What was taken is forgotten here a moment later.
+            let stay = node.sessions.movable().len();
+            let ms = begun.elapsed().as_millis();
+            if left == 0 && (stay == 0 || !takers) || begun.elapsed() >= self.leave_max {
+                match stay {
+                    0 if left > 0 => tracing::warn!(left, ms, "other nodes have not answered; it is kept for them"),
+                    0 if count == 0 => {}
+                    0 => tracing::info!(sessions = count, ms, "handed over to other nodes"),
+                    _ => tracing::warn!(
+                        of = count,
+                        stay,
+                        ms,
+                        "sessions that no other node took wait until this one is back"
+                    ),
+                }
+                return;
+            }
+            tokio::time::sleep(LEAVE_LOOK).await;
+        }
+    }
+
+    /// What the driver says; nothing when it is not there any more.
+    async fn ask<T: Default + Send + 'static>(&self, what: impl FnOnce(&Driver) -> T + Send + 'static) -> T {
+        let (tell, told) = oneshot::channel();
+        let ask = move |driver: &mut Driver| drop(tell.send(what(driver)));
+        self.cluster.inbox.tell(Told::Ask(Box::new(ask)));
+        told.await.unwrap_or_default()
     }
 
     /// Says goodbye to the others and stops.

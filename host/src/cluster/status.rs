@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatemq_cluster::core::{Member, NodeName, NotReady};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -15,6 +15,7 @@ struct Seen {
     state: &'static str,
     since_ms: u64,
     version: String,
+    protocol: u16,
     address: String,
 }
 
@@ -25,7 +26,7 @@ pub(super) struct Roster(RwLock<BTreeMap<String, Seen>>);
 impl Roster {
     pub(super) fn up(&self, member: &Member) {
         let (version, address) = (member.version.clone(), member.rpc.to_string());
-        let seen = Seen { state: "up", since_ms: clock::now_ms(), version, address };
+        let seen = Seen { state: "up", since_ms: clock::now_ms(), version, protocol: member.protocol, address };
         self.0.write().insert(member.node.as_str().to_owned(), seen);
     }
 
@@ -41,6 +42,21 @@ impl Roster {
     pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
         let seen = self.0.read();
         seen.iter().filter(|(_, seen)| seen.state != "left").filter_map(|(name, _)| NodeName::new(name).ok()).collect()
+    }
+}
+
+/// How often nodes were refused, by side and code: as many rows as there are codes.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
+
+impl Refusals {
+    pub(super) fn count(&self, side: &'static str, code: &'static str, times: u64) {
+        *self.0.lock().entry((side, code)).or_default() += times;
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        let counts = self.0.lock();
+        counts.iter().map(|((side, code), times)| json!({ "side": side, "code": code, "count": times })).collect()
     }
 }
 
@@ -76,6 +92,7 @@ impl Cluster {
                     "state": seen.state,
                     "since_ms": seen.since_ms,
                     "version": seen.version,
+                    "protocol": seen.protocol,
                     "address": seen.address,
                     "dropped": dropped,
                 })
@@ -87,6 +104,7 @@ impl Cluster {
             "ready": ready.is_none(),
             "lacks": ready,
             "not_acknowledged": self.refused.load(std::sync::atomic::Ordering::Relaxed),
+            "refusals": self.refusals.rows(),
             "forbidden": self.forbidden.read().iter().map(|node| node.to_string()).collect::<Vec<_>>(),
             "rows": rows,
         })

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::{Ask, Call, shown, table, time};
+use crate::app::EXIT_USAGE;
 use crate::cli::WhichArgs;
 
 /// Pages are fetched until there are no more, or so many rows were seen.
@@ -13,6 +14,28 @@ pub(crate) fn list(ask: &Ask, which: &WhichArgs, rows_max: usize) -> ExitCode {
     let mut parameters: Vec<_> = given(which).into_iter().map(|(name, value)| (name, Some(plain(&value)))).collect();
     parameters.push(("page", Some("0".to_owned())));
     ask.run_pages("/v1/clients", &parameters, rows_max, people)
+}
+
+/// Sessions whose clients are away, in the order in which they expire. What only a connection has names none of them.
+pub(crate) fn list_away(ask: &Ask, which: &WhichArgs, rows_max: usize) -> ExitCode {
+    if which.connection.is_some() || which.tag.is_some() || which.certificate.is_some() {
+        eprintln!("gatemq: who is away has no connection: --away goes with --tenant, --user and --client-id");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let mut parameters: Vec<_> = given(which).into_iter().map(|(name, value)| (name, Some(plain(&value)))).collect();
+    parameters.push(("page", Some("0".to_owned())));
+    ask.run_pages("/v1/sessions/away", &parameters, rows_max, away)
+}
+
+fn away(rows: &[Value]) -> String {
+    let row = |session: &Value| {
+        let columns = ["tenant", "user", "client_id", "protocol", "subscriptions", "waiting", "dropped"];
+        let mut cells: Vec<_> = columns.iter().map(|column| shown(&session[column])).collect();
+        cells.push(time::shown(&session["expires_ms"]));
+        cells
+    };
+    let headings = ["TENANT", "USER", "CLIENT ID", "MQTT", "SUBSCRIPTIONS", "WAITING", "DROPPED", "EXPIRES"];
+    table::render(&headings, &rows.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Disconnects whoever is meant.

@@ -15,17 +15,23 @@ pub(crate) fn status(ask: &Ask) -> ExitCode {
 fn people(status: &Value) -> String {
     let lacks = status["lacks"].as_str().map_or_else(|| "ready".to_owned(), |lacks| format!("not ready: {lacks}"));
     let mut text = format!("{}/{}: this node is {lacks}\n", shown(&status["environment"]), shown(&status["cluster"]));
-    let rows = status["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    let array = |of: &str| status[of].as_array().cloned().unwrap_or_default();
+    let times = |row: &Value| format!("{} {} {}", shown(&row["side"]), shown(&row["code"]), shown(&row["count"]));
+    let refusals: Vec<String> = array("refusals").iter().map(times).collect();
+    if !refusals.is_empty() {
+        text += &format!("refused: {}\n", refusals.join(", "));
+    }
+    let rows = array("rows");
     if rows.is_empty() {
         return text + "no other node has been a member since it started\n";
     }
     let row = |member: &Value| {
         let since = time::shown(&member["since_ms"]);
-        let [name, state, version, address, dropped] =
-            ["name", "state", "version", "address", "dropped"].map(|column| shown(&member[column]));
-        vec![name, state, since, version, address, dropped]
+        let [name, state, version, protocol, address, dropped] =
+            ["name", "state", "version", "protocol", "address", "dropped"].map(|column| shown(&member[column]));
+        vec![name, state, since, version, protocol, address, dropped]
     };
-    let headings = ["NODE", "STATE", "SINCE", "VERSION", "ADDRESS", "DROPPED"];
+    let headings = ["NODE", "STATE", "SINCE", "VERSION", "PROTOCOL", "ADDRESS", "DROPPED"];
     text += &table::render(&headings, &rows.iter().map(row).collect::<Vec<_>>());
     text
 }

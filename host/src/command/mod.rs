@@ -70,10 +70,13 @@ impl Ask {
             if let Some(page) = answer["rows"].as_array_mut() {
                 rows.append(page);
             }
-            let next = answer["next_page"].as_u64().filter(|next| *next != 0);
+            let next = match &answer["next_page"] {
+                Value::String(next) => Some(next.clone()),
+                next => next.as_u64().filter(|next| *next != 0).map(|next| next.to_string()),
+            };
             match (next, parameters.last_mut()) {
-                (Some(next), Some((_, page))) if rows.len() < rows_max => *page = Some(next.to_string()),
-                _ => break next.is_some() || rows.len() > rows_max,
+                (Some(next), Some((_, page))) if rows.len() < rows_max => *page = Some(next),
+                (next, _) => break next.is_some() || rows.len() > rows_max,
             }
         };
         rows.truncate(rows_max);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use gatemq_cluster::net::Settings;
 use ipnet::IpNet;
 
 use super::check::{needed, needed_path};
@@ -39,6 +40,10 @@ pub(crate) struct Cluster {
     pub(crate) hint_s_max: u64,
     /// Whether a node that is refused goes on alone.
     pub(crate) on_refused: OnRefused,
+    /// Seconds that handing sessions over may take when the node stops.
+    pub(crate) leave_s_max: u64,
+    /// Lowest and highest protocol that is spoken with other nodes.
+    pub(crate) protocol: (u16, u16),
 }
 
 /// `[cluster.tls]`
@@ -104,6 +109,7 @@ pub(super) fn cluster(values: &mut Values<'_>, node: Option<&str>) -> Option<Opt
     let hint_s_max = values.number(&["cluster", "hint_s_max"]);
     let on_refused = values.text(&["cluster", "on_refused"]);
     let on_refused = if on_refused? == "exit" { OnRefused::Exit } else { OnRefused::Degraded };
+    let (leave_s_max, protocol) = (values.number(&["cluster", "leave_s_max"]), protocol(values));
     Some(Some(Cluster {
         environment: environment?,
         name: cluster?,
@@ -119,7 +125,24 @@ pub(super) fn cluster(values: &mut Values<'_>, node: Option<&str>) -> Option<Opt
         hint_bytes_max: hint_bytes_max?,
         hint_s_max: hint_s_max?,
         on_refused,
+        leave_s_max: leave_s_max?,
+        protocol: protocol?,
     }))
+}
+
+/// Within what this version speaks.
+fn protocol(values: &mut Values<'_>) -> Option<(u16, u16)> {
+    let mut number = |key: &str, default| match values.raw.get(&["cluster", key]) {
+        Some(_) => values.number(&["cluster", key]),
+        None => Some(default),
+    };
+    let (min, max) = Settings::PROTOCOL;
+    let (min, max) = (number("protocol_min", min)?, number("protocol_max", max)?);
+    if min > max {
+        values.refuse(&["cluster", "protocol_min"], format!("is {min}, above protocol_max, which is {max}"));
+        return None;
+    }
+    Some((min, max))
 }
 
 /// Whether somebody began a table without its first key. Keys that have defaults are always there.

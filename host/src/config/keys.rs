@@ -2,6 +2,8 @@
 //!
 //! It is the source of the defaults, of the walk that finds unknown keys, and of the annotated `gatemq.toml`.
 
+use gatemq_cluster::core::admission::{PROTOCOL_MAX, PROTOCOL_MIN};
+
 /// A key. `*` in a path stands for a name that the operator chooses.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -52,6 +54,9 @@ const NUMBER_MAX: u64 = u32::MAX as u64;
 /// 256 MiB: the largest Remaining Length of MQTT, and the fixed header before it.
 const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
 
+/// What this version speaks with other nodes: it can be narrowed, never widened.
+const PROTOCOLS: Kind = Kind::Number(PROTOCOL_MIN as u64, PROTOCOL_MAX as u64);
+
 /// Every key, in the order of the annotated file.
 pub(crate) const KEYS: &[Key] = &[
     open("node.name", Kind::Text, r#""node-1""#, "Name of this node in logs and events. Default: the host name."),
@@ -79,7 +84,7 @@ pub(crate) const KEYS: &[Key] = &[
         "node.stop_spread_ms",
         Kind::Number(0, 600_000),
         "2000",
-        "Milliseconds over which the clients of a node that stops are told to go (0x8B), so that they do not all come to another one at once; few go at once. A supervisor has to wait ten seconds more before it kills.",
+        "Milliseconds over which the clients of a node that stops are told to go (0x8B), so that they do not all come to another one at once; few go at once. A supervisor has to wait ten seconds more before it kills, in a cluster also cluster.leave_s_max.",
     ),
     open(
         "admin.socket",
@@ -625,6 +630,24 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Choice(&["exit", "degraded"]),
         r#""exit""#,
         "What a node does that the members refuse: exit, or serve its clients alone and keep asking.",
+    ),
+    key(
+        "cluster.leave_s_max",
+        Kind::Number(0, 3600),
+        "10",
+        "Seconds that a node that stops has to hand its sessions over to the others. What is left stays in its data directory until it is back. 0: all of it does.",
+    ),
+    open(
+        "cluster.protocol_min",
+        PROTOCOLS,
+        "1",
+        "Lowest protocol that is spoken with other nodes. Default: the lowest of this version. Nodes without a common one refuse each other.",
+    ),
+    open(
+        "cluster.protocol_max",
+        PROTOCOLS,
+        "1",
+        "Highest one. Default: the highest of this version. Lower it while you may want to go back to an earlier version.",
     ),
     open(
         "cluster.tls.certificate_file",

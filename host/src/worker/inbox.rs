@@ -54,6 +54,8 @@ pub(crate) struct Mail {
     pub(crate) barriers: Vec<oneshot::Sender<()>>,
     /// Whether the node stops.
     pub(crate) stop: bool,
+    /// Whether it may end when its last connection has: nobody needs it any more.
+    pub(crate) end: bool,
 }
 
 impl Mail {
@@ -70,6 +72,7 @@ impl Mail {
             && self.from_nodes.is_empty()
             && self.barriers.is_empty()
             && !self.stop
+            && !self.end
     }
 }
 

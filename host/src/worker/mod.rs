@@ -67,13 +67,15 @@ pub(crate) struct Worker {
     /// Connections that were not admitted yet, or are; all tasks.
     tasks: Cell<usize>,
     stopping: Cell<bool>,
+    /// It ends with its last connection.
+    ending: Cell<bool>,
     /// Tells those that wait in [`Worker::stops`].
     stop: Notify,
     /// Wakes the loop that takes its mail; also when its last connection has ended.
     wake: Arc<Notify>,
 }
 
-/// Runs a worker until the node stops and its last connection has ended. `ready` is called when its inbox is open.
+/// Runs a worker until it may end and its last connection has ended. `ready` is called when its inbox is open.
 ///
 /// # Errors
 /// No runtime can be had.
@@ -100,6 +102,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
         handshakes: RefCell::default(),
         tasks: Cell::new(0),
         stopping: Cell::new(false),
+        ending: Cell::new(false),
         stop: Notify::new(),
         wake: notify.clone(),
     });
@@ -108,7 +111,7 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
     let mut mail = Mail::default();
     loop {
         notify.notified().await;
-        if worker.is_stopping() && worker.tasks.get() == 0 {
+        if worker.ending.get() && worker.tasks.get() == 0 {
             return;
         }
         worker.node.receive(id, &mut mail);
@@ -140,12 +143,15 @@ async fn serve(id: u32, node: Arc<Node>, ready: impl FnOnce()) {
             accept.begin(&worker);
         }
         if std::mem::take(&mut mail.stop) {
-            if worker.tasks.get() == 0 {
-                return;
-            }
             worker.stopping.set(true);
             worker.stop.notify_waiters();
             spawn_local(worker.clone().tell_to_go());
+        }
+        if std::mem::take(&mut mail.end) {
+            if worker.tasks.get() == 0 {
+                return;
+            }
+            worker.ending.set(true);
         }
     }
 }

@@ -25,6 +25,9 @@ pub(crate) enum What {
     Load,
     /// How long a start takes with a long queue, and with many sessions, in the store
     Store,
+    /// What a cluster costs: forwarding as a multiple of raw frames over the same TLS, how soon a node that is gone is found out, how soon
+    /// a subscription is known at other nodes, what an idle node takes
+    Cluster,
 }
 
 pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
@@ -57,8 +60,19 @@ pub(crate) fn run(what: What, more: &[String]) -> ExitCode {
                 store::run(&target_directory().join("release"), &target_directory().join("bench"));
             }
         }
+        What::Cluster => cluster(&mut steps),
     }
     steps.sum_up("cargo xtask bench")
+}
+
+/// One run of what is promised of a cluster. The figures of real nodes are those of the tests that hold them, here of a release build and
+/// with nothing beside them.
+fn cluster(steps: &mut Steps) {
+    let forward = ["--package", "gatemq-cluster", "--bench", "forward"];
+    steps.run("forwarding", &mut at_root("bench", &forward));
+    let costs = ["--release", "--package", "gatemq-tests", "--test", "all", "cluster::costs"];
+    let alone = ["--", "--nocapture", "--test-threads", "1"];
+    steps.run("nodes", &mut at_root("test", &[&costs[..], &alone].concat()));
 }
 
 fn at_root(subcommand: &str, arguments: &[&str]) -> Command {

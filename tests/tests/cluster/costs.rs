@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gatemq_tests::broker::Broker;
-use gatemq_tests::cluster::wait_until_reached;
+use gatemq_tests::cluster::{status, up, wait_until_reached};
 use gatemq_tests::session::{Connect, Level};
 use gatemq_tests::{PATIENCE, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,6 +36,30 @@ fn an_idle_node_costs_next_to_nothing() {
         eprintln!("an idle node of three: {:.2} % of a core, {} MiB", share * 100.0, broker.memory_bytes() >> 20);
         // A debug build takes several times as much.
         assert!(share < if cfg!(debug_assertions) { 0.03 } else { 0.01 }, "{share}");
+    }
+}
+
+/// A node that is killed, and one that hangs, is found out by both others within 5 s.
+#[test]
+fn a_node_that_is_gone_is_found_out_within_5_s() {
+    const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+    for (how, sent) in [("killed", Signal::KILL), ("hung", Signal::STOP)] {
+        let (_members, brokers) = started(3);
+        let begun = Instant::now();
+        signal(&brokers[2], sent);
+        let noticed = |at: &Broker, within: Duration| {
+            wait_for(how, within, || (!up(&status(at)).contains(&"node-3".to_owned())).then_some(()));
+            begun.elapsed()
+        };
+        let took = [noticed(&brokers[0], PATIENCE), noticed(&brokers[1], PATIENCE)];
+        let is_dead = |seen: &serde_json::Value| {
+            let mut rows = seen["rows"].as_array().unwrap().iter();
+            rows.any(|row| row["name"] == "node-3" && row["state"] == "dead")
+        };
+        wait_for(how, PATIENCE, || is_dead(&status(&brokers[0])).then_some(()));
+        let dead = begun.elapsed();
+        eprintln!("a node that is {how} is not waited for any more after {took:?}, and no member after {dead:?}");
+        assert!(took.iter().all(|took| *took < NOTICED_WITHIN), "{how}: {took:?}");
     }
 }
 

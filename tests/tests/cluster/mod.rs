@@ -12,7 +12,9 @@ mod promise_4;
 mod promise_5;
 mod refused;
 mod retained;
+mod rolling;
 mod shared;
+mod strangers;
 mod tenants;
 
 use gatemq_tests::broker::Broker;

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use gatemq_tests::broker::Broker;
 use gatemq_tests::cluster::{self, status, wait_until_reached};
 use gatemq_tests::network::Network;
+use gatemq_tests::session::{Connect, Level};
 use gatemq_tests::{PATIENCE, short_or_long, wait_for};
 use serde_json::Value;
 
-use super::{comes, promise_5, retained};
+use super::{comes, joins, promise_5, retained};
 use crate::crash::load::ALL;
 
 /// What `at` says of `node-N`.
@@ -79,4 +80,80 @@ fn promise_5_a_link_is_cut_under_load_and_healed() {
             client.disconnect();
         }
     });
+}
+
+/// Keys of each kind.
+const KEYS: usize = 6;
+
+/// Both sides of a cut have a session of the same keys; after it is healed there is one of each: the one that began later. The client of
+/// the other is told, the node says what is lost; what is published goes to the one that stays, once, wherever its client comes.
+#[test]
+fn promise_5_after_a_cut_there_is_one_session_of_each_key() {
+    let Some(network) = Network::new(3) else { return };
+    let cut_for = short_or_long(Duration::from_secs(1), Duration::from_secs(60));
+    let mut nodes = cluster::start(network.setups());
+    // One kind has its session at node 3 first, which is cut off, and then at node 1; the other the other way round. Of each every
+    // other client is away when the link is healed.
+    let keys: Vec<(String, usize, usize)> =
+        (0..2 * KEYS).map(|n| if n < KEYS { (format!("out-{n}"), 2, 0) } else { (format!("in-{n}"), 0, 2) }).collect();
+    let come = |nodes: &[Broker], at: usize, key: &str| {
+        let (mut client, present) = joins(&nodes[at], &Connect::stays(Level::V5, key));
+        assert!(!present, "{key}: its session begins at node {at}");
+        assert_eq!(client.subscribe(&format!("one/{key}"), 1), 1);
+        client
+    };
+    let first: Vec<_> = keys.iter().map(|(key, first, _)| come(&nodes, *first, key)).collect();
+    network.cut(3);
+    let begun = Instant::now();
+    wait_for("the others find it dead", PATIENCE, || (state(&nodes[0], 3)? == "dead").then_some(()));
+    wait_for("it finds the others dead", PATIENCE, || {
+        (state(&nodes[2], 1)? == "dead" && state(&nodes[2], 2)? == "dead").then_some(())
+    });
+    let then: Vec<_> = keys.iter().map(|(key, _, then)| come(&nodes, *then, key)).collect();
+    // A cut lasts a time, not until something happens.
+    std::thread::sleep(cut_for.saturating_sub(begun.elapsed()));
+    let (mut there, mut away) = (Vec::new(), 0);
+    for (n, (old, new)) in first.into_iter().zip(then).enumerate() {
+        match n.is_multiple_of(2) {
+            true => there.push((n, old, new)),
+            false => {
+                old.disconnect();
+                new.disconnect();
+                away += 1;
+            }
+        }
+    }
+    network.heal(3);
+    cluster::wait_until_whole(&nodes.iter().collect::<Vec<_>>());
+    for (key, first, then) in &keys {
+        let by = format!("superseded by the one on node-{}", then + 1);
+        let fits = |e: &Value| {
+            let reason = e["fields"]["reason"].as_str();
+            e["event"] == "SessionEnded" && e["client_id"] == **key && reason.is_some_and(|why| why.contains(&by))
+        };
+        nodes[*first].tape().wait_for(key, fits);
+    }
+    let mut publisher = comes(&nodes[1], "publisher");
+    for (n, mut old, mut new) in there {
+        let key = &keys[n].0;
+        assert_eq!(old.expect_goodbye(), Some(0x8E), "{key}: the earlier one");
+        assert_eq!(publisher.published(&format!("one/{key}"), 1, false, b"while here"), 0);
+        assert_eq!(new.take_message().text(), "while here", "{key}");
+        new.ping();
+        new.disconnect();
+    }
+    for (key, ..) in &keys {
+        assert_eq!(publisher.published(&format!("one/{key}"), 1, false, b"while away"), 0);
+    }
+    eprintln!(
+        "{} keys, {away} of them away, have one session each {:?} after the cut began",
+        keys.len(),
+        begun.elapsed()
+    );
+    for (n, (key, ..)) in keys.iter().enumerate() {
+        let (mut client, present) = joins(&nodes[n % 3], &Connect::stays(Level::V5, key));
+        assert!(present, "{key}: the one session comes");
+        assert_eq!(client.take_message().text(), "while away", "{key}");
+        client.ping();
+    }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use gatemq_tests::broker::{Broker, Setup};
+use gatemq_tests::broker::{Broker, Ended, Setup};
 use gatemq_tests::client::Received;
 use gatemq_tests::cluster::{self, Member, wait_until_reached};
 use gatemq_tests::session::{Connect, Level, Message, ack};
@@ -40,6 +40,19 @@ impl Nodes {
         self.away[n] = self.brokers[n].take().map(Broker::kill);
     }
 
+    /// As an operator does it.
+    pub(super) fn stop(&mut self, n: usize) -> Ended {
+        let (ended, setup) = self.brokers[n].take().unwrap().stop_to_start_again();
+        self.away[n] = Some(setup);
+        ended
+    }
+
+    /// Starts it again, another than it was, and waits until the cluster is whole.
+    pub(super) fn replace(&mut self, n: usize, change: impl FnOnce(Setup) -> Setup) {
+        self.brokers[n] = self.away[n].take().map(|setup| change(setup).start());
+        cluster::wait_until_whole(&self.brokers.iter().flatten().collect::<Vec<_>>());
+    }
+
     fn start_again(&mut self, n: usize, field: &Field) {
         self.brokers[n] = self.away[n].take().map(Setup::start);
         field.started(self.address(n));
@@ -50,7 +63,7 @@ pub(super) fn setups(members: &[Member]) -> Vec<Setup> {
     members.iter().map(Member::setup).collect()
 }
 
-fn subscribers() -> Vec<Subscriber> {
+pub(super) fn subscribers() -> Vec<Subscriber> {
     vec![
         Subscriber::new("all-5", Level::V5, 2),
         Subscriber::new("all-3", Level::V311, 1),
@@ -138,7 +151,7 @@ fn promise_5_a_kill_of_the_subscribers_node_loses_and_doubles_nothing() {
 #[test]
 fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_that_it_keeps_for_another() {
     let members = cluster::members("test", 2);
-    let holds = Holds { once: true, ordered: false };
+    let holds = Holds { once: true, but_again: false, ordered: false };
     run(setups(&members), short_or_long(2, 20), holds, |nodes, [sends, takes], more| {
         nodes.kill(1);
         more(300);
@@ -153,7 +166,7 @@ fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_that_it_kee
 #[test]
 fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_beside_a_third() {
     let members = cluster::members("test", 3);
-    let holds = Holds { once: true, ordered: false };
+    let holds = Holds { once: true, but_again: false, ordered: false };
     let mut beside = None;
     run(setups(&members), short_or_long(1, 10), holds, |nodes, [sends, takes], more| {
         beside.get_or_insert_with(|| {

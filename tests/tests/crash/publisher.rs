@@ -1,6 +1,7 @@
 //! Somebody who publishes numbers, and sends again what was not acknowledged.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use gatemq_tests::PATIENCE;
 use gatemq_tests::client::{Client, Received};
@@ -10,6 +11,23 @@ use super::load::Field;
 
 /// Messages under way at a time: fewer than any broker allows by default.
 const WINDOW: usize = 20;
+const DISCONNECT: u8 = 0xE0;
+
+/// How long whoever is told to come again waits.
+pub(crate) const AGAIN: Duration = Duration::from_millis(20);
+
+/// How a connection ended.
+enum Served {
+    /// Everything is acknowledged.
+    Done,
+    /// It was refused for the moment.
+    NotNow,
+}
+
+/// Whether the client is to come again: the node is about to stop, or the nodes of a cluster do not agree yet who has its session.
+pub(crate) fn is_not_now(answer: &ConnAck, level: Level) -> bool {
+    answer.code == if level == Level::V5 { 0x88 } else { 3 }
+}
 
 /// A message that is not acknowledged to its end.
 struct Flight {
@@ -29,6 +47,8 @@ pub(crate) struct Publisher {
     pub(crate) stays: bool,
     /// Numbers that were acknowledged, by PUBACK or PUBREC.
     pub(crate) acknowledged: BTreeSet<u64>,
+    /// Those that were under way when a connection ended.
+    pub(crate) again: BTreeSet<u64>,
     /// How many numbers it has sent.
     pub(crate) sent: u64,
     under_way: VecDeque<Flight>,
@@ -38,8 +58,8 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(name: &'static str, level: Level, qos: u8, stays: bool) -> Publisher {
-        let (acknowledged, under_way) = (BTreeSet::new(), VecDeque::new());
-        Publisher { name, level, qos, stays, acknowledged, sent: 0, under_way, has_session: false, last_id: 0 }
+        let (acknowledged, again, under_way) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new());
+        Publisher { name, level, qos, stays, acknowledged, again, sent: 0, under_way, has_session: false, last_id: 0 }
     }
 
     /// Each number goes to one of two topics.
@@ -51,19 +71,25 @@ impl Publisher {
     pub(crate) fn run(&mut self, field: &Field) {
         let mut generation = 0;
         while let Some(address) = field.next_address(self.name, &mut generation) {
-            let Ok(mut client) = Client::tcp(address, self.level.version()) else { continue };
-            if self.serve(&mut client, field).is_some() {
-                return;
+            while let Ok(mut client) = Client::tcp(address, self.level.version()) {
+                match self.serve(&mut client, field) {
+                    Some(Served::Done) => return,
+                    Some(Served::NotNow) => std::thread::sleep(AGAIN),
+                    None => break,
+                }
             }
         }
     }
 
     /// One connection; `None` when it breaks.
-    fn serve(&mut self, client: &mut Client, field: &Field) -> Option<()> {
+    fn serve(&mut self, client: &mut Client, field: &Field) -> Option<Served> {
         let clean = Connect::new(self.level, self.name);
         let connect = if self.stays { Connect::stays(self.level, self.name) } else { clean };
         client.send(&connect.bytes()).ok()?;
         let answer = ConnAck::read(&packet(client, self.name, || false)?, client.version());
+        if is_not_now(&answer, self.level) {
+            return Some(Served::NotNow);
+        }
         assert_eq!(answer.code, 0, "{}", self.name);
         if self.stays {
             assert!(answer.session_present || !self.has_session, "{}: its session is lost", self.name);
@@ -74,6 +100,7 @@ impl Publisher {
         for flight in &mut self.under_way {
             flight.released_again = flight.released;
         }
+        self.again.extend(self.under_way.iter().filter(|flight| !flight.released).map(|flight| flight.number));
         for flight in &self.under_way {
             match flight.released {
                 true => client.send_ack(ack::PUBREL, flight.id).ok()?,
@@ -90,7 +117,7 @@ impl Publisher {
                 sent?;
             }
             if self.under_way.is_empty() {
-                return Some(());
+                return Some(Served::Done);
             }
             self.take(client, field)?;
         }
@@ -142,6 +169,10 @@ pub(crate) fn packet(
 ) -> Option<gatemq_tests::client::Packet> {
     loop {
         match client.receive(PATIENCE) {
+            // The broker is stopped.
+            Ok(Received::Packet(packet)) if packet.first == DISCONNECT && packet.body.first() == Some(&0x8B) => {
+                return None;
+            }
             Ok(Received::Packet(packet)) => return Some(packet),
             Ok(Received::Closed) => return None,
             Err(_) if may_wait() => {}

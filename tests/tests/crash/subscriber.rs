@@ -8,7 +8,7 @@ use gatemq_tests::client::{Client, Received};
 use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
 
 use super::load::{END, Field, SHARED};
-use super::publisher::packet;
+use super::publisher::{AGAIN, is_not_now, packet};
 
 pub(crate) struct Subscriber {
     pub(crate) name: &'static str,
@@ -73,6 +73,10 @@ impl Subscriber {
         let connect = Connect { receive_max: self.receive_max, ..Connect::stays(self.level, self.name) };
         client.send(&connect.bytes()).ok()?;
         let answer = ConnAck::read(&packet(client, self.name, || field.is_draining())?, client.version());
+        if is_not_now(&answer, self.level) {
+            std::thread::sleep(AGAIN);
+            return Some(false);
+        }
         assert_eq!((answer.code, answer.session_present), (0, self.has_session), "{}: its session", self.name);
         if !self.has_session {
             // Nobody publishes yet and nobody is killed.

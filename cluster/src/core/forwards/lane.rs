@@ -60,6 +60,10 @@ impl Lane {
         self.hints.len() as u64
     }
 
+    pub(super) fn unanswered(&self) -> usize {
+        self.direct.len() + self.hints.len()
+    }
+
     pub(super) fn hint_bytes(&self) -> u64 {
         self.hint_bytes
     }
@@ -278,22 +282,6 @@ impl Lane {
         if count > 0 {
             out.push(Action::Event(Event::HintsExpired { node: to.clone(), count, bytes }));
         }
-    }
-
-    /// The node left.
-    pub(super) fn drop_all(self, to: &NodeName, out: &mut Vec<Action>) -> u64 {
-        let refused = |id| Action::NotAccepted { id, why: NotAccepted::NoSuchNode };
-        out.extend(self.direct.values().map(|direct| refused(direct.id)));
-        let count = self.hints_len();
-        for (forward, hint) in self.hints {
-            match hint.stored {
-                Stored::Yes => out.push(Action::DropHint { to: to.clone(), forward }),
-                // The store says so later, and the hint is dropped then.
-                Stored::Not { answered: true, .. } => {}
-                Stored::Not { id, .. } => out.push(refused(id)),
-            }
-        }
-        count
     }
 
     /// Tells the node whether hints wait for it, and of which processes of ours nothing comes any more.

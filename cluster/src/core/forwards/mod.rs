@@ -5,7 +5,7 @@ mod records;
 
 use std::collections::BTreeMap;
 
-use super::action::{Action, Event, NotAccepted};
+use super::action::{Action, NotAccepted};
 use super::input::ForwardWanted;
 use super::members::Members;
 use super::name::NodeName;
@@ -42,15 +42,6 @@ impl Forwards {
     pub(crate) fn away(&mut self, node: &NodeName, members: &Members, out: &mut Vec<Action>) {
         if let Some(lane) = self.lanes.get_mut(node) {
             lane.away(node, members, out);
-        }
-    }
-
-    /// It left: nothing is kept for it.
-    pub(crate) fn left(&mut self, node: &NodeName, out: &mut Vec<Action>) {
-        let Some(lane) = self.lanes.remove(node) else { return };
-        let count = lane.drop_all(node, out);
-        if count > 0 {
-            out.push(Action::Event(Event::HintsDropped { node: node.clone(), count }));
         }
     }
 
@@ -96,7 +87,7 @@ impl Forwards {
         out: &mut Vec<Action>,
     ) {
         let Some(lane) = self.lanes.get_mut(to) else {
-            // It left meanwhile.
+            // It is not known.
             let dropped = |forward| Action::DropHint { to: to.clone(), forward };
             return out.extend(forwards.into_iter().filter(|_| stored).map(dropped));
         };
@@ -127,6 +118,11 @@ impl Forwards {
 
     pub(crate) fn due_ms(&self, members: &Members) -> u64 {
         self.lanes.iter().map(|(node, lane)| lane.due_ms(node, members)).min().unwrap_or(u64::MAX)
+    }
+
+    /// What members that are there have not answered yet.
+    pub(crate) fn unanswered(&self, members: &Members) -> usize {
+        self.lanes.iter().filter(|(node, _)| members.is_live(node)).map(|(_, lane)| lane.unanswered()).sum()
     }
 
     /// Hints of each node for `cluster status`: number, bytes, and since when the oldest waits.

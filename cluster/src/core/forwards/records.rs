@@ -112,10 +112,4 @@ impl Records {
             out.push(Action::ForgetRecord { from, boot });
         }
     }
-
-    /// A node left, and takes its hints along.
-    pub(crate) fn left(&mut self, node: &NodeName, out: &mut Vec<Action>) {
-        self.told(node, Boot(u64::MAX), out);
-        self.oldest.remove(node);
-    }
 }

@@ -70,13 +70,13 @@ impl Interests {
         }
     }
 
-    /// Of a dead node only the durable part is kept; of one that left, nothing.
+    /// Of a node that is away only the durable part is kept. One that left and has none is forgotten.
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
         self.own.forget_applied(node);
         if let Some(theirs) = self.theirs.get_mut(node) {
-            theirs.away(node, !left, out);
+            theirs.away(node, out);
         }
-        if left {
+        if left && self.theirs.get(node).is_some_and(|theirs| theirs.len() == 0) {
             self.theirs.remove(node);
         }
         self.part(|parting| parting == node, out);

@@ -71,18 +71,18 @@ impl Theirs {
     pub(super) fn up(&mut self, node: &NodeName, boot: Boot, out: &mut Vec<Action>) {
         self.doubt();
         if self.boot != boot {
-            self.away(node, true, out);
+            self.away(node, out);
             self.boot = boot;
             self.seq = 0;
         }
     }
 
     /// Takes away what nobody waits for while the node is away.
-    pub(super) fn away(&mut self, node: &NodeName, keep_durable: bool, out: &mut Vec<Action>) {
+    pub(super) fn away(&mut self, node: &NodeName, out: &mut Vec<Action>) {
         self.doubt();
         let all: Vec<_> = self.filters.iter().map(|(key, interest)| (key.clone(), *interest)).collect();
         for (key, interest) in all {
-            let kept = (keep_durable && interest.durable).then_some(Interest { durable: true, members: 0 });
+            let kept = interest.durable.then_some(Interest { durable: true, members: 0 });
             self.set(node, key, kept, out);
         }
     }

@@ -17,7 +17,7 @@ const RETRY_MS: u64 = 100;
 
 /// A client that waits.
 struct Claim {
-    /// The host's number; `None`: the client went, while its session was being installed.
+    /// The host's number; `None`: no client waits. It went while its session was being installed, or the session's node leaves.
     request: Option<u64>,
     until_ms: u64,
     /// When the keeper is asked again.
@@ -82,6 +82,19 @@ impl Claims {
         }
         let (why, step) = (ClaimRefusal::NotSettled, Step::Asked);
         let mut claim = Claim { request: Some(request), until_ms, ask_ms: 0, asked: 0, why, step };
+        claim.ask(&key, &mut self.last_asked, members, said);
+        self.claims.insert(key, claim);
+    }
+
+    /// A node leaves, and we are to have a session of it. What does not find room stays where it is.
+    pub(super) fn take(&mut self, key: SessionKey, owner: &Owner, members: &Members, said: &mut Said) {
+        let is_full = self.claims.len() >= members.settings.claims_max;
+        if is_full || owner.epoch(&key).is_some() || self.claims.contains_key(&key) {
+            return;
+        }
+        let until_ms = members.now_ms + members.settings.claim_ms_max;
+        let (why, step) = (ClaimRefusal::NotSettled, Step::Asked);
+        let mut claim = Claim { request: None, until_ms, ask_ms: 0, asked: 0, why, step };
         claim.ask(&key, &mut self.last_asked, members, said);
         self.claims.insert(key, claim);
     }
@@ -229,11 +242,14 @@ impl Claims {
             return;
         }
         let Some(claim) = self.claims.remove(&key) else { return };
+        let Some(request) = claim.request else {
+            // It ended before it was taken, and no client wants a new one.
+            said.push((keeper.clone(), Control::Gone(Owned { key, epoch })));
+            return;
+        };
         said.push((keeper.clone(), Control::Owns(Owned { key: key.clone(), epoch: epoch.clone() })));
         owner.granted(key, epoch.clone(), members, said, out);
-        if let Some(request) = claim.request {
-            out.push(Action::Granted { request, epoch, previous: Previous::Nobody });
-        }
+        out.push(Action::Granted { request, epoch, previous: Previous::Nobody });
     }
 
     #[allow(clippy::too_many_arguments)]

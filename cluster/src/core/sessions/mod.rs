@@ -14,6 +14,7 @@
 
 mod claims;
 mod keeper;
+mod leaving;
 mod owner;
 
 use super::action::Action;
@@ -25,6 +26,7 @@ use super::name::NodeName;
 use super::words::{Owned, SessionKey, Will};
 use claims::Claims;
 use keeper::Keeper;
+use leaving::Leaving;
 use owner::Owner;
 
 /// What was said to which node, which may be our own.
@@ -36,6 +38,8 @@ pub(crate) struct Sessions {
     claims: Claims,
     keeper: Keeper,
     owner: Owner,
+    /// Once we leave.
+    leaving: Option<Leaving>,
     said: Said,
 }
 
@@ -107,6 +111,18 @@ impl Sessions {
         self.deliver(members, out);
     }
 
+    /// Others are to take these sessions of ours.
+    pub(crate) fn leave(&mut self, keys: Vec<SessionKey>, members: &mut Members, out: &mut Vec<Action>) {
+        self.leaving = Some(Leaving::new(keys));
+        self.deliver(members, out);
+    }
+
+    /// How many of them are still here, or on their way.
+    pub(crate) fn leaving(&self, members: &Members) -> usize {
+        let left = self.leaving.as_ref().filter(|_| members.has_takers()).map_or(0, Leaving::left);
+        left + self.owner.moving()
+    }
+
     pub(crate) fn gone(&mut self, key: &SessionKey, members: &mut Members, out: &mut Vec<Action>) {
         self.owner.gone(key, members, &mut self.said);
         self.deliver(members, out);
@@ -166,6 +182,12 @@ impl Sessions {
             | Control::HandingOver { .. }
             | Control::Offer { .. }
             | Control::State { .. } => self.claims.received(from, control, &mut self.owner, members, said, out),
+            // Who leaves takes no sessions of others.
+            Control::Take { keys } if self.leaving.is_none() => {
+                for key in keys {
+                    self.claims.take(key, &self.owner, members, said);
+                }
+            }
             _ => {}
         }
     }
@@ -188,6 +210,9 @@ impl Sessions {
         self.claims.tick(members, &mut self.said, out);
         self.owner.tick(members, &mut self.said, out);
         self.keeper.tick(members, out);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.tick(&self.owner, members, &mut self.said);
+        }
         self.deliver(members, out);
     }
 
@@ -197,7 +222,8 @@ impl Sessions {
     }
 
     pub(crate) fn due_ms(&self, members: &Members) -> u64 {
-        self.claims.due_ms(members).min(self.owner.due_ms(members)).min(self.keeper.due_ms())
+        let leaving = self.leaving.as_ref().map_or(u64::MAX, Leaving::due_ms);
+        self.claims.due_ms(members).min(self.owner.due_ms(members)).min(self.keeper.due_ms()).min(leaving)
     }
 
     /// The epoch under which a session is ours.

@@ -50,7 +50,7 @@ enum Step {
     /// The other node is gone, and may have taken it. Meanwhile it is ours, and whoever wants it gets it. When the other node is
     /// back it is offered it again, and says.
     Doubtful { state: Vec<u8>, until_ms: u64 },
-    /// It lives there; what still comes for it goes there.
+    /// It lives there; what still comes for it goes there: until then, and as long as others keep hints for us.
     Lingering { until_ms: u64 },
 }
 
@@ -87,6 +87,11 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
         self.sessions.get(key).map(|session| &session.epoch)
+    }
+
+    /// How many sessions are on their way to other nodes.
+    pub(super) fn moving(&self) -> usize {
+        self.moves.len()
     }
 
     pub(super) fn restored(&mut self, owned: Owned, members: &mut Members) {
@@ -505,11 +510,11 @@ impl Owner {
         let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
         self.taken.retain(|_, taken| now_ms < taken.forget_ms);
         let mut over = Vec::new();
+        let lingers = members.awaits_hints();
         for (key, moving) in &mut self.moves {
             match &mut moving.step {
-                Step::Lingering { until_ms } | Step::Doubtful { until_ms, .. } if now_ms >= *until_ms => {
-                    over.push(key.clone());
-                }
+                Step::Doubtful { until_ms, .. } if now_ms >= *until_ms => over.push(key.clone()),
+                Step::Lingering { until_ms } if now_ms >= *until_ms && !lingers => over.push(key.clone()),
                 Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
                     *said_ms = now_ms;
                     let Some(since) = self.sessions.get(key).map(|session| session.epoch.clone()) else { continue };
@@ -530,7 +535,10 @@ impl Owner {
 
     pub(super) fn due_ms(&self, members: &Members) -> u64 {
         let due = self.moves.values().filter_map(|moving| match &moving.step {
-            Step::Lingering { until_ms } | Step::Doubtful { until_ms, .. } => Some(*until_ms),
+            Step::Doubtful { until_ms, .. } => Some(*until_ms),
+            // Who keeps hints says when there are none any more.
+            Step::Lingering { .. } if members.awaits_hints() => None,
+            Step::Lingering { until_ms } => Some(*until_ms),
             Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
             Step::Gathering => None,
         });

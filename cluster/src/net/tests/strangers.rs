@@ -17,7 +17,9 @@ use crate::net::{Joined, Net, RefusedSide, StartError};
 /// The member knows nobody, and takes the next good node.
 async fn unharmed(kit: &Kit, member: &Node) {
     assert!(member.net.shared.peers.all().is_empty());
-    kit.node("n9", &[member.seed()]).await.host.up("n1").await;
+    // It is there until the member knows it.
+    let next = kit.node("n9", &[member.seed()]).await;
+    next.host.up("n1").await;
     member.host.up("n9").await;
 }
 

@@ -248,6 +248,12 @@ fn cluster(metrics: &mut Metrics, api: &Api) {
     metrics.put("cluster_delivery_seconds", "How long a member took to answer a batch of messages", calls);
     let refused = status["not_acknowledged"].as_u64().unwrap_or(0);
     metrics.counter("cluster_forwards_not_acknowledged", "Messages that could not be kept for another node", refused);
+    let refusals = status["refusals"].as_array().map_or(&[][..], Vec::as_slice);
+    let refusals = refusals.iter().map(|row| {
+        let labels = vec![("side", text(&row["side"])), ("code", text(&row["code"]))];
+        (labels, Value::Counter(row["count"].as_u64().unwrap_or(0)))
+    });
+    metrics.put("cluster_refusals", "Nodes that were refused by this one, or refused it", refusals);
     let synced = u64::from(status["ready"] == true);
     metrics.gauge("cluster_synchronised", "1 when the node has what it needs of the others", synced);
 }

@@ -43,6 +43,13 @@ fn problems_of_a_cluster() {
         ("[cluster.tls]", "seeds = [\"10.0.0.2\"]\n[cluster.tls]", "cluster.seeds", "no host and port"),
         ("[cluster.tls]", "allowed_networks = [\"10\"]\n[cluster.tls]", "cluster.allowed_networks", "`10`"),
         ("[cluster.tls]", "on_refused = \"wait\"\n[cluster.tls]", "cluster.on_refused", "exit, degraded"),
+        ("[cluster.tls]", "protocol_max = 9\n[cluster.tls]", "cluster.protocol_max", "is 9, must be from 1 to"),
+        (
+            "[cluster.tls]",
+            "protocol_min = 2\nprotocol_max = 1\n[cluster.tls]",
+            "cluster.protocol_min",
+            "above protocol_max",
+        ),
         ("ca_file = \"ca.crt\"\n", "", "cluster.tls.ca_file", "is missing"),
     ];
     for (good, wrong, key, message) in rows {
