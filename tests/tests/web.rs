@@ -477,7 +477,13 @@ fn a_wrong_configuration_is_refused() {
 /// Issue 7, part 8: the dashboard and the alert rules name no metric that there is not.
 #[test]
 fn dashboards_and_alerts_name_what_there_is() {
-    let cluster = ["member_up", "forwards_dropped_total", "forwards_not_acknowledged_total", "synchronised"];
+    let cluster = [
+        "delivery_seconds_bucket",
+        "member_up",
+        "forwards_dropped_total",
+        "forwards_not_acknowledged_total",
+        "synchronised",
+    ];
     let broker = broker();
     let samples = parsed(&operator(&broker).get("/metrics").body);
     // Tenants come with clients, and members with a cluster.

@@ -196,12 +196,13 @@ impl Denials {
         self.add_within(denial, effect, self.per_raiser_max)
     }
 
-    /// As [`Self::add`], for one that a store has kept: those of a time in which more were allowed stay in force.
+    /// As [`Self::add`], for one that a store has kept, or another node has raised: those of a time in which more were allowed stay in
+    /// force.
     ///
     /// # Errors
     /// The subject makes no sense.
-    pub fn restore(&self, denial: Denial) -> Result<Added, NotAdded> {
-        self.add_within(denial, Effect::Refuse, usize::MAX)
+    pub fn restore(&self, denial: Denial, effect: Effect) -> Result<Added, NotAdded> {
+        self.add_within(denial, effect, usize::MAX)
     }
 
     fn add_within(&self, denial: Denial, effect: Effect, max: usize) -> Result<Added, NotAdded> {

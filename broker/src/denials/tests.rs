@@ -119,7 +119,7 @@ fn promise_7_each_raiser_is_bounded() {
     refuse(&denials, long(), "plugin one").expect("a replacement");
     refuse(&denials, user(&"v".repeat(600)), "plugin one").expect_err("so many bytes");
     refuse(&denials, user("e"), "plugin one").expect("twin: a short one");
-    let restored = denials.restore(denial(user("f"), 0, "plugin one"));
+    let restored = denials.restore(denial(user("f"), 0, "plugin one"), Effect::Refuse);
     assert!(restored.is_ok(), "what was kept stays in force when the bound is lowered");
 }
 

@@ -6,7 +6,8 @@
 //! - a certificate or key was proven here lately: shown without its key it is anybody's;
 //! - a name is, or lately was, of a session here: a name in a CONNECT that failed is anybody's;
 //! - an address is one subscriber's, no trusted proxy's, and failed here lately before it authenticated. Nobody who is there is
-//!   kicked, and where three clients or more are connected from it, it is slowed down instead;
+//!   kicked, and where three clients or more are connected from it, it is slowed down instead: at the nodes where they are, and,
+//!   where they are at the node that denies it, at all;
 //! - an authority is an operator's business.
 //!
 //! What a plugin was allowed to deny it may deny for longer, though its subject, kept out, has not been here since.
@@ -22,6 +23,7 @@ use gatemq_types::{Denial, Subject};
 use super::run::{Changes, counted, cut, tell_full};
 use super::survey::Survey;
 use super::{By, Outcome, Replicated, rows};
+use crate::cluster::{Order, Ordered};
 use crate::denials::{Seen, ends_connections};
 use crate::node::Node;
 
@@ -62,7 +64,10 @@ pub(super) fn deny(
     match effect {
         Effect::Refuse => changes.ops.push(Op::PutDenial(held.denial.clone())),
         // For a while, until the address is its attacker's alone: not worth a restart. The one before is over.
-        Effect::Slow { .. } => changes.ops.push(delete(&held.denial)),
+        Effect::Slow { .. } => {
+            changes.ops.push(delete(&held.denial));
+            changes.orders.push(Order::new(by, Ordered::Slow(held.denial.clone())));
+        }
     }
     changes.scan |= !matches!(held.denial.subject, Subject::Address { .. }) || ends_connections(&held);
     Ok(Reply { rows: vec![rows::denial(&held)], ..counted(1) })
@@ -147,14 +152,40 @@ pub(super) fn lift(node: &Node, by: &By, subject: &Subject, changes: &mut Change
         let (subject, raised_by) = (held.denial.subject.to_string().into(), held.denial.raised_by.clone().into());
         node.events.emit(None, Fact::DenialLifted { subject, raised_by, by: own.clone().into() });
         changes.ops.push(delete(&held.denial));
+        if let Effect::Slow { .. } = held.effect {
+            let Denial { subject, raised_by, .. } = held.denial.clone();
+            changes.orders.push(Order::new(by, Ordered::SlowNoMore { subject, raised_by }));
+        }
     }
     Ok(counted(lifted.len() as u64))
 }
 
-/// Has what another node's desk has done take hold here: it has checked who may.
+/// Slows an address down because another node does: many clients share it there.
+pub(super) fn slow(node: &Node, denial: Denial) {
+    match node.denials.set.restore(denial, Effect::Slow { per_s: SLOW_PER_S }) {
+        Ok(Added { held, .. }) => tell_added(node, &held),
+        Err(why) => tracing::warn!("a denial of another node is left aside: {why}"),
+    }
+}
+
+/// Another node has lifted that.
+pub(super) fn slow_no_more(node: &Node, subject: &Subject, raised_by: &str) {
+    let is_slow = |held: &Held| matches!(held.effect, Effect::Slow { .. });
+    if node.denials.set.find(subject, raised_by).is_some_and(|held| is_slow(&held)) {
+        node.denials.set.lift(subject, Some(raised_by)).iter().for_each(|held| tell_lifted(node, held));
+    }
+}
+
+fn tell_lifted(node: &Node, held: &Held) {
+    let (subject, raised_by) = (held.denial.subject.to_string().into(), held.denial.raised_by.clone().into());
+    node.events.emit(None, Fact::DenialLifted { subject, raised_by, by: "cluster".into() });
+}
+
+/// Has what another node's desk has done take hold here: it has checked who may. What it refuses of an address that clients here share
+/// is slowed down here.
 pub(super) fn replicate(node: &Node, replicated: Replicated, changes: &mut Changes) {
     match replicated {
-        Replicated::Denied(denial) => match node.denials.set.restore(denial) {
+        Replicated::Denied(denial) => match node.denials.set.restore(denial.clone(), effect_here(&denial, changes)) {
             Ok(Added { held, .. }) => {
                 tell_added(node, &held);
                 changes.ops.push(Op::PutDenial(held.denial.clone()));
@@ -164,11 +195,17 @@ pub(super) fn replicate(node: &Node, replicated: Replicated, changes: &mut Chang
         },
         Replicated::Lifted { subject, raised_by } => {
             for held in node.denials.set.lift(&subject, Some(&raised_by)) {
-                let (subject, raised_by) = (held.denial.subject.to_string().into(), raised_by.clone().into());
-                node.events.emit(None, Fact::DenialLifted { subject, raised_by, by: "cluster".into() });
+                tell_lifted(node, &held);
                 changes.ops.push(delete(&held.denial));
             }
         }
+    }
+}
+
+fn effect_here(denial: &Denial, changes: &Changes) -> Effect {
+    match &changes.survey {
+        Ok(survey) if survey.is_shared(&denial.subject) => Effect::Slow { per_s: SLOW_PER_S },
+        _ => Effect::Refuse,
     }
 }
 
@@ -199,7 +236,7 @@ pub(super) fn restore(node: &Node, store: &dyn Store, now_ms: u64, ops: &mut Vec
             ops.push(delete(&denial));
             return true;
         }
-        match node.denials.set.restore(denial) {
+        match node.denials.set.restore(denial, Effect::Refuse) {
             Ok(_) => count += 1,
             Err(why) => tracing::warn!("a stored denial is left aside: {why}"),
         }

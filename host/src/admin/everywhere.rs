@@ -10,7 +10,7 @@ use super::asker::Waits;
 use super::revoke::Revocation;
 use super::run::cut;
 use super::scan::Scanner;
-use super::{By, Desk, Outcome, kick};
+use super::{By, Desk, Outcome, deny, kick};
 use crate::cluster::{Elsewhere, Order, Ordered as What};
 use crate::node::Node;
 
@@ -25,7 +25,7 @@ pub(super) fn disconnect(
     if selector == Selector::default() {
         return answer(Err(ServiceError::Invalid));
     }
-    let order = Order { by: by.to_string(), selector, what: What::Disconnect { why: cut(reason) } };
+    let order = Order { selector, ..Order::new(by, What::Disconnect { why: cut(reason) }) };
     let here = match here(scanner, &order) {
         Ok(here) => here,
         Err(e) => return answer(Err(e)),
@@ -78,6 +78,14 @@ fn here(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u
             let clients = revocation.clients(scanner)?;
             revocation.end(scanner)?;
             Ok(clients)
+        }
+        What::Slow(denial) => {
+            deny::slow(scanner.node, denial.clone());
+            Ok(1)
+        }
+        What::SlowNoMore { subject, raised_by } => {
+            deny::slow_no_more(scanner.node, subject, raised_by);
+            Ok(1)
         }
     }
 }

@@ -13,6 +13,7 @@ use super::scan::Scanner;
 use super::survey::Survey;
 use super::{Desk, Finished, Job, Later, Outcome, Replicated, Waits, deny, everywhere, kick, sessions};
 use crate::clock;
+use crate::cluster::Order;
 use crate::node::Node;
 
 /// Requests that are carried out before the store is asked to keep what they changed.
@@ -32,6 +33,8 @@ pub(super) struct Changes {
     pub(super) scan: bool,
     /// Who of those that are to be denied is here; an error when the node stops, or has no workers yet.
     pub(super) survey: Result<Survey, ServiceError>,
+    /// For other nodes, behind what is in their sets.
+    pub(super) orders: Vec<Order>,
 }
 
 /// What there is to do.
@@ -119,7 +122,8 @@ impl Desk {
     /// Carries out what changes something, has it take hold, has it kept, and answers.
     fn change(&self, scanner: &Scanner<'_>, jobs: Vec<Job>, replicated: Vec<Replicated>, sweep: bool) {
         let node = scanner.node;
-        let mut changes = Changes { ops: Vec::new(), scan: false, survey: Survey::of(scanner, &jobs) };
+        let survey = Survey::of(scanner, &jobs, &replicated);
+        let mut changes = Changes { ops: Vec::new(), scan: false, survey, orders: Vec::new() };
         let carried_out: Vec<_> = jobs.into_iter().map(|job| self.carry_out(node, job, &mut changes)).collect();
         let own = changes.ops.len();
         replicated.into_iter().for_each(|of| deny::replicate(node, of, &mut changes));
@@ -132,6 +136,8 @@ impl Desk {
         }
         if let Some(cluster) = node.cluster() {
             cluster.denied(changes.ops.iter().take(own));
+            // What comes of it there concerns nobody here.
+            changes.orders.into_iter().for_each(|order| cluster.order(order, |_| ()));
         }
         let kept = keep(node, changes.ops);
         if let Err(e) = &kept {

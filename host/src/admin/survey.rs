@@ -5,12 +5,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use gatemq_broker::denials::{normal, of_address};
-use gatemq_types::Subject;
 use gatemq_types::service::{Request, ServiceError};
+use gatemq_types::{Denial, Subject};
 use parking_lot::Mutex;
 
 use super::scan::Scanner;
-use super::{By, Job};
+use super::{By, Job, Replicated};
 use crate::connection::Client;
 use crate::worker::scan::{Look, Looks};
 
@@ -24,15 +24,25 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// Of what plugins want to deny in these requests; where they want nothing, nobody is looked at.
+    /// Of what plugins want to deny in these requests, and of addresses that those of other nodes have denied; where there is nothing,
+    /// nobody is looked at.
     ///
     /// # Errors
     /// The node stops.
-    pub(super) fn of(scanner: &Scanner<'_>, jobs: &[Job]) -> Result<Survey, ServiceError> {
+    pub(super) fn of(scanner: &Scanner<'_>, jobs: &[Job], elsewhere: &[Replicated]) -> Result<Survey, ServiceError> {
         let wanted = jobs.iter().filter_map(|job| match (&job.by, &job.request) {
             (By::Plugin(_), Request::Deny { subject, .. }) => normal(subject).ok(),
             _ => None,
         });
+        let elsewhere = elsewhere.iter().filter_map(|replicated| match replicated {
+            Replicated::Denied(Denial { subject: subject @ Subject::Address { .. }, raised_by, .. })
+                if *raised_by != By::Operator.to_string() =>
+            {
+                Some(subject.clone())
+            }
+            _ => None,
+        });
+        let wanted = wanted.chain(elsewhere);
         let found: HashMap<Subject, HashSet<u64>> = wanted.map(|subject| (subject, HashSet::new())).collect();
         if found.is_empty() {
             return Ok(Survey::default());

@@ -1,7 +1,7 @@
-//! What plugins and operators want done at every node: clients disconnected, identities revoked.
+//! What plugins and operators want done at every node: clients disconnected, identities revoked, shared addresses slowed down.
 //!
 //! An order goes to every member that is up, and whoever gave it hears how many it concerned there, or that a node did not answer
-//! in [`ANSWER_WAIT`]. A disconnection is of that moment: who is away then does not hear of it. A revocation is kept for every node that has
+//! in [`ANSWER_WAIT`]. A disconnection is of that moment: who is away then does not hear of it, nor of an address that is slowed down. A revocation is kept for every node that has
 //! not answered it, and told when that node is there again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatemq_cluster::core::{Control, NodeName};
+use gatemq_store::DenialBytes;
 use gatemq_types::service::{RevokeRetained, Selector};
+use gatemq_types::{Denial, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
@@ -28,10 +30,17 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Order {
     /// Who wants it.
     pub(crate) by: String,
-    /// Whom it is about.
+    /// Whose clients it is about.
     pub(crate) selector: Selector,
     /// What becomes of them.
     pub(crate) what: What,
+}
+
+impl Order {
+    /// About nobody's clients.
+    pub(crate) fn new(by: &impl ToString, what: What) -> Self {
+        Order { by: by.to_string(), selector: Selector::default(), what }
+    }
 }
 
 /// See [`Order`].
@@ -44,6 +53,15 @@ pub(crate) enum What {
     },
     /// Their providers are asked again.
     Revoke(RevokeRetained),
+    /// An address is slowed down.
+    Slow(Denial),
+    /// It is not any more.
+    SlowNoMore {
+        /// Which address.
+        subject: Subject,
+        /// Who had it slowed down.
+        raised_by: String,
+    },
 }
 
 /// What came of an order at the other nodes.
@@ -64,9 +82,34 @@ type Whose = (Option<String>, Option<String>, Option<String>, Option<String>, Op
 /// Between hosts. Variants are appended, never changed.
 #[derive(Serialize, Deserialize)]
 enum Word {
-    Disconnect { number: u64, by: String, whose: Whose, why: String },
-    Revoke { number: u64, by: String, whose: Whose, retained: u32 },
-    Done { number: u64, count: u64 },
+    Disconnect {
+        number: u64,
+        by: String,
+        whose: Whose,
+        why: String,
+    },
+    Revoke {
+        number: u64,
+        by: String,
+        whose: Whose,
+        retained: u32,
+    },
+    Done {
+        number: u64,
+        count: u64,
+    },
+    /// A denial as the store writes it.
+    Slow {
+        number: u64,
+        by: String,
+        denial: Vec<u8>,
+    },
+    /// A denial's name as the store writes it.
+    SlowNoMore {
+        number: u64,
+        by: String,
+        denial: Vec<u8>,
+    },
 }
 
 impl Word {
@@ -76,6 +119,10 @@ impl Word {
         match what {
             What::Disconnect { why } => Word::Disconnect { number, by, whose, why },
             What::Revoke(retained) => Word::Revoke { number, by, whose, retained: retained as u32 },
+            What::Slow(denial) => Word::Slow { number, by, denial: DenialBytes::write(&denial) },
+            What::SlowNoMore { subject, raised_by } => {
+                Word::SlowNoMore { number, by, denial: DenialBytes::name_of(&subject, &raised_by) }
+            }
         }
     }
 
@@ -101,6 +148,11 @@ impl Word {
                     _ => return None,
                 };
                 (number, Order { by, selector: of(whose), what: What::Revoke(retained) })
+            }
+            Word::Slow { number, by, denial } => (number, Order::new(&by, What::Slow(DenialBytes::read(&denial)?))),
+            Word::SlowNoMore { number, by, denial } => {
+                let (subject, raised_by) = DenialBytes::read_name(&denial)?;
+                (number, Order::new(&by, What::SlowNoMore { subject, raised_by }))
             }
             Word::Done { .. } => return None,
         })

@@ -150,8 +150,14 @@ impl Driver {
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
             let taken = installed(&node, (&key, &epoch), &state, before).await;
-            if let Err(why) = &taken {
-                tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
+            match &taken {
+                Ok(session) => {
+                    let from = from.as_str().to_owned().into();
+                    node.events.emit(Some(&connection::away(session)), Fact::SessionMoved { from });
+                }
+                Err(why) => {
+                    tracing::error!(?key, from = from.as_str(), "a session cannot be taken from another node: {why}");
+                }
             }
             let input = Input::Installed { key: key.clone(), epoch, taken: taken.is_ok() };
             // Its subscriptions were told before, so the core hears of them first.

@@ -1,5 +1,6 @@
 //! Promise 7 in a cluster: whoever is denied at one node is gone from all, until it is lifted at any.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use gatemq_tests::artifacts::Artifacts;
@@ -8,6 +9,7 @@ use gatemq_tests::client::{Client, Tls, Version};
 use gatemq_tests::cluster::{self, Member};
 use gatemq_tests::pki::Pki;
 use gatemq_tests::{PATIENCE, wait_for};
+use serde_json::{Value, json};
 
 use super::expect_end;
 
@@ -70,5 +72,53 @@ fn promise_7_a_denial_of_one_node_holds_at_all() {
     brokers[1].command(&["deny", "lift", "user", "acme", "bad"]);
     for broker in &brokers {
         wait_for("it is lifted", PATIENCE, || (!is_turned_away(broker, &bad, "another")).then_some(()));
+    }
+}
+
+/// Where three clients are connected from an address, at the node that denies it or at another, it is slowed down there and not refused,
+/// and at all nodes when they are at the one that denies it. Lifted at any node it is at all. Twin: where nobody shares it, it is refused.
+#[test]
+fn promise_7_an_address_that_is_shared_anywhere_is_not_refused_there() {
+    const SHARED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+    let members = cluster::members("test", 3);
+    let setup = |member: &Member| {
+        member.bare().mqtt("mqtt").faults(cluster::ALL).requests().toml("[auth]\nchain = [\"faults\"]")
+    };
+    let mut nodes = cluster::start(members.iter().map(setup));
+    let come = |at: &Broker, client_id: &str| {
+        let mut client = Client::tcp_from(SHARED, at.address("mqtt"), Version::V5).ok()?;
+        (client.connect(client_id).ok()? == 0).then_some(client)
+    };
+    // One a second, and who does not come at once.
+    let is_slow = |at: &Broker| {
+        let came: Vec<_> = (0..20).filter_map(|n| come(at, &format!("n{n}"))).collect();
+        assert!(came.len() < 10, "{} of 20 at once", came.len());
+        wait_for("a patient one is let in", PATIENCE, || come(at, "patient"));
+    };
+    let subject = json!({"kind": "address", "address": SHARED.to_string(), "bits": 32});
+    let raised = |at: &Broker| -> Vec<Value> {
+        let rows = at.done("denials", json!({}))["rows"].clone();
+        let rows = rows.as_array().unwrap().iter().map(|row| serde_json::from_str::<Value>(row.as_str().unwrap()));
+        rows.map(|row| row.unwrap()["action"].clone()).collect()
+    };
+    for (shared_at, wanted) in [(0, ["slow"; 3]), (1, ["refuse", "slow", "refuse"])] {
+        let mut sharing: Vec<Client> =
+            ["a", "b", "c"].map(|id| wait_for("it is let in", PATIENCE, || come(&nodes[shared_at], id))).into();
+        assert!(come(&nodes[0], "fault-reject").is_none());
+        nodes[0].tape().wait_for("its failure", |e| e["event"] == "ClientRefused" && e["client_id"] == "fault-reject");
+        nodes[0].done("deny", json!({"subject": subject, "reason": "guesses"}));
+        for (node, wanted) in nodes.iter().zip(wanted) {
+            wait_for("it is denied", PATIENCE, || (raised(node) == [wanted]).then_some(()));
+            match wanted {
+                "slow" => is_slow(node),
+                _ => assert!(come(node, "refused").is_none()),
+            }
+        }
+        sharing.iter_mut().for_each(Client::ping);
+        nodes[2].command(&["deny", "lift", "address", &SHARED.to_string()]);
+        for node in &nodes {
+            wait_for("it is lifted", PATIENCE, || raised(node).is_empty().then_some(()));
+        }
+        sharing.into_iter().for_each(Client::disconnect);
     }
 }

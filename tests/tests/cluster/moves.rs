@@ -2,24 +2,29 @@
 
 use gatemq_tests::session::{Connect, Level};
 use gatemq_tests::{cluster, short_or_long};
+use serde_json::Value;
 
 use super::promise_5::{run_with, setups};
 use super::{comes, joins, started};
 use crate::crash::load::Holds;
 use crate::crash::subscriber::Subscriber;
 
-/// Session Present is 1 at the next node, with subscriptions and what waited; whoever had it is told 0x8E; and what is published
-/// later, anywhere, comes to the new place.
+/// Session Present is 1 at the next node, with subscriptions and what waited; whoever had it is told 0x8E; what is published later,
+/// anywhere, comes to the new place; and an event there says where it was.
 #[test]
 fn a_session_moves_with_its_client() {
-    let (_members, nodes) = started(3);
+    let (_members, mut nodes) = started(3);
     let mover = Connect::stays(Level::V5, "mover");
     let (mut client, present) = joins(&nodes[0], &mover);
     assert_eq!((client.subscribe("t/#", 2), present), (2, false));
-    let mut publisher = comes(&nodes[1], "publisher");
+    let (mut publisher, mut from) = (comes(&nodes[1], "publisher"), 0);
     for n in [1, 2, 0, 2, 1] {
         let (next, present) = joins(&nodes[n], &mover);
         assert!(present, "its session comes to node {n}");
+        let was = format!("node-{}", from + 1);
+        let is = |e: &Value| e["event"] == "SessionMoved" && e["client_id"] == "mover" && e["fields"]["from"] == *was;
+        nodes[n].tape().wait_for("it is told", is);
+        from = n;
         let mut old = std::mem::replace(&mut client, next);
         assert_eq!(old.expect_goodbye(), Some(0x8E), "where it was it is told");
         for qos in [1, 2] {

@@ -300,6 +300,11 @@ events! {
         /// Bytes that may.
         queue_bytes_max: u64,
     }
+    /// A session came here from another node, with what waited in it: its client connects here.
+    506 SessionMoved Lifecycle Peer {
+        /// The node where it was.
+        from: Text,
+    }
     /// A client does not take its output and was disconnected.
     507 ClientStalled Security Peer {
         /// Bytes that waited.
