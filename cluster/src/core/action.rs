@@ -41,6 +41,12 @@ pub enum Action {
         /// The lowest number of the same boot that may still come: goes with it.
         low: u64,
     },
+    /// Let go of all forwards and hints that are under way to a node: what it has not answered comes again, in order, and nothing of what
+    /// was is to come between.
+    Abandon {
+        /// To whom.
+        to: NodeName,
+    },
     /// Commit a forward to the store as a hint for its node; say [`Input::HintsCommitted`](super::Input::HintsCommitted).
     CommitHint {
         /// For whom.

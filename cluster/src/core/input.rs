@@ -56,6 +56,11 @@ pub enum Input {
         /// Which node.
         node: NodeName,
     },
+    /// Forwards cannot be delivered though the node is there. Those that nobody answered are made again.
+    NotDelivered {
+        /// To whom.
+        to: NodeName,
+    },
     /// A message of a peer.
     Received {
         /// From whom, by its certificate.

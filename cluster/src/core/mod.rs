@@ -114,6 +114,7 @@ impl Core {
                 interests.restored(node, keys, out);
             }
             Input::Forward { to, wanted } => forwards.forward(&to, wanted, members, out),
+            Input::NotDelivered { to } => forwards.reset(&to, members, out),
             Input::Answered { from, forwards: answered } => forwards.answered(&from, answered, members, out),
             Input::HintsCommitted { to, forwards: hints, stored } => {
                 forwards.committed(&to, hints, stored, members, out);

@@ -229,6 +229,48 @@ fn an_unanswered_forward_waits_for_its_hint() {
     assert!(matches!(straight[..], [Action::Forward { id: 9, .. }]), "{straight:?}");
 }
 
+/// Promise 5: what is made again comes in the order of its numbers, and nothing of what was under way before comes between: also when
+/// some of it has become hints.
+#[test]
+fn what_is_made_again_is_in_order() {
+    let abandoned = Action::Abandon { to: name(2) };
+    let mut side = Side::joined(2);
+    for id in 1..=3 {
+        forward(&mut side, id, true);
+    }
+    side.tell(1, Input::NotDelivered { to: name(2) });
+    let again = side.took(1);
+    assert_eq!(again[0], abandoned);
+    let ids = |actions: &[Action]| -> Vec<u64> {
+        let id = |action: &Action| match action {
+            Action::Forward { id, .. } | Action::CommitHint { id, .. } => Some(*id),
+            _ => None,
+        };
+        actions.iter().filter_map(id).collect()
+    };
+    assert!(again.iter().all(|action| !matches!(action, Action::CommitHint { .. })));
+    assert_eq!(ids(&again), [1, 2, 3]);
+
+    // The oldest waited long enough, and is a hint; the others came later.
+    side.wait(300);
+    forward(&mut side, 4, true);
+    side.wait(200);
+    assert_eq!(ids(&side.took(1)), [1, 2, 3]);
+    side.tell(1, Input::LinkReset { node: name(2) });
+    let again = side.took(1);
+    assert!(again.contains(&abandoned) && !again.iter().any(|action| matches!(action, Action::Forward { .. })));
+    assert_eq!(ids(&again), [4]);
+    let boot = Boot(1);
+    let hints: Vec<Forward> = (1..=4).map(|seq| Forward { boot, seq }).collect();
+    side.tell(1, Input::HintsCommitted { to: name(2), forwards: hints.clone(), stored: true });
+    let sent = side.took(1);
+    let sent = sent.iter().filter_map(|action| match action {
+        Action::SendHint { forward, .. } => Some(*forward),
+        _ => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), hints);
+}
+
 /// Hints are bounded: what does not fit is refused, never acknowledged. A store that fails acknowledges nothing either.
 #[test]
 fn full_hints_and_failed_stores_refuse() {

@@ -30,6 +30,8 @@ impl World {
                 }
             }
             Action::Event(Told::PeerMisbehaved { node, what }) => self.oracle.fail(format!("{node}: {what}")),
+            // What is under way may come all the same.
+            Action::Abandon { .. } => {}
             Action::Event(_) | Action::Host { .. } | Action::Share { .. } => {}
             Action::PublishWill { .. } | Action::WillTaken { .. } | Action::WillsOurs => {}
             Action::Forward { .. }

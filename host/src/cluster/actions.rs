@@ -21,6 +21,10 @@ impl Driver {
                 self.reading.entry(to.clone()).or_default().wanted.push_back((forward, low));
                 self.send_hints(&to);
             }
+            Action::Abandon { to } => {
+                self.cluster.peer(to.as_str()).kept.empty();
+                self.reading.entry(to).or_default().wanted.clear();
+            }
             Action::DropHint { to, forward } => self.ops.extend(self.hints.drop(&to, forward)),
             Action::Accepted { id } => self.accepted(id, None),
             Action::NotAccepted { id, why } => self.accepted(id, Some(why)),
@@ -103,14 +107,15 @@ impl Driver {
             reading.wanted.pop_front();
         }
         reading.is_under_way = true;
-        let (cluster, name) = (self.cluster.clone(), to.clone());
+        let (cluster, name, peer) = (self.cluster.clone(), to.clone(), self.cluster.peer(to.as_str()));
+        let turn = peer.kept.turn();
         let then = move |Found { found, left }: Found| {
             let mut over = Vec::new();
             for (forward, low, kept) in found {
                 match kept {
                     Some((header, packet)) => {
                         let item = Item { number: Some((forward, low)), what: What::Kept(header, packet) };
-                        cluster.put(name.as_str(), item);
+                        peer.kept.put_in(turn, item);
                     }
                     // Its time is over, so it counts as delivered.
                     None => over.push(forward),
@@ -120,7 +125,9 @@ impl Driver {
             let go_on = Told::Ask(Box::new(move |driver| {
                 let reading = driver.reading.entry(name.clone()).or_default();
                 reading.is_under_way = false;
-                for (seq, low) in left.into_iter().rev() {
+                // Of an earlier turn all are wanted again.
+                let left = left.into_iter().rev().filter(|_| driver.cluster.peer(name.as_str()).kept.turn() == turn);
+                for (seq, low) in left {
                     reading.wanted.push_front((Forward { boot, seq }, low));
                 }
                 driver.send_hints(&name);

@@ -17,7 +17,7 @@ use crate::clock;
 
 /// Messages of a batch.
 const BATCH_ITEMS_MAX: usize = 512;
-/// How often a batch is sent of which nothing came there, and how long after the last time.
+/// How often a batch is sent of which nothing came there before the core is told, and how long after the last time.
 const TRIES_MAX: u32 = 10;
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// Bytes of a batch, where it is not a single message.
@@ -57,7 +57,7 @@ pub(super) fn start(cluster: &Arc<Cluster>, peer: &Arc<Peer>, node: &NodeName) {
 async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) {
     let queue: &Queue = if lane == 0 { &peer.fast } else { &peer.kept };
     loop {
-        let items = queue.take(BATCH_ITEMS_MAX, BATCH_BYTES_MAX).await;
+        let (turn, items) = queue.take(BATCH_ITEMS_MAX, BATCH_BYTES_MAX).await;
         let now_ms = clock::now_ms();
         let (mut batch, mut over) = (Vec::with_capacity(items.len()), Vec::new());
         for Item { number, what } in items {
@@ -72,7 +72,10 @@ async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) 
             }
         }
         let numbers: Vec<Option<Forward>> = batch.iter().map(|message| message.number.map(|(of, _)| of)).collect();
-        let committed = deliver(&cluster, &peer, &node, lane, batch).await;
+        let committed = match lane {
+            0 => once(&cluster, &peer, &node, lane, batch).await,
+            _ => deliver(&cluster, &peer, (&node, lane), turn, batch).await,
+        };
         // What was not is the core's: it keeps it for the node.
         let committed = numbers.into_iter().zip(committed.unwrap_or_default()).filter(|(_, committed)| *committed);
         over.extend(committed.filter_map(|(number, _)| number));
@@ -82,24 +85,39 @@ async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) 
     }
 }
 
-/// Delivers a batch. One of which nothing came there is sent again, for its way may not stand yet; then what is behind it does not
-/// overtake it. What came there after all is known by its number.
-async fn deliver(cluster: &Cluster, peer: &Peer, node: &NodeName, lane: u8, batch: Vec<Message>) -> Option<Vec<bool>> {
+async fn once(cluster: &Cluster, peer: &Peer, node: &NodeName, lane: u8, batch: Vec<Message>) -> Option<Vec<bool>> {
     if batch.is_empty() {
         return None;
     }
+    let began = Instant::now();
+    let committed = cluster.link.deliver(node, lane, batch).await;
+    if committed.is_some() {
+        peer.calls.note(began.elapsed());
+    }
+    committed
+}
+
+/// Delivers a batch. One of which nothing came there is sent again, for its way may not stand yet, and nothing that is behind it before:
+/// until something came, or its turn is over because the core makes all of it again. What came there after all is known by its number.
+async fn deliver(
+    cluster: &Cluster,
+    peer: &Peer,
+    (node, lane): (&NodeName, u8),
+    turn: u64,
+    batch: Vec<Message>,
+) -> Option<Vec<bool>> {
     let mut tries = TRIES_MAX;
-    loop {
-        tries -= 1;
-        let began = Instant::now();
-        let committed = cluster.link.deliver(node, lane, batch.clone()).await;
-        if committed.is_some() {
-            peer.calls.note(began.elapsed());
-        }
-        let some = committed.iter().flatten().any(|committed| *committed);
-        if some || lane == 0 || tries == 0 {
+    while !batch.is_empty() && peer.kept.turn() == turn {
+        let committed = once(cluster, peer, node, lane, batch.clone()).await;
+        if committed.iter().flatten().any(|committed| *committed) {
             return committed;
+        }
+        tries -= 1;
+        if tries == 0 {
+            tries = TRIES_MAX;
+            cluster.inbox.tell(Told::Core(Input::NotDelivered { to: node.clone() }));
         }
         tokio::time::sleep(TRY_AGAIN).await;
     }
+    None
 }

@@ -43,6 +43,8 @@ struct Inner {
     items: VecDeque<Item>,
     bytes: usize,
     dropped: u64,
+    /// How often it was emptied.
+    turn: u64,
 }
 
 /// See the module.
@@ -70,18 +72,41 @@ impl Queue {
         }
     }
 
-    /// The next ones: at least one, as many as there are up to the bounds.
-    pub(super) async fn take(&self, items_max: usize, bytes_max: usize) -> Vec<Item> {
+    /// Puts something in that was wanted in that turn, unless another one began since.
+    pub(super) fn put_in(&self, turn: u64, item: Item) {
+        let mut inner = self.inner.lock();
+        if inner.turn == turn {
+            inner.bytes += item.bytes();
+            inner.items.push_back(item);
+            drop(inner);
+            self.filled.notify_one();
+        }
+    }
+
+    /// What is in it is let go, and another turn begins.
+    pub(super) fn empty(&self) {
+        let inner = &mut *self.inner.lock();
+        inner.items.clear();
+        (inner.bytes, inner.turn) = (0, inner.turn + 1);
+    }
+
+    /// How often it was emptied.
+    pub(super) fn turn(&self) -> u64 {
+        self.inner.lock().turn
+    }
+
+    /// The next ones, and their turn: at least one, as many as there are up to the bounds.
+    pub(super) async fn take(&self, items_max: usize, bytes_max: usize) -> (u64, Vec<Item>) {
         loop {
-            let taken = self.take_now(items_max, bytes_max);
+            let (turn, taken) = self.take_now(items_max, bytes_max);
             if !taken.is_empty() {
-                return taken;
+                return (turn, taken);
             }
             self.filled.notified().await;
         }
     }
 
-    fn take_now(&self, items_max: usize, bytes_max: usize) -> Vec<Item> {
+    fn take_now(&self, items_max: usize, bytes_max: usize) -> (u64, Vec<Item>) {
         let inner = &mut *self.inner.lock();
         let (mut count, mut bytes) = (0, 0);
         for item in inner.items.iter().take(items_max) {
@@ -91,7 +116,7 @@ impl Queue {
             (count, bytes) = (count + 1, bytes + item.bytes());
         }
         inner.bytes -= bytes;
-        inner.items.drain(..count).collect()
+        (inner.turn, inner.items.drain(..count).collect())
     }
 
     /// Messages at QoS 0 that were dropped.

@@ -223,7 +223,13 @@ impl Lane {
 
     /// Everything that was not answered goes again, in order.
     pub(super) fn again(&mut self, to: &NodeName, members: &Members, out: &mut Vec<Action>) {
-        if members.is_live(to) {
+        out.push(Action::Abandon { to: to.clone() });
+        if !self.hints.is_empty() {
+            // Some of the hints are older than these.
+            for (seq, direct) in std::mem::take(&mut self.direct) {
+                self.give_up(to, seq, direct, members.is_live(to), members, out);
+            }
+        } else if members.is_live(to) {
             let low = self.low(members.boot, members.boot);
             for (seq, direct) in &self.direct {
                 let forward = Forward { boot: members.boot, seq: *seq };
@@ -236,6 +242,7 @@ impl Lane {
 
     /// Nobody waits for the node: what a persistent session of it wants becomes a hint, the rest is let go.
     pub(super) fn away(&mut self, to: &NodeName, members: &Members, out: &mut Vec<Action>) {
+        out.push(Action::Abandon { to: to.clone() });
         for (seq, direct) in std::mem::take(&mut self.direct) {
             self.give_up(to, seq, direct, false, members, out);
         }

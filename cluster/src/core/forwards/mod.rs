@@ -28,9 +28,7 @@ impl Forwards {
 
     /// The links to it were replaced: everything that it did not answer goes again, and it is told of its hints.
     pub(crate) fn reset(&mut self, node: &NodeName, members: &Members, out: &mut Vec<Action>) {
-        if let Some(lane) = self.lanes.get_mut(node) {
-            lane.again(node, members, out);
-        }
+        self.lanes.entry(node.clone()).or_default().again(node, members, out);
     }
 
     /// Tells a member whether hints wait for it.
