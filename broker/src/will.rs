@@ -10,7 +10,8 @@ use gatemq_types::{Protocol, QoS, ReasonCode};
 
 use crate::changes::StoredWill;
 use crate::permit::{PublishAction, PublishPermit};
-use crate::{Hasher, Identity, Session, SessionKey};
+use crate::sessions::Restored;
+use crate::{Hasher, Identity, Session, SessionKey, SessionLimits};
 
 /// A will that a client may leave, as [`Identity::may_leave_will`] said. Kept by its session.
 pub struct Will {
@@ -125,4 +126,27 @@ pub struct LeftWill {
     pub will: Box<Will>,
     /// Whose it is.
     pub session: Arc<Session>,
+}
+
+impl LeftWill {
+    /// A will of a client of a node that died: its session is not here. `hasher` is the node's.
+    pub fn of_elsewhere(key: Arc<SessionKey>, stored: StoredWill, hasher: &Hasher) -> Self {
+        let will = Box::new(Will::restored(&key, stored, hasher));
+        let restored = Restored {
+            number: 0,
+            key,
+            protocol: Protocol::V5,
+            expiry_s: 0,
+            away_since_ms: 0,
+            limits: SessionLimits::default(),
+            version: 0,
+            last_seq: 0,
+            subscriptions: Vec::new(),
+            messages: Vec::new(),
+            released: Vec::new(),
+            received: Vec::new(),
+            will: None,
+        };
+        LeftWill { will, session: Session::restored(restored) }
+    }
 }

@@ -40,7 +40,7 @@ use gatemq_types::Protocol;
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-use crate::changes::{Places, SessionNumber};
+use crate::changes::{Places, SessionNumber, StoredWill};
 use crate::shared::Group;
 use crate::tenant::Usage;
 use crate::tree::Place;
@@ -295,6 +295,16 @@ impl Session {
 
     pub(crate) fn count_dropped(&self) {
         self.output.lock().count_dropped();
+    }
+
+    /// The will that its client left and that is not published yet, as it is stored.
+    pub fn left_will(&self) -> Option<StoredWill> {
+        self.output.lock().will.as_ref().map(|will| will.left())
+    }
+
+    /// Drops the will: another node publishes it. The store hears of it by [`Sessions::note`](crate::Sessions::note).
+    pub fn drop_will(&self) {
+        drop(self.take_will());
     }
 
     pub(crate) fn take_will(&self) -> Option<Box<Will>> {

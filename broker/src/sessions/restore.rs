@@ -88,6 +88,11 @@ impl Sessions {
         router::forget(session, spare);
     }
 
+    /// Tells the store how a session is now.
+    pub fn note(&self, session: &Session, spare: &mut Spare) {
+        spare.changes.note_some(|| session.record());
+    }
+
     /// The keys of all sessions.
     pub fn keys(&self) -> Vec<Arc<SessionKey>> {
         self.inner.lock().table.iter().map(|entry| entry.session.key().clone()).collect()

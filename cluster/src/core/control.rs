@@ -212,13 +212,6 @@ pub enum Control {
         /// In how many milliseconds.
         wait_ms: u64,
     },
-    /// The receiver need not keep a will any more that it gave with [`Control::WillDue`].
-    WillHeard {
-        /// Whose.
-        key: SessionKey,
-        /// The session's epoch.
-        epoch: Epoch,
-    },
     /// Whether I hold hints for you.
     Hints {
         /// Whether there are some.
@@ -299,6 +292,13 @@ pub enum Control {
     Take {
         /// Whose.
         keys: Vec<SessionKey>,
+    },
+    /// The receiver need not keep a will any more that it gave with [`Control::WillDue`].
+    WillHeard {
+        /// Whose.
+        key: SessionKey,
+        /// The session's epoch.
+        epoch: Epoch,
     },
 }
 

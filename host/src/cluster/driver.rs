@@ -174,6 +174,7 @@ impl Driver {
                 self.claims.insert(request, (key.clone(), answer));
                 Input::Claim { request, key }
             }
+            Told::Will(key) => self.will(&key),
             Told::Settle(key) => match self.settle(&key) {
                 Some(gone) => gone,
                 None => return,

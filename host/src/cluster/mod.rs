@@ -8,6 +8,7 @@
 //! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
+//! | [`wills`] | wills of clients whose node dies |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`status`], [`operate`] | what operators see, and do |
 //! | [`orders`] | what they and plugins want done at every node |
@@ -39,6 +40,7 @@ mod state;
 mod status;
 mod together;
 mod told;
+mod wills;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -115,6 +117,8 @@ pub(crate) struct Cluster {
     opening: Mutex<HashMap<Arc<SessionKey>, u32>>,
     /// Whether the node has what it needs to serve.
     ready: watch::Sender<Result<(), NotReady>>,
+    /// Whether wills that the store had are this node's to publish.
+    has_its_wills: AtomicBool,
     /// Nodes that an operator forbade.
     forbidden: RwLock<HashSet<Box<str>>>,
     /// To the other nodes.
@@ -136,6 +140,7 @@ impl Cluster {
             requests: AtomicU64::new(1),
             opening: Mutex::default(),
             ready: watch::Sender::new(Err(NotReady::Joining)),
+            has_its_wills: AtomicBool::new(false),
             forbidden: RwLock::default(),
             link,
         })

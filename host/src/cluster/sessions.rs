@@ -58,12 +58,15 @@ impl Driver {
                     self.forget_session(session, Some(by));
                 }
             }
+            Action::WillTaken { key } => self.will_taken(&key),
+            Action::WillsOurs => self.wills_ours(),
+            Action::PublishWill { key, will } => self.publish_will(key, &will),
             other => tracing::debug!(?other, "nothing is done for this"),
         }
     }
 
     /// A session of this node.
-    fn session(&self, key: &Key) -> Option<Arc<Session>> {
+    pub(super) fn session(&self, key: &Key) -> Option<Arc<Session>> {
         let tenant = self.node.tenants.get(&key.tenant)?;
         let key = SessionKey::new(tenant, &key.user, &key.client_id).ok()?;
         self.node.sessions.get(&key)
@@ -222,9 +225,9 @@ async fn installed(
     let of = Arc::new(SessionKey::new(tenant, &key.user, &key.client_id).map_err(|e| e.to_string())?);
     let number = SessionId(node.sessions.numbers().next());
     let Key { tenant, user, client_id } = key.clone();
-    let mut ops = state.ops(number, Owner { tenant, user, client_id });
-    // No client may be waiting for it, so nobody else notes this.
-    ops.extend(put_epoch(key, epoch));
+    // Its epoch before it: after a crash one without it would give way to where it came from.
+    let mut ops: Vec<_> = put_epoch(key, epoch).into_iter().collect();
+    ops.extend(state.ops(number, Owner { tenant, user, client_id }));
     let from = node.clone();
     let stored = tokio::task::spawn_blocking(move || store(&from, number, &ops)).await.map_err(|e| e.to_string())?;
     let (restored, limits) = (stored?, of.clone());

@@ -18,7 +18,7 @@ use super::claim::key_of as key_of_session;
 use super::driver::Driver;
 use super::sessions::{EPOCHS, epoch_key};
 use super::told::Told;
-use super::{Cluster, MARKS};
+use super::{Cluster, MARKS, wills};
 use crate::admin::Replicated;
 use crate::durable;
 use crate::node::Node;
@@ -138,6 +138,8 @@ pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Res
         let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
         Input::SessionRestored(Owned { key, epoch })
     }));
+    let sessions = node.sessions.keys().into_iter().filter_map(|key| node.sessions.get(&key));
+    inputs.extend(sessions.filter_map(|session| wills::restored(&session)));
     let (mut known, mut anew) = (Vec::new(), Vec::new());
     let mut found = |input: Input| {
         let Input::Put { set, key, value, .. } = &input else { return };

@@ -49,6 +49,8 @@ pub(super) enum Told {
         /// Who waits.
         answer: oneshot::Sender<Result<(), ClaimRefusal>>,
     },
+    /// The will of a session of that key may be another one.
+    Will(Arc<SessionKey>),
     /// A session of that key may be gone.
     Settle(Arc<SessionKey>),
     /// A question.

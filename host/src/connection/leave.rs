@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use gatemq_broker::sessions::{Leave, Opening};
-use gatemq_broker::{Attached, Session};
+use gatemq_broker::{Attached, LeftWill, Session};
 use gatemq_types::Transport;
 use gatemq_types::event::{Fact, Peer};
 
@@ -26,7 +26,11 @@ pub(super) fn leave(
 ) {
     let (sessions, events) = (&worker.node.sessions, &worker.node.events);
     let was_persistent = session.is_persistent();
+    let with_will = worker.node.cluster().filter(|_| session.session().left_will().is_some());
     let left = sessions.leave(session, leave, worker.now_ms.get(), &mut hot.out.spare);
+    if let Some(cluster) = with_will {
+        cluster.will_changed(session.session().key());
+    }
     hot.out.armed.extend(&left.armed);
     for will in &left.wills {
         match Arc::ptr_eq(&will.session, session.session()) {
@@ -45,17 +49,31 @@ pub(super) fn leave(
 
 /// What time brings: sessions expire, delayed wills are due. True: there is more, after the others had their turn.
 pub(crate) fn sweep(worker: &Worker) -> bool {
+    let cluster = worker.node.cluster();
+    if worker.node.is_clustered && !cluster.is_some_and(|cluster| cluster.has_its_wills()) {
+        return false;
+    }
     let hot = &mut *worker.hot.borrow_mut();
     let swept = worker.node.sessions.sweep(worker.now_ms.get(), EXPIRED_PER_TURN, &mut hot.out.spare);
     hot.out.armed.extend(&swept.armed);
     for will in &swept.wills {
         publish_will(worker, hot, &away(&will.session), will);
+        if let Some(cluster) = cluster {
+            cluster.will_changed(will.session.key());
+        }
     }
     for session in &swept.expired {
         worker.node.events.emit(Some(&away(session)), Fact::SessionExpired {});
     }
     worker.deliver_armed(hot);
     swept.more
+}
+
+/// Publishes a will of a client of a node that died.
+pub(crate) fn publish_left(worker: &Worker, will: &LeftWill) {
+    let hot = &mut *worker.hot.borrow_mut();
+    publish_will(worker, hot, &away(&will.session), will);
+    worker.deliver_armed(hot);
 }
 
 /// Takes a session away from its client, which is told that it was taken over, for another node is to have it. False: it ended

@@ -42,7 +42,7 @@ mod will;
 pub(crate) use bind::bound_alone;
 pub(crate) use client::Client;
 pub(crate) use ending::Ending;
-pub(crate) use leave::{away, sweep, take_away};
+pub(crate) use leave::{away, publish_left, sweep, take_away};
 pub(crate) use retained::tell_removed;
 
 use std::cell::RefCell;

@@ -79,6 +79,7 @@ pub(super) async fn open<'a>(
         }
         None => None,
     };
+    let leaves_will = will.is_some();
     let opening = Opening {
         key: client.identity.key(),
         protocol: connect.protocol,
@@ -101,6 +102,9 @@ pub(super) async fn open<'a>(
     client.session = opened.session;
     // It is there: from now on its end counts.
     drop(claimed);
+    if let Some(cluster) = worker.node.cluster().filter(|_| leaves_will) {
+        cluster.will_changed(client.identity.key());
+    }
     if let Some(before) = opened.taken_over {
         worker.node.session_ended(before);
         worker.node.events.emit(Some(&client.peer), Fact::ClientTakenOver { resumed: opened.resumed });

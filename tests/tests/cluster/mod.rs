@@ -16,6 +16,7 @@ mod rolling;
 mod shared;
 mod strangers;
 mod tenants;
+mod wills;
 
 use gatemq_tests::broker::Broker;
 use gatemq_tests::client::{Client, Received, Tls};

@@ -86,7 +86,8 @@ impl Claims {
         self.claims.insert(key, claim);
     }
 
-    /// A node leaves, and we are to have a session of it. What does not find room stays where it is.
+    /// A node leaves, and we are to have a session of it. What does not find room stays where it is. Its keeper is asked once: whoever
+    /// comes for it meanwhile goes first, and is not to lose it to us; if it is still there its node says so again.
     pub(super) fn take(&mut self, key: SessionKey, owner: &Owner, members: &Members, said: &mut Said) {
         let is_full = self.claims.len() >= members.settings.claims_max;
         if is_full || owner.epoch(&key).is_some() || self.claims.contains_key(&key) {
@@ -136,6 +137,7 @@ impl Claims {
 
     /// The members are others: their keepers may be, too.
     pub(super) fn ask_all(&mut self, members: &Members, said: &mut Said) {
+        self.claims.retain(|_, claim| !claim.is_asked_once());
         for (key, claim) in &mut self.claims {
             if !matches!(claim.step, Step::Installing { .. }) {
                 claim.ask(key, &mut self.last_asked, members, said);
@@ -176,7 +178,9 @@ impl Claims {
             }
             Control::Refused { request, key, why } => {
                 let Some(claim) = self.of(&key, request) else { return };
-                if let Step::Asked = claim.step {
+                if claim.is_asked_once() {
+                    self.claims.remove(&key);
+                } else if let Step::Asked = claim.step {
                     claim.why = why;
                     claim.ask_ms = members.now_ms + RETRY_MS;
                 }
@@ -401,7 +405,8 @@ impl Claims {
         self.declined.retain(|_, (_, forget_ms)| members.now_ms < *forget_ms);
         let mut over = Vec::new();
         for (key, claim) in self.claims.iter_mut().filter(|(_, claim)| !installing(claim)) {
-            if members.now_ms >= claim.until_ms {
+            let unanswered = claim.is_asked_once() && members.now_ms >= claim.ask_ms;
+            if members.now_ms >= claim.until_ms || unanswered {
                 over.push(key.clone());
             } else if members.now_ms >= claim.ask_ms {
                 claim.ask(key, &mut self.last_asked, members, said);
@@ -423,6 +428,11 @@ impl Claims {
 }
 
 impl Claim {
+    /// No client waits, and nobody has promised anything.
+    fn is_asked_once(&self) -> bool {
+        self.request.is_none() && matches!(self.step, Step::Asked)
+    }
+
     fn ask(&mut self, key: &SessionKey, last_asked: &mut u64, members: &Members, said: &mut Said) {
         *last_asked += 1;
         self.asked = *last_asked;

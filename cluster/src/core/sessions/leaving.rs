@@ -49,12 +49,18 @@ impl Leaving {
             if owner.epoch(&key).is_none() {
                 continue;
             }
+            // On its way to somebody already, whose client has come.
+            let again_ms = members.now_ms + members.settings.ask_again_ms;
+            if owner.offered(&key).is_some() {
+                asked.insert(key, again_ms);
+                continue;
+            }
             let Some(taker) = members.taker(&key) else {
                 waiting.push_front(key);
                 break;
             };
             takes.entry(taker).or_default().push(key.clone());
-            asked.insert(key, members.now_ms + members.settings.ask_again_ms);
+            asked.insert(key, again_ms);
         }
         said.extend(takes.into_iter().map(|(to, keys)| (to.clone(), Control::Take { keys })));
     }
