@@ -162,6 +162,16 @@ impl Listeners {
                 Some(socket) => Ok(socket),
                 None => bind(name, settings.bind),
             };
+            let port = settings.bind.port();
+            let has_its_port = |going: &&String| port != 0 && open[*going].settings.bind.port() == port;
+            let socket = socket.map_err(|why| match going.iter().find(has_its_port) {
+                Some(of) => format!(
+                    "listeners.{name}.bind: {} cannot be bound while the listener {of} has the port on another address: take another \
+                     port, or restart",
+                    settings.bind
+                ),
+                None => why,
+            });
             match (listener, socket) {
                 (Ok(listener), Ok(socket)) => coming.push((listener, settings.clone(), socket)),
                 (listener, socket) => wrong.extend([listener.err(), socket.err()].into_iter().flatten()),

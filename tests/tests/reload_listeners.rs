@@ -94,8 +94,14 @@ fn a_listener_that_cannot_be_opened_changes_nothing() {
     let _another = enter(broker.address("goes"), "d");
     drop(taken);
     assert_eq!(reload(&mut broker, str::to_owned), pairs(&[("comes", "opened"), ("goes", "closed")]));
-    let _on_it = enter(at, "e");
+    let mut on_it = enter(at, "e");
     assert_eq!(client.expect_goodbye(), Some(0x98));
+    // Nor while the listener itself is in the way.
+    let everywhere = format!("0.0.0.0:{}", at.port());
+    broker.configure(|text| text.replace(&at.to_string(), &everywhere));
+    let (code, problem) = broker.fails(&["reload"]);
+    assert!(code == Some(65) && problem.contains("while the listener comes has the port"), "{problem}");
+    on_it.ping();
 }
 
 /// Issue 7, part 5: a reload reads the certificate of the API over HTTP again, and whom it trusts: who came before and is trusted no

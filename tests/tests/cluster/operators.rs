@@ -1,10 +1,11 @@
 //! What operators do to a cluster while it runs.
 
-use gatemq_tests::broker::Broker;
-use gatemq_tests::cluster::{status, up};
+use gatemq_tests::broker::{Broker, TOKEN};
+use gatemq_tests::cluster::{self, status, up};
+use gatemq_tests::web::Web;
 use gatemq_tests::{PATIENCE, wait_for};
 
-use super::started;
+use super::{comes, started};
 
 /// Guards eviction: a node that is forbidden at one member is up at none, also not after its next try, until another member allows
 /// it again.
@@ -51,4 +52,24 @@ fn the_key_of_gossip_is_exchanged_while_they_run() {
         assert_eq!(keys(node), [both[1].clone()]);
     }
     assert_eq!((up(&status(&nodes[0])), up(&status(&nodes[1]))), (vec!["node-2".into()], vec!["node-1".into()]));
+}
+
+/// Issue 7, part 6: the metrics of a node say of each member whether it is there, and how long its answers took.
+#[test]
+fn metrics_say_how_long_members_take() {
+    let members = cluster::members("test", 2);
+    let nodes = cluster::start([members[0].setup().http(""), members[1].setup()]);
+    let web = Web::new(nodes[0].http_address()).token(TOKEN);
+    let value = |name: &str| -> f64 {
+        let text = web.get("/metrics").body;
+        let line = format!("gatemq_cluster_{name}{{member=\"node-2\"}} ");
+        let line = text.lines().find_map(|found| found.strip_prefix(&line).map(str::to_owned));
+        line.unwrap_or_else(|| panic!("{name} in\n{text}")).parse().unwrap()
+    };
+    assert_eq!((value("member_up"), value("delivery_seconds_count")), (1.0, 0.0));
+    let (mut to, mut from) = (comes(&nodes[1], "to"), comes(&nodes[0], "from"));
+    assert_eq!(to.subscribe("a", 1), 1);
+    let _ = cluster::wait_until_reached(&mut from, &mut to, "a");
+    assert_eq!(from.published("a", 1, false, b"x"), 0);
+    assert!(value("delivery_seconds_count") >= 1.0 && value("delivery_seconds_sum") > 0.0);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gatemq_tests::outside;
 
@@ -12,6 +13,8 @@ use super::service::{self, Service};
 use super::{SECOND, check, done, suite};
 use crate::package::Packages;
 
+/// Longest time from the first start to ready.
+const START_MAX: Duration = Duration::from_secs(1);
 const CONFIGURATION: &str = "/etc/gatemq/gatemq.toml";
 /// What an operator changes in it.
 const EDIT: &str = "\n[log]\nlevel = \"debug\"\n";
@@ -34,6 +37,7 @@ pub(super) fn prove(base: &Path, first: &Packages, second: &Packages) -> Result<
     operator::checks(&root)?;
     let service = Service::start(&root)?;
     println!("    start to ready, the check before it included: {} ms", service.started_in.as_millis());
+    check(service.started_in < START_MAX, || format!("the first start takes {:?}", service.started_in))?;
     operator::admits_nobody(&service)?;
     operator::add_user(&root, &service)?;
     operator::lists_clients(&root, &service)?;

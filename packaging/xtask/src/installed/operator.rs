@@ -103,12 +103,21 @@ pub(super) fn lists_clients(root: &Root, service: &Service<'_>) -> Result<(), St
     done("gatemq clients finds the broker", check(clients.contains("shown"), || clients.clone()))
 }
 
+/// Longest time that `gatemq check` may take: it goes before each start and reload.
+const CHECK_MAX: Duration = Duration::from_millis(200);
+/// So often it is tried, for a machine that has something else to do.
+const TRIES: usize = 3;
+
 /// `gatemq check`, and how long it takes.
 pub(super) fn checks(root: &Root) -> Result<(), String> {
-    let mut check =
-        root.command(&["setpriv", "--reuid=gatemq", "--regid=gatemq", "--init-groups", "gatemq", "check"], &[])?;
-    let began = Instant::now();
-    said(&mut check)?;
-    println!("    gatemq check: {} ms", began.elapsed().as_millis());
-    Ok(())
+    let mut took = Duration::MAX;
+    for _ in 0..TRIES {
+        let mut check =
+            root.command(&["setpriv", "--reuid=gatemq", "--regid=gatemq", "--init-groups", "gatemq", "check"], &[])?;
+        let began = Instant::now();
+        said(&mut check)?;
+        took = took.min(began.elapsed());
+    }
+    println!("    gatemq check: {} ms", took.as_millis());
+    check(took < CHECK_MAX, || format!("gatemq check takes {took:?}, and may take {CHECK_MAX:?}"))
 }
