@@ -55,8 +55,8 @@ pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;
 pub use tenant::{
-    EPISODE_MS, Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantRates, TenantUsage, Tenants,
-    Traffic,
+    EPISODE_MS, Part, Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantRates, TenantUsage,
+    Tenants, Traffic,
 };
 pub use verdicts::Verdicts;
 pub use will::{LeftWill, Will};

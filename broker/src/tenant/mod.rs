@@ -6,6 +6,7 @@ mod usage;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -17,7 +18,7 @@ use crate::tree::{Tree, TreeError};
 use generations::Generations;
 pub use rates::TenantRates;
 use usage::TrafficSum;
-pub use usage::{EPISODE_MS, TenantConnection, TenantLimit, TenantLimits, TenantUsage, Traffic};
+pub use usage::{EPISODE_MS, Part, TenantConnection, TenantLimit, TenantLimits, TenantUsage, Traffic};
 pub(crate) use usage::{QueueBytes, Usage};
 
 /// Longest name of a tenant, in bytes.
@@ -62,13 +63,22 @@ impl Tenant {
     /// From now on it may have this. What it has beyond that stays.
     pub fn set_limits(&self, limits: TenantLimits) {
         let mut held = self.limits.write();
+        self.apply(&limits);
+        *held = limits;
+    }
+
+    fn set_part(&self, part: Part) {
+        let held = self.limits.read();
+        self.apply(&held.split(part));
+    }
+
+    fn apply(&self, limits: &TenantLimits) {
         let Usage { connections, sessions, subscriptions, queue_bytes, .. } = &*self.usage;
         connections.set_max(limits.connections_max);
         sessions.set_max(limits.sessions_max);
         subscriptions.set_max(limits.subscriptions_max);
         queue_bytes.set_max(limits.queue_bytes_max);
         self.rates.set(limits.rates);
-        *held = limits;
     }
 
     /// What it has.
@@ -190,12 +200,16 @@ impl std::error::Error for TenantError {}
 pub struct Tenants {
     tenants_max: usize,
     limits: TenantLimits,
+    /// How many nodes share a tenant's bounds.
+    nodes: AtomicU64,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
     by_name: HashMap<Box<str>, Arc<Tenant>, Hasher>,
+    /// Where it is not an equal one: as many as nodes of the cluster have tenants.
+    parts: HashMap<Box<str>, Part, Hasher>,
     last_id: u64,
 }
 
@@ -213,7 +227,26 @@ impl Tenants {
     /// As [`Self::new`], with bounds for what each tenant has, unless it is given others
     /// ([`Tenant::set_limits`]).
     pub fn with_limits(tenants_max: usize, limits: TenantLimits) -> Self {
-        Tenants { tenants_max, limits, inner: Mutex::default() }
+        Tenants { tenants_max, limits, nodes: AtomicU64::new(1), inner: Mutex::default() }
+    }
+
+    /// So many nodes share the bounds of a tenant that is nowhere in use.
+    pub fn set_nodes(&self, nodes: u64) {
+        self.nodes.store(nodes.max(1), Ordering::Relaxed);
+    }
+
+    /// From now on a tenant may have that part of its bounds here, the other nodes having the rest; but for what it retains, which every
+    /// node has. [`Tenant::limits`] stays the whole. Kept for tenants that are not in use here.
+    pub fn set_part(&self, name: &str, part: Part) {
+        let inner = &mut *self.inner.lock();
+        if part == (Part { of: 1, parts: self.nodes.load(Ordering::Relaxed) }) {
+            inner.parts.remove(name);
+        } else {
+            inner.parts.insert(name.into(), part);
+        }
+        if let Some(tenant) = inner.by_name.get(name) {
+            tenant.set_part(part);
+        }
     }
 
     /// The tenant of that name, made if there is none.
@@ -249,6 +282,8 @@ impl Tenants {
             limits: RwLock::default(),
         });
         tenant.set_limits(self.limits);
+        let equal = || Part { of: 1, parts: self.nodes.load(Ordering::Relaxed) };
+        tenant.set_part(inner.parts.get(name).copied().unwrap_or_else(equal));
         inner.by_name.insert(name.into(), tenant.clone());
         Ok(tenant)
     }

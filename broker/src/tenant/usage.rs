@@ -37,6 +37,42 @@ impl Default for TenantLimits {
     }
 }
 
+/// So many `parts` of a bound, `of` them this node's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// This node's.
+    pub of: u64,
+    /// All; at least 1.
+    pub parts: u64,
+}
+
+impl Part {
+    /// At least 1 where the bound is not 0, and no bound where there is none.
+    fn of(self, max: u64) -> u64 {
+        if max == u64::MAX {
+            return max;
+        }
+        let part = u128::from(max) * u128::from(self.of) / u128::from(self.parts.max(1));
+        u64::try_from(part).unwrap_or(u64::MAX).max(u64::from(max > 0))
+    }
+}
+
+impl TenantLimits {
+    /// With a part of each bound of what clients of one node have.
+    pub(super) fn split(&self, part: Part) -> TenantLimits {
+        let of = |max| part.of(max);
+        let TenantRates { messages_per_s_max, bytes_per_s_max } = self.rates;
+        TenantLimits {
+            connections_max: of(self.connections_max),
+            sessions_max: of(self.sessions_max),
+            subscriptions_max: of(self.subscriptions_max),
+            queue_bytes_max: of(self.queue_bytes_max),
+            rates: TenantRates { messages_per_s_max: of(messages_per_s_max), bytes_per_s_max: of(bytes_per_s_max) },
+            retained: self.retained,
+        }
+    }
+}
+
 /// A bound of [`TenantLimits`] that was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TenantLimit {

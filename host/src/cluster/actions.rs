@@ -35,6 +35,7 @@ impl Driver {
             Action::Forget { set, key } => self.forget(set, &key),
             Action::Load { to, set, keys } => self.load(to, set, keys),
             Action::Contact { contact_ms, ran_ms } => self.contact(contact_ms, ran_ms),
+            Action::Share { tenant, share } => self.share(&tenant, share),
             Action::Ready(ready) => _ = self.cluster.ready.send_replace(ready),
             Action::Event(event) => self.tell(event),
             Action::Host { from, bytes } => self.heard(from, &bytes),

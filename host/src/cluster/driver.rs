@@ -17,6 +17,7 @@ use super::content::{Content, Header};
 use super::hints::Hints;
 use super::kept_routes::KeptRoutes;
 use super::orders::Orders;
+use super::quotas::{COUNT_MS, Counts};
 use super::records::Records;
 use super::sessions::Handing;
 use super::together::Together;
@@ -76,6 +77,7 @@ pub(crate) struct Driver {
     /// What this round delivers, by worker.
     pub(super) deliveries: HashMap<usize, super::receive::FromNode>,
     pub(super) orders: Orders,
+    pub(super) counts: Counts,
     next_id: u64,
 }
 
@@ -100,6 +102,7 @@ impl Driver {
             stored: Vec::new(),
             deliveries: HashMap::new(),
             orders: Orders::since(node.boot_ms),
+            counts: Counts::default(),
             next_id: 0,
         }
     }
@@ -110,7 +113,7 @@ impl Driver {
         loop {
             cluster.inbox.take(&mut told);
             if told.is_empty() {
-                let due = Duration::from_millis(self.core.due_ms().saturating_sub(clock::now_ms()).min(60_000));
+                let due = Duration::from_millis(self.core.due_ms().saturating_sub(clock::now_ms()).min(COUNT_MS));
                 tokio::select! {
                     () = cluster.inbox.told() => cluster.inbox.take(&mut told),
                     () = tokio::time::sleep(due) => told.push(Told::Core(Input::Tick)),
@@ -125,6 +128,9 @@ impl Driver {
         let interests = self.cluster.take_interests();
         if !interests.is_empty() {
             self.core.handle(clock::now_ms(), Input::Interest(interests), actions);
+        }
+        if let Some(counts) = self.count_sessions(clock::now_ms()) {
+            self.core.handle(clock::now_ms(), counts, actions);
         }
         for told in told.drain(..) {
             self.take(told, actions);
@@ -141,6 +147,7 @@ impl Driver {
             Told::Core(Input::PeerUp(member)) => {
                 let node = member.node.clone();
                 self.core.handle(clock::now_ms(), Input::PeerUp(member), actions);
+                self.count_nodes();
                 self.order_again(&node);
                 return self.arrived_early(&node, actions);
             }

@@ -10,6 +10,7 @@
 //! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
 //! | [`wills`] | wills of clients whose node dies |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
+//! | [`quotas`] | what of a tenant's bounds is this node's |
 //! | [`status`], [`operate`] | what operators see, and do |
 //! | [`orders`] | what they and plugins want done at every node |
 //! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
@@ -30,6 +31,7 @@ mod operate;
 mod orders;
 mod outgoing;
 mod queue;
+mod quotas;
 mod receive;
 mod records;
 mod routes;

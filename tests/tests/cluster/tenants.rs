@@ -4,6 +4,7 @@ use gatemq_tests::broker::Broker;
 use gatemq_tests::client::{Client, Version};
 use gatemq_tests::cluster::{self, Member, wait_until_reached};
 use gatemq_tests::pki::Pki;
+use gatemq_tests::{PATIENCE, wait_for};
 
 fn comes(broker: &Broker, tenant: &str, client_id: &str) -> Client {
     let mut client = Client::tcp(broker.address(&format!("{tenant}-mqtt")), Version::V5).unwrap();
@@ -71,4 +72,41 @@ fn sys_says_what_its_own_node_has() {
         let counts: Vec<_> = said.iter().filter(|(of_clients, _)| *of_clients).map(|(_, value)| &**value).collect();
         assert!(counts.len() <= 3 && counts[1..].iter().all(|count| *count == connected), "{said:?}");
     }
+}
+
+/// A tenant's limit is the cluster's: a node with all of its clients has nearly all of it, never more together than one for each node
+/// beyond, and when clients go elsewhere it goes with them.
+#[test]
+fn a_tenants_limit_is_split_over_the_nodes() {
+    let members = cluster::members("test", 2);
+    let limited = |member: &Member| member.setup().argument("--set").argument("limits.tenant_connections_max=10");
+    let brokers = cluster::start(members.iter().map(limited));
+    let mut last = 0;
+    let mut fill = |at: &Broker, there: &mut Vec<Client>, wanted: usize| {
+        let mut more = || {
+            last += 1;
+            let mut client = Client::tcp(at.address("mqtt"), Version::V5).unwrap();
+            // Who comes too often is closed without an answer.
+            let code = client.connect(&format!("client-{last}")).ok()?;
+            assert!(matches!(code, 0 | 0x97), "{code:#x}");
+            (code == 0).then_some(client)
+        };
+        wait_for("room in the tenant", PATIENCE, || {
+            there.extend(more());
+            (there.len() >= wanted).then_some(())
+        });
+        // As many as it may have by now.
+        while let Some(client) = more() {
+            there.push(client);
+        }
+    };
+    let mut here = Vec::new();
+    fill(&brokers[0], &mut here, 9);
+    assert!(here.len() <= 10, "{}", here.len());
+    let mut there = Vec::new();
+    fill(&brokers[1], &mut there, 1);
+    assert!(here.len() + there.len() <= 12, "{} and {}", here.len(), there.len());
+    here.clear();
+    fill(&brokers[1], &mut there, 9);
+    assert!(there.len() <= 11, "{}", there.len());
 }
