@@ -1,5 +1,5 @@
 //! Passwords and their argon2id hashes (RFC 9106) in the PHC string form, as `gatemq passwd` writes them; those of mosquitto are in
-//! [`mosquitto`](crate::mosquitto).
+//! [`crate::mosquitto`].
 
 use std::sync::Arc;
 

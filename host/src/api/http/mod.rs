@@ -2,8 +2,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`tokens`] | who has which token |
-//! | [`guard`] | authentication before anything else, time, headers of answers |
+//! | [`mod@tokens`] | who has which token |
+//! | [`mod@guard`] | authentication before anything else, time, headers of answers |
 //!
 //! Connections, those of one address, and new ones a second are bounded as a listener's; headers, bodies and time are bounded here.
 //! What is beyond is closed or refused, counted, and an event.
