@@ -31,6 +31,8 @@ pub(crate) struct Field {
     pub(crate) ending: AtomicBool,
     /// Those who share take what has waited: the others may have everything already.
     draining: AtomicBool,
+    /// A link is cut for longer than is waited for anything, and nothing comes.
+    pub(crate) quiet: AtomicBool,
     /// Topics and numbers that were acknowledged, and those that came to one of those who share.
     acknowledged: Mutex<BTreeSet<(String, u64)>>,
     taken_of_shared: Mutex<BTreeSet<(String, u64)>>,
@@ -41,10 +43,16 @@ impl Field {
     /// Waits for a start of the broker later than `generation`, which comes as the broker is killed again and again. `None`:
     /// there will be none.
     pub(crate) fn next_address(&self, who: &str, generation: &mut u64) -> Option<SocketAddr> {
-        let broker = self.broker.lock().unwrap();
-        let waited = self.changed.wait_timeout_while(broker, PATIENCE * 2, |broker| broker.0 == *generation);
-        let (broker, waited) = waited.unwrap();
-        assert!(!waited.timed_out(), "{who}: the connection has ended, and not by a crash");
+        let mut broker = self.broker.lock().unwrap();
+        loop {
+            let waited = self.changed.wait_timeout_while(broker, PATIENCE * 2, |broker| broker.0 == *generation);
+            let (then, waited) = waited.unwrap();
+            broker = then;
+            if !waited.timed_out() {
+                break;
+            }
+            assert!(self.quiet.load(Ordering::Acquire), "{who}: the connection has ended, and not by a crash");
+        }
         *generation = broker.0;
         broker.1
     }
@@ -59,8 +67,9 @@ impl Field {
         self.ending.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// Whether there may be nothing for a subscriber.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.quiet.load(Ordering::Acquire)
     }
 
     pub(crate) fn acknowledged(&self, topic: String, number: u64) {

@@ -72,7 +72,7 @@ impl Subscriber {
     fn serve(&mut self, client: &mut Client, field: &Field) -> Option<bool> {
         let connect = Connect { receive_max: self.receive_max, ..Connect::stays(self.level, self.name) };
         client.send(&connect.bytes()).ok()?;
-        let answer = ConnAck::read(&packet(client, self.name, || field.is_draining())?, client.version());
+        let answer = ConnAck::read(&packet(client, self.name, || field.may_wait())?, client.version());
         if is_not_now(&answer, self.level) {
             std::thread::sleep(AGAIN);
             return Some(false);
@@ -90,7 +90,7 @@ impl Subscriber {
         let (mut count, mut ended) = (0, false);
         while self.breaks_after.is_none_or(|after| count < after || (self.stays_away && field.is_ending())) {
             let packet = match self.lingers.filter(|_| ended) {
-                None => packet(client, self.name, || field.is_draining())?,
+                None => packet(client, self.name, || field.may_wait())?,
                 Some(long) => match client.receive(long) {
                     Ok(Received::Packet(packet)) => packet,
                     _ => return Some(true),
