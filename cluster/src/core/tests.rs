@@ -394,6 +394,38 @@ fn an_owner_that_does_not_hand_over_is_not_passed_over() {
     assert!(matches!(took[..], [Action::Granted { request: 2, previous: Previous::Nobody, .. }]), "{took:?}");
 }
 
+/// Simulation, seed 62190: while a session is being installed a node joins that has another one of its key, which is later than where
+/// the first one was. Its client gets that there, so the other client does not get the first one here: nobody serves two.
+#[test]
+fn what_earlier_members_promised_is_granted_by_those_of_now() {
+    let mut side = Side::apart(3);
+    side.join(2);
+    let took = take_over(&mut side, Some(vec![5; 9]));
+    let [Action::Install { epoch, .. }] = &took[..] else { panic!("{took:?}") };
+    let later = Epoch { time: HybridTime(epoch.time.0 - 1), node: name(3) };
+    side.tell(3, Input::SessionRestored(Owned { key: key("c"), epoch: later }));
+    for n in [1, 2] {
+        side.tell(n, Input::PeerUp(member(3, Boot(3))));
+        side.tell(3, Input::PeerUp(member(n, Boot(n))));
+    }
+    side.wait(1_000);
+    side.tell(3, Input::Claim { request: 3, key: key("c") });
+    let is_granted = |took: &[Action]| took.iter().any(|action| matches!(action, Action::Granted { .. }));
+    assert!(is_granted(&side.took(3)));
+    side.tell(1, Input::Installed { key: key("c"), epoch: epoch.clone(), taken: true });
+    assert!(!is_granted(&side.took(1)));
+    // Its client has come last: the other one goes, and what is there comes here.
+    assert!(side.took(3).iter().any(|action| matches!(action, Action::HandOver { .. })));
+    side.tell(3, Input::HandedOver { key: key("c"), state: Some(vec![6; 9]) });
+    let took = side.took(1);
+    let Some(Action::Install { epoch, .. }) = took.last() else { panic!("{took:?}") };
+    side.tell(1, Input::Installed { key: key("c"), epoch: epoch.clone(), taken: true });
+    assert!(is_granted(&side.took(1)));
+    side.wait(2_000);
+    let owners = side.cores.values().filter(|(_, core)| core.epoch(&key("c")).is_some());
+    assert_eq!(owners.count(), 1);
+}
+
 /// The will of a client whose node died is published after its delay, unless the client is back before.
 #[test]
 fn a_will_outlives_its_node() {

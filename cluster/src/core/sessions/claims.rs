@@ -24,6 +24,8 @@ struct Claim {
     ask_ms: u64,
     /// Number of the last question. Answers to earlier ones do not count.
     asked: u64,
+    /// Whose session the keeper has promised in its answer to that: until we have it, it grants the key to nobody else.
+    promised: Option<NodeName>,
     /// Why it would be refused if its time were over now.
     why: ClaimRefusal,
     step: Step,
@@ -81,7 +83,7 @@ impl Claims {
             return out.push(Action::ClaimRefused { request, why: ClaimRefusal::Full });
         }
         let (why, step) = (ClaimRefusal::NotSettled, Step::Asked);
-        let mut claim = Claim { request: Some(request), until_ms, ask_ms: 0, asked: 0, why, step };
+        let mut claim = Claim { request: Some(request), until_ms, ask_ms: 0, asked: 0, promised: None, why, step };
         claim.ask(&key, &mut self.last_asked, members, said);
         self.claims.insert(key, claim);
     }
@@ -95,7 +97,7 @@ impl Claims {
         }
         let until_ms = members.now_ms + members.settings.claim_ms_max;
         let (why, step) = (ClaimRefusal::NotSettled, Step::Asked);
-        let mut claim = Claim { request: None, until_ms, ask_ms: 0, asked: 0, why, step };
+        let mut claim = Claim { request: None, until_ms, ask_ms: 0, asked: 0, promised: None, why, step };
         claim.ask(&key, &mut self.last_asked, members, said);
         self.claims.insert(key, claim);
     }
@@ -135,12 +137,16 @@ impl Claims {
         *last = (last.0.clone().max(epoch), forget_ms);
     }
 
-    /// The members are others: their keepers may be, too.
-    pub(super) fn ask_all(&mut self, members: &Members, said: &mut Said) {
-        self.claims.retain(|_, claim| !claim.is_asked_once());
-        for (key, claim) in &mut self.claims {
-            if !matches!(claim.step, Step::Installing { .. }) {
-                claim.ask(key, &mut self.last_asked, members, said);
+    /// The members are others, so their keepers may be too; or, with a keeper, that one has lost what was under way to it. What was
+    /// promised before counts no more.
+    pub(super) fn ask_all(&mut self, of: Option<&NodeName>, members: &Members, said: &mut Said) {
+        let is_of_it = |key: &SessionKey| of.is_none_or(|of| members.keeper(key, None) == of);
+        self.claims.retain(|key, claim| !claim.is_asked_once() || !is_of_it(key));
+        for (key, claim) in self.claims.iter_mut().filter(|(key, _)| is_of_it(key)) {
+            match claim.step {
+                // Asked when it is here.
+                Step::Installing { .. } => (claim.asked, claim.promised) = (0, None),
+                _ => claim.ask(key, &mut self.last_asked, members, said),
             }
         }
     }
@@ -191,6 +197,7 @@ impl Claims {
                 let Some(claim) = self.of(&key, request) else { return };
                 claim.why = ClaimRefusal::HandOverUnfinished;
                 claim.ask_ms = members.now_ms + wait_ms;
+                claim.promised = Some(from.clone());
                 if let Step::Asked | Step::Promised { .. } = claim.step {
                     claim.step = Step::Promised { from, epoch };
                 }
@@ -366,7 +373,7 @@ impl Claims {
         said: &mut Said,
         out: &mut Vec<Action>,
     ) {
-        let Some(claim) = self.claims.remove(&key) else { return };
+        let Some(mut claim) = self.claims.remove(&key) else { return };
         let from = match &claim.step {
             Step::Installing { from, epoch: under } if *under == epoch => from.clone(),
             _ => return drop(self.claims.insert(key, claim)),
@@ -382,11 +389,17 @@ impl Claims {
         let owned = Owned { key: key.clone(), epoch: epoch.clone() };
         said.push((members.keeper(&key, None).clone(), Control::Owns(owned)));
         if members.get(&from).is_some() {
-            self.untold.insert(key, Untold { to: from.clone(), epoch: epoch.clone(), seq });
+            self.untold.insert(key.clone(), Untold { to: from.clone(), epoch: epoch.clone(), seq });
         }
-        if let Some(request) = claim.request {
-            out.push(Action::Granted { request, epoch, previous: Previous::Taken { from } });
+        let Some(request) = claim.request else { return };
+        if claim.promised.as_ref() == Some(&from) {
+            return out.push(Action::Granted { request, epoch, previous: Previous::Taken { from } });
         }
+        // A keeper of earlier members has promised it. That of now may know of another one, and grant that elsewhere at this moment:
+        // it says whether this is the one that the client gets.
+        (claim.why, claim.step) = (ClaimRefusal::NotSettled, Step::Asked);
+        claim.ask(&key, &mut self.last_asked, members, said);
+        self.claims.insert(key, claim);
     }
 
     /// Tells old owners whose sessions everybody finds here by now, or that are over.
@@ -435,7 +448,7 @@ impl Claim {
 
     fn ask(&mut self, key: &SessionKey, last_asked: &mut u64, members: &Members, said: &mut Said) {
         *last_asked += 1;
-        self.asked = *last_asked;
+        (self.asked, self.promised) = (*last_asked, None);
         self.ask_ms = members.now_ms + members.settings.ask_again_ms;
         let (view, request, key) = (members.view(), self.asked, key.clone());
         said.push((members.keeper(&key, None).clone(), Control::Claim { view, request, key }));

@@ -48,7 +48,7 @@ impl Sessions {
     pub(crate) fn view_changed(&mut self, members: &mut Members, out: &mut Vec<Action>) {
         self.keeper.view_changed(members, &mut self.said);
         self.owner.register_all(members, &mut self.said);
-        self.claims.ask_all(members, &mut self.said);
+        self.claims.ask_all(None, members, &mut self.said);
         self.deliver(members, out);
     }
 
@@ -68,6 +68,7 @@ impl Sessions {
     pub(crate) fn tell(&mut self, to: &NodeName, members: &mut Members, out: &mut Vec<Action>) {
         self.owner.register(to, members, &mut self.said);
         self.owner.offer_again(to, members, &mut self.said);
+        self.claims.ask_all(Some(to), members, &mut self.said);
         self.deliver(members, out);
     }
 
