@@ -197,6 +197,11 @@ impl Session {
         }
     }
 
+    /// Whether other nodes have not answered yet for a QoS 2 message of its client.
+    pub fn is_forwarded(&self) -> bool {
+        self.output.lock().stored.as_ref().is_some_and(|stored| !stored.forwarding.is_empty())
+    }
+
     /// What the store is to know of it now; `None`: nothing.
     pub(crate) fn record(&self) -> Option<Change> {
         let mut output = self.output.lock();

@@ -23,6 +23,8 @@ use crate::node::Node;
 const LATE_FOR: Duration = Duration::from_secs(60);
 /// What came here for a session while it was elsewhere. Other nodes have numbers with the upper bit.
 const HERE: Way = 1;
+/// How often it is looked whether other nodes have answered for what the client of a session has sent.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Operations of a batch of the store.
 const OPS_MAX: usize = 1024;
 
@@ -199,11 +201,13 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Result<Option<Sta
     // What it gets from now on is not in its state. Workers bring their changes to the store in any order, so first all that came
     // before has to be there.
     let cut = session.moves_out();
-    for worker in 0..node.workers() {
-        let (tell, told) = oneshot::channel();
-        node.send(worker, |mail| mail.barriers.push(tell));
-        told.await.map_err(|_| STOPS)?;
+    barriers(node).await.ok_or(STOPS)?;
+    // Of QoS 2 messages that go to other nodes the packet identifiers come to the store when these have answered, or it keeps them for
+    // these: within `ack_wait_ms`. Without them the client would have the messages published once more where it is now.
+    while session.is_forwarded() {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
+    barriers(node).await.ok_or(STOPS)?;
     let (node, number) = (node.clone(), SessionId(session.number()));
     let read = move || match &node.store {
         Some(store) => State::read(&**store, number, cut),
@@ -211,6 +215,16 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Result<Option<Sta
     };
     let read = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
     read.map_err(|e| format!("its state cannot be read: {e}"))
+}
+
+/// Waits until everything is stored that workers have changed up to now.
+async fn barriers(node: &Node) -> Option<()> {
+    for worker in 0..node.workers() {
+        let (tell, told) = oneshot::channel();
+        node.send(worker, |mail| mail.barriers.push(tell));
+        told.await.ok()?;
+    }
+    Some(())
 }
 
 /// Puts a session into the store and among the others, as one whose client is away.

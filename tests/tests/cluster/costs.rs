@@ -19,7 +19,8 @@ fn cpu(of: &Broker) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-fn signal(to: &Broker, signal: Signal) {
+/// Stops a node, or lets it go on.
+pub(super) fn signal(to: &Broker, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(to.pid()).unwrap()).unwrap(), signal).unwrap();
 }
 

@@ -1,9 +1,16 @@
 //! A client comes to another node than before: its session comes along.
 
-use gatemq_tests::session::{Connect, Level};
-use gatemq_tests::{cluster, short_or_long};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use gatemq_tests::client::Tls;
+use gatemq_tests::pki::Pki;
+use gatemq_tests::session::{Connect, Level, ack};
+use gatemq_tests::{Kind, PATIENCE, cluster, short_or_long, wait_for};
+use rustix::process::Signal;
 use serde_json::Value;
 
+use super::costs::signal;
 use super::promise_5::{run_with, setups};
 use super::{comes, joins, started};
 use crate::crash::load::Holds;
@@ -55,6 +62,53 @@ fn what_waits_moves_too() {
     for n in 0..10 {
         assert_eq!(client.take_message().payload, [n]);
     }
+}
+
+/// A QoS 2 message that was not acknowledged because a third node does not answer is sent again at the node to which its client has gone
+/// meanwhile: that one knows that it came, so nobody gets it twice.
+#[test]
+fn what_is_sent_again_at_another_node_comes_once() {
+    // As many, for some wait until the third node is there again: it keeps the books of their sessions.
+    const MOVERS: usize = 6;
+    let (_members, nodes) = started(3);
+    let (mut publisher, mut there) = (comes(&nodes[0], "publisher"), comes(&nodes[2], "there"));
+    assert_eq!(there.subscribe("t", 2), 2);
+    cluster::wait_until_reached(&mut publisher, &mut there, "t");
+    let mut here = comes(&nodes[0], "here");
+    assert_eq!(here.subscribe("t", 2), 2);
+    let names: Vec<String> = (0..MOVERS).map(|n| format!("mover-{n}")).collect();
+    let connects: Vec<_> = names.iter().map(|name| Connect::stays(Level::V5, name)).collect();
+    let mut before: Vec<_> = connects.iter().map(|connect| joins(&nodes[0], connect).0).collect();
+    signal(&nodes[2], Signal::STOP);
+    for (client, name) in before.iter_mut().zip(&names) {
+        client.publish_as(2 << 1, "t", 1, name.as_bytes()).expect("PUBLISH");
+    }
+    let mut came: Vec<_> = names.iter().map(|_| here.take_message().text().to_owned()).collect();
+    came.sort_unstable();
+    assert_eq!(came, names);
+    let (done, is_done) = channel();
+    thread::scope(|scope| {
+        for (connect, name) in connects.iter().zip(&names) {
+            let (node, done) = (&nodes[1], done.clone());
+            scope.spawn(move || {
+                let mut client = wait_for("its session comes", PATIENCE, || {
+                    let (client, answer) = node.greeted(Kind::Mqtt, &Tls::new(&Pki::new("Acme"), None), connect);
+                    let is_admitted = answer.code == 0;
+                    assert!(answer.session_present || !is_admitted, "{answer:?}");
+                    is_admitted.then_some(client)
+                });
+                client.publish_as(2 << 1 | 8, "t", 1, name.as_bytes()).expect("PUBLISH");
+                assert_eq!(client.expect_ack(ack::PUBREC, 1), 0);
+                client.send_ack(ack::PUBREL, 1).expect("PUBREL");
+                assert_eq!(client.expect_ack(ack::PUBCOMP, 1), 0);
+                done.send(()).unwrap();
+            });
+        }
+        is_done.recv_timeout(PATIENCE * 2).expect("one of them is at another node");
+        signal(&nodes[2], Signal::CONT);
+    });
+    assert_eq!(publisher.published("t", 2, false, b"end"), 0);
+    assert_eq!(here.take_message().text(), "end", "nothing came twice");
 }
 
 /// Persistent sessions move between three nodes under load: nothing acknowledged is lost, nothing comes twice at QoS 2. Order is
