@@ -10,9 +10,8 @@ use gatemq_tests::{Kind, PATIENCE, cluster, short_or_long, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::costs::signal;
 use super::promise_5::{run_with, setups};
-use super::{comes, joins, started};
+use super::{comes, joins, signal, started};
 use crate::crash::load::Holds;
 use crate::crash::subscriber::Subscriber;
 
