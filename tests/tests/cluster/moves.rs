@@ -1,6 +1,6 @@
 //! A client comes to another node than before: its session comes along.
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use gatemq_tests::client::Tls;
@@ -85,7 +85,7 @@ fn what_is_sent_again_at_another_node_comes_once() {
     let mut came: Vec<_> = names.iter().map(|_| here.take_message().text().to_owned()).collect();
     came.sort_unstable();
     assert_eq!(came, names);
-    let (done, is_done) = channel();
+    let (done, is_done) = sync_channel(MOVERS);
     thread::scope(|scope| {
         for (connect, name) in connects.iter().zip(&names) {
             let (node, done) = (&nodes[1], done.clone());
