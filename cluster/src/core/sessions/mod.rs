@@ -6,7 +6,8 @@
 //! 1. The claimant asks the keeper. It grants only if its members are those of the claimant and all of them have registered.
 //! 2. Nobody owns the session, or the claimant does: granted, under a new epoch. Else the owner is told to hand over.
 //! 3. The owner closes its client, gathers the state and offers it. The claimant fetches it, commits it, and owns the session
-//!    from then on, which it tells the keeper. If it does not want it any more, the session stays where it was.
+//!    from then on, which it tells the keeper. If it does not want it any more, the session stays where it was. If the keeper of now is
+//!    not the one that promised it, or knows other members since, that is asked (1) before the client gets it.
 //! 4. When every member routes to the new owner, it tells the old one, which forwards what came meanwhile and forgets it.
 //!
 //! Until step 4 the old owner keeps the session, so that whoever of the three dies, somebody has it; two that have it are told
