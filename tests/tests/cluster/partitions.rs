@@ -27,7 +27,7 @@ fn state(at: &Broker, node: usize) -> Option<String> {
 fn promise_5_a_link_is_cut_under_load_and_healed() {
     let Some(network) = Network::new(3) else { return };
     let cut_for = short_or_long(Duration::from_secs(8), Duration::from_secs(60));
-    promise_5::run(network.setups(), short_or_long(1, 3), ALL, |nodes, [_, takes], more| {
+    promise_5::run(network.setups(), short_or_long(1, 3), ALL, |nodes, fields, more| {
         let [one, two, three] = [0, 1, 2].map(|n| nodes.brokers[n].as_ref().unwrap());
         let begun = Instant::now();
         network.cut(3);
@@ -45,9 +45,10 @@ fn promise_5_a_link_is_cut_under_load_and_healed() {
         let _: Value = one.command(&["deny", "add", "user", "test", "mallory", "--reason", "while cut"]);
         let _: Value = three.command(&["deny", "add", "user", "test", "trudy", "--reason", "while cut"]);
         // A cut lasts a time, not until something happens.
-        takes.quiet.store(true, Ordering::Release);
+        let quiet = |is: bool| fields.iter().for_each(|field| field.quiet.store(is, Ordering::Release));
+        quiet(true);
         std::thread::sleep(cut_for.saturating_sub(begun.elapsed()));
-        takes.quiet.store(false, Ordering::Release);
+        quiet(false);
         let healed = Instant::now();
         network.heal(3);
         cluster::wait_until_whole(&[one, two, three]);

@@ -1,6 +1,7 @@
 //! Somebody who publishes numbers, and sends again what was not acknowledged.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gatemq_tests::PATIENCE;
@@ -15,6 +16,9 @@ const DISCONNECT: u8 = 0xE0;
 
 /// How long whoever is told to come again waits.
 pub(crate) const AGAIN: Duration = Duration::from_millis(20);
+
+/// Between two packets of a broker that whoever publishes little takes.
+const QUIET: Duration = Duration::from_millis(10);
 
 /// How a connection ended.
 enum Served {
@@ -118,6 +122,9 @@ impl Publisher {
             }
             if self.under_way.is_empty() {
                 return Some(Served::Done);
+            }
+            if field.quiet.load(Ordering::Acquire) {
+                std::thread::sleep(QUIET);
             }
             self.take(client, field)?;
         }
