@@ -37,8 +37,8 @@ pub(crate) struct Field {
     pub(crate) ending: AtomicBool,
     /// Those who share take what has waited: the others may have everything already.
     draining: AtomicBool,
-    /// A link is cut for longer than is waited for anything: nothing comes, and little is published, so that the time that it takes to
-    /// hand on what was kept is not much longer than the cut.
+    /// A link is cut for longer than is waited for anything: nothing comes, and little is published, so that what is kept
+    /// meanwhile is handed on in about the time of the cut.
     pub(crate) quiet: AtomicBool,
     /// Topics and numbers that were acknowledged, and those that came to one of those who share.
     acknowledged: Mutex<BTreeSet<(String, u64)>>,

@@ -125,8 +125,8 @@ impl MergeDelegate for Rules {
     type Address = SocketAddr;
     type Error = NotKept;
 
-    /// One that does not belong spoils the whole state that it came with. Those that are gone are not checked: nobody is kept because of
-    /// them, and they may have been of a version that is too old for us.
+    /// One that does not belong spoils the whole state that it came with. Those that are gone are not checked: nobody is kept
+    /// because of them, and they may have been of a version that is too old for us.
     async fn notify_merge(&self, peers: Arc<[NodeState<NodeId, SocketAddr>]>) -> Result<(), NotKept> {
         let is_gone = |peer: &NodeState<_, _>| matches!(peer.state(), State::Dead | State::Left);
         peers.iter().filter(|peer| !is_gone(peer)).try_for_each(|peer| self.check(peer))
@@ -192,8 +192,8 @@ mod tests {
         Rules::new(&hello, "127.0.0.1:1".parse().unwrap(), Arc::default()).unwrap()
     }
 
-    /// A cluster that was upgraded remembers a node of long ago: it does not keep those out that have no protocol in common with it. One
-    /// that is there does.
+    /// A cluster that was upgraded remembers a node of long ago: it does not keep those out that have no protocol in common
+    /// with it. One that is there does.
     #[tokio::test]
     async fn who_is_gone_keeps_nobody_out() {
         let merge = async |state| {

@@ -111,8 +111,8 @@ async fn a_partition_heals() {
     n2.host.wait_for(LONG, "n1 again", |said| matches!(said, Said::Up(_)).then_some(())).await;
 }
 
-/// A cut that lasts: nodes that were alone for longer than memberlist remembers those that are dead find each other all the same.
-/// (What went wrong in one of some clusters, so there are several.)
+/// A cut that lasts: nodes that were alone for longer than memberlist by itself remembers the dead find each other all the same.
+/// Several clusters, since only some went wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_cut_heals() {
     let kit = Kit::new("prod", "east");
