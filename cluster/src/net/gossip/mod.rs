@@ -42,9 +42,10 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(1);
 const GOSSIP_INTERVAL: Duration = Duration::from_millis(200);
 /// A dead node's name may come back at another address at once: admission has asked about it.
 const RECLAIM: Duration = Duration::from_millis(1);
-/// A node that is dead or has left is remembered for a week, as what is removed from a set is: a name, an address and what it told each. When memberlist
-/// 0.8.5 forgets one, the index by which it finds another may be wrong until it shuffles again, which a node that is alone never
-/// does, and it panics in whatever task asks for that one: after its own 30 s a node that had been cut off did not come back.
+/// A node that is dead or has left is remembered for a week, as what is removed from a set is: its name, its address and what it
+/// told of itself. When memberlist 0.8.5 forgets one, the index by which it finds another may be wrong until it shuffles again,
+/// which a node that is alone never does, and it panics in whatever task asks for that one: after its own 30 s a node that had
+/// been cut off did not come back.
 const REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// A suspicion that nobody confirms lasts as many times as long as one that is confirmed. Those that are remembered count among
 /// those who could confirm one, and cannot.
