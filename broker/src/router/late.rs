@@ -44,8 +44,7 @@ mod tests {
 
     fn open(sessions: &Sessions, key: &Arc<SessionKey>, clean_start: bool, out: &mut Out) -> Attached {
         let (home, limits) = (Home { worker: 0, connection: 1 }, SessionLimits::default());
-        let opening =
-            Opening { key, protocol: Protocol::V5, limits, home, clean_start, expiry_s: 60, will: None };
+        let opening = Opening { key, protocol: Protocol::V5, limits, home, clean_start, expiry_s: 60, will: None };
         sessions.open(opening, 0, &mut out.spare).session
     }
 
