@@ -67,7 +67,13 @@ pub(super) fn revoke(
 /// # Errors
 /// The node stops.
 pub(super) fn ordered(scanner: &Scanner<'_>, order: &Order) -> Result<u64, ServiceError> {
-    here(scanner, order)
+    let Order { by, selector, what } = order.clone();
+    let what = match what {
+        What::Disconnect { why } => What::Disconnect { why: cut(why) },
+        what => what,
+    };
+    // As long as it is at the node that gives the order, for it is told with each client.
+    here(scanner, &Order { by: cut(by), selector, what })
 }
 
 fn here(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u64, ServiceError> {
@@ -103,7 +109,7 @@ fn elsewhere(desk: &Arc<Desk>, node: &Node, order: Order, then: impl FnOnce(&Sca
 
 /// With a row for each node that was away or did not answer.
 fn outcome(here: u64, messages: u64, Elsewhere { count, unreached }: Elsewhere) -> Outcome {
-    let count = here + count;
+    let count = here.saturating_add(count);
     if count == 0 && messages == 0 && unreached.is_empty() {
         return Err(ServiceError::NotFound);
     }
