@@ -53,7 +53,7 @@ pub(super) struct Shown {
 impl Shown {
     /// Why the listener would not take it any more: connections stay, and what is trusted is exchanged by a reload.
     fn refused(&self) -> Option<&'static str> {
-        self.listener.tls.as_ref()?.refuses(&self.proven)
+        self.listener.tls.as_ref()?.refuses(Some(&self.proven))
     }
 }
 
