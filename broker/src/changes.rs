@@ -319,14 +319,12 @@ impl Changes {
     /// Takes back which QoS 2 messages of a session came in this turn, for other nodes are to have them first. None of a session that is
     /// not stored.
     pub fn take_received(&mut self, of: SessionNumber) -> Vec<u16> {
-        let is_of = |change: &mut Change| matches!(change, Change::Received { session, .. } if *session == of);
-        // Not what waits before it: with a store that is slow that is much, and each turn of each client comes by here.
-        let taken = self.list.extract_if(self.waiting.., is_of);
-        let packet_id = |change| match change {
+        let is_its = |change: &mut Change| matches!(change, Change::Received { session, .. } if *session == of);
+        let taken = self.list.extract_if(self.waiting.., is_its).filter_map(|change| match change {
             Change::Received { packet_id, .. } => Some(packet_id),
             _ => None,
-        };
-        taken.filter_map(packet_id).collect()
+        });
+        taken.collect()
     }
 
     /// They have them: an answer waits for this.

@@ -26,7 +26,7 @@ pub(super) fn disconnect(
         return answer(Err(ServiceError::Invalid));
     }
     let order = Order { selector, ..Order::new(by, What::Disconnect { why: cut(reason) }) };
-    let here = match here(scanner, &order) {
+    let here = match ordered(scanner, &order) {
         Ok(here) => here,
         Err(e) => return answer(Err(e)),
     };
@@ -62,23 +62,15 @@ pub(super) fn revoke(
     });
 }
 
-/// Carries out what another node's desk wants everywhere; returns how many clients it concerned.
+/// Carries out here what this node's desk or another's wants everywhere; returns how many clients it concerned.
 ///
 /// # Errors
 /// The node stops.
-pub(super) fn ordered(scanner: &Scanner<'_>, order: &Order) -> Result<u64, ServiceError> {
-    let Order { by, selector, what } = order.clone();
-    let what = match what {
-        What::Disconnect { why } => What::Disconnect { why: cut(why) },
-        what => what,
-    };
-    // As long as it is at the node that gives the order, for it is told with each client.
-    here(scanner, &Order { by: cut(by), selector, what })
-}
-
-fn here(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u64, ServiceError> {
+pub(super) fn ordered(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u64, ServiceError> {
+    // No longer than at a node whose desk gives the order, for it is told with each client.
+    let by = &cut(by.clone());
     match what {
-        What::Disconnect { why } => kick::selected(scanner, by, selector.clone(), why),
+        What::Disconnect { why } => kick::selected(scanner, by, selector.clone(), &cut(why.clone())),
         What::Revoke(retained) => {
             let revocation = Revocation::of_another_node(scanner, by, selector.clone(), *retained)?;
             let clients = revocation.clients(scanner)?;

@@ -1,8 +1,8 @@
 //! What plugins and operators want done at every node: clients disconnected, identities revoked, shared addresses slowed down.
 //!
-//! An order goes to every member that is up, and whoever gave it hears how many it concerned there, or that a node did not answer
-//! in [`ANSWER_WAIT`]. A disconnection is of that moment: who is away then does not hear of it, nor of an address that is slowed down. A revocation is kept for every node that has
-//! not answered it, and told when that node is there again.
+//! An order goes to every member that is up, and whoever gave it hears how many it concerned there, or that a node did not answer in
+//! [`ANSWER_WAIT`]. A disconnection is of that moment: who is away then does not hear of it, nor of an address that is slowed down. A
+//! revocation is kept for every node that has not answered it, and told when that node is there again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -57,9 +57,7 @@ impl Driver {
         let name = |node: NodeName| node.as_str().to_owned().into();
         let fact = match event {
             Event::RoutesSynced { node, filters } => Fact::RoutesSynced { member: name(node), filters },
-            Event::HintsExpired { node, count, .. } => {
-                Fact::HintsExpired { member: name(node), count, why: "expired".into() }
-            }
+            Event::HintsExpired { node, count, .. } => Fact::HintsExpired { member: name(node), count },
             Event::PeerMisbehaved { node, what } => return self.misbehaved(&node, what),
             Event::ClockAhead { node, ahead_ms } => {
                 return self.misbehaved(&node, format!("its clock is {ahead_ms} ms ahead of ours"));
