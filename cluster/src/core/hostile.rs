@@ -194,12 +194,12 @@ fn a_tenants_bounds_come_with_its_clients() {
         victim.now_ms += 2_000;
         victim.tell(Input::Tick);
         let share = |action| match action {
-            Action::Share { tenant, share } if *tenant == *"acme" => Some(share.of(1_000)),
+            Action::Share { tenant, share } if *tenant == *"acme" => Some((share.numerator, share.denominator)),
             _ => None,
         };
         victim.took().into_iter().filter_map(share).last()
     };
-    assert_eq!(share(&mut victim), Some(9));
+    assert_eq!(share(&mut victim), Some((1, 101)));
     victim.tell(Input::PeerLost { node: name(2), boot: Boot(2), how: Lost::Dead });
-    assert_eq!(share(&mut victim), Some(1_000));
+    assert_eq!(share(&mut victim), Some((1, 1)));
 }
