@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Cluster;
 use super::driver::Driver;
 use super::told::Told;
+use crate::exclusive::Claim;
 
 /// How long a node that is up may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -86,7 +87,7 @@ type Whose = (Option<String>, Option<String>, Option<String>, Option<String>, Op
 
 /// Between hosts. Variants are appended, never changed.
 #[derive(Serialize, Deserialize)]
-enum Word {
+pub(super) enum Word {
     Disconnect {
         number: u64,
         by: String,
@@ -115,6 +116,10 @@ enum Word {
         by: String,
         denial: Vec<u8>,
     },
+    /// Who has places of exclusive identities: see `places`.
+    Places {
+        claims: Vec<Claim>,
+    },
 }
 
 impl Word {
@@ -131,7 +136,7 @@ impl Word {
         }
     }
 
-    /// With their number; `None`: it is an answer, or of a later version.
+    /// With their number; `None`: it is no order.
     fn read_order(self) -> Option<(u64, Order)> {
         let of = |(tenant, user, client_id, tag, leaf_sha256): Whose| Selector {
             tenant,
@@ -159,11 +164,11 @@ impl Word {
                 let (subject, raised_by) = DenialBytes::read_name(&denial)?;
                 (number, Order::new(&by, What::SlowNoMore { subject, raised_by }))
             }
-            Word::Done { .. } => return None,
+            Word::Done { .. } | Word::Places { .. } => return None,
         })
     }
 
-    fn control(&self) -> Option<Control> {
+    pub(super) fn control(&self) -> Option<Control> {
         Some(Control::Host { bytes: postcard::to_allocvec(self).ok()? })
     }
 }
@@ -315,6 +320,7 @@ impl Driver {
                     self.look_at_order(number);
                 }
             }
+            Ok(Word::Places { claims }) => self.places_heard(&from, &claims),
             Ok(word) => {
                 let Some((number, order)) = word.read_order() else { return };
                 let bytes = bytes.len();

@@ -167,6 +167,8 @@ events! {
         by_client_id: Text,
         /// Its address.
         by_remote: Text,
+        /// The node that it is connected to; empty: this one.
+        by_node: Text,
     }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
