@@ -52,7 +52,7 @@ impl Handler for Host {
     fn peer_suspected(&self, _: &NodeName, _: Boot) {}
     fn peer_lost(&self, _: &NodeName, _: Boot, _: Lost) {}
     fn link_reset(&self, _: &NodeName) {}
-    fn control(&self, _: &NodeName, _: Boot, _: Bytes) -> Result<(), String> {
+    fn control(&self, _: &NodeName, _: Boot, _: Bytes) -> std::result::Result<(), String> {
         Ok(())
     }
     fn room(&self, _: &NodeName) -> BoxFuture<'static, ()> {
