@@ -62,7 +62,7 @@ mod tests {
         for filter in ["secret/#", "open", "$share/g/shared"] {
             assert_eq!(subscribe(&more, &session, filter, 1), 1);
         }
-        sessions.leave(&session, Leave::default(), 0, &mut out.spare);
+        assert!(sessions.leave(&session, Leave::default(), 0, &mut out.spare).stays);
         let session = open(&sessions, &key, false, &mut out);
         session.session().moves_in(&[]);
         let fewer = with(&key, &["open", "shared"].map(allow), NoMatch::Deny, &Limits::default());
