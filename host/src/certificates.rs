@@ -254,7 +254,7 @@ impl Listener {
             let fact = Some(Fact::ClientKicked { by, why: why.into() });
             return Some(Kick { ending: Ending::of(CloseReason::Kicked), fact, reason_string: why.to_owned() });
         }
-        let why = self.tls.as_ref()?.refuses(client.proven()?)?;
+        let why = self.tls.as_ref()?.refuses(client.proven())?;
         let by = format!("tls of listener {}", self.name).into();
         let fact = Some(Fact::ClientKicked { by, why: why.into() });
         Some(Kick { ending: Ending::of(CloseReason::Kicked), fact, reason_string: why.to_owned() })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 
-use super::kit::{Kit, Node, Said, name, secret, until};
+use super::kit::{Kit, NONSENSE, Node, Said, name, secret, until};
 use super::relay::Relay;
 use crate::core::{Boot, Lost};
 use crate::net::{BatchBuilder, DeliverError, KeyError, MessageHead, RefusedSide, Settings};
@@ -164,6 +164,52 @@ fn head(seq: u64) -> MessageHead<'static> {
         client_id: "c",
         properties: b"",
     }
+}
+
+/// What is no control message closes the link, is told as a refusal, however often it is sent a few times, and the next link carries what
+/// is one: a member fills no log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_closes_the_link() {
+    let kit = Kit::new("prod", "east");
+    let n1 = kit.node("n1", &[]).await;
+    let n2 = kit.node("n2", &[n1.seed()]).await;
+    for _ in 0..8 {
+        n1.host.up("n2").await;
+        n1.host.clear();
+        assert!((0..100).any(|_| n1.net.send_control(&name("n2"), Bytes::from_static(NONSENSE))));
+        n1.host.wait("the end of the link", |said| (*said == Said::Suspected(name("n2"))).then_some(())).await;
+    }
+    n2.host.refused(RefusedSide::ByUs, "nonsense").await;
+    n1.host.up("n2").await;
+    assert!(n1.net.send_control(&name("n2"), Bytes::from_static(b"good")));
+    n2.host.wait("good", |said| (*said == control("n1", b"good")).then_some(())).await;
+    let told = n2.host.all().iter().filter(|said| matches!(said, Said::Refused(_))).count();
+    assert!(told < 8, "{told}");
+}
+
+/// A host that has no room is given no control messages; publications, and what it says itself, go on. When it has, it gets all, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_messages_wait_for_room() {
+    let kit = Kit::new("prod", "east");
+    let n1 = kit.node("n1", &[]).await;
+    let n2 = kit.node("n2", &[n1.seed()]).await;
+    n1.host.up("n2").await;
+    n2.host.up("n1").await;
+    n2.host.full.send_replace(true);
+    for text in [&b"a"[..], b"b"] {
+        assert!(n1.net.send_control(&name("n2"), Bytes::from_static(text)));
+    }
+    for _ in 0..50 {
+        n1.host.clear();
+        assert!(n2.net.send_control(&name("n1"), Bytes::from_static(b"back")));
+        n1.host.wait("back", |said| (*said == control("n2", b"back")).then_some(())).await;
+    }
+    let is_control = |said: &&Said| matches!(said, Said::Control(..));
+    assert_eq!(n2.host.all().iter().filter(is_control).count(), 0);
+    n2.host.full.send_replace(false);
+    n2.host.wait("b", |said| (*said == control("n1", b"b")).then_some(())).await;
+    let got: Vec<_> = n2.host.all().into_iter().filter(|said| is_control(&said)).collect();
+    assert_eq!(got, [control("n1", b"a"), control("n1", b"b")]);
 }
 
 /// A receiver that answers nothing: 32 batches are under way and 64 wait, the next one is refused at once; control goes on.
