@@ -1,7 +1,7 @@
 //! Windows. Only compiled: it has not run yet.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::windows::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -72,10 +72,11 @@ pub(crate) fn load(file: &Path, bytes: &[u8]) -> Result<libloading::Library, Str
 fn copy(temporary: &Path, file: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let path = own_directory(temporary)?.join(name);
-    std::fs::write(&path, bytes)?;
-    let mut held = File::options().read(true).share_mode(SHARE_READ).open(&path)?;
+    // Ours from its first moment: where everybody may write to the directory, somebody could have put one there.
+    File::options().write(true).create_new(true).share_mode(0).open(&path)?.write_all(bytes)?;
+    let held = File::options().read(true).share_mode(SHARE_READ).open(&path)?;
     let mut written = Vec::with_capacity(bytes.len());
-    held.by_ref().take(bytes.len() as u64 + 1).read_to_end(&mut written)?;
+    (&held).take(bytes.len() as u64 + 1).read_to_end(&mut written)?;
     match written == bytes {
         true => Ok((path, held)),
         false => Err(io::Error::other("somebody changed its copy while it was written")),
