@@ -319,18 +319,12 @@ impl Changes {
     /// Takes back which QoS 2 messages of a session came in this turn, for other nodes are to have them first. None of a session that is
     /// not stored.
     pub fn take_received(&mut self, of: SessionNumber) -> Vec<u16> {
-        let (mut taken, mut at) = (Vec::new(), 0);
-        self.list.retain(|change| {
-            at += 1;
-            match change {
-                Change::Received { session, packet_id } if at > self.waiting && *session == of => {
-                    taken.push(*packet_id);
-                    false
-                }
-                _ => true,
-            }
+        let is_its = |change: &mut Change| matches!(change, Change::Received { session, .. } if *session == of);
+        let taken = self.list.extract_if(self.waiting.., is_its).filter_map(|change| match change {
+            Change::Received { packet_id, .. } => Some(packet_id),
+            _ => None,
         });
-        taken
+        taken.collect()
     }
 
     /// They have them: an answer waits for this.

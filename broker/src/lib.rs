@@ -55,7 +55,7 @@ pub use router::Out;
 pub use session::{Attached, Home, Session, SessionLimits};
 pub use sessions::Sessions;
 pub use tenant::{
-    EPISODE_MS, Part, Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantRates, TenantUsage,
+    EPISODE_MS, Share, Tenant, TenantConnection, TenantError, TenantLimit, TenantLimits, TenantRates, TenantUsage,
     Tenants, Traffic,
 };
 pub use verdicts::Verdicts;

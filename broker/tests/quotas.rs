@@ -8,8 +8,8 @@ use gatemq_broker::session::Ack;
 use gatemq_broker::sessions::{Leave, Opening};
 use gatemq_broker::{
     Attached, Decision, GrantTable, Hasher, Home, Identity, Out, PublishAction, RetainedLimits, Retention, SessionKey,
-    SessionLimits, Sessions, SubscribeAction, Tenant, TenantLimit, TenantLimits, TenantUsage, Tenants, TopicCache,
-    Values, Verdicts, router,
+    SessionLimits, Sessions, Share, SubscribeAction, Tenant, TenantLimit, TenantLimits, TenantUsage, Tenants,
+    TopicCache, Values, Verdicts, router,
 };
 use gatemq_mqtt::packet::subscribe::SubscribeOptions;
 use gatemq_mqtt::topic::Filter;
@@ -80,6 +80,32 @@ fn connections() {
     assert_eq!(full.connect().err(), Some(TenantLimit::Connections), "what is too much stays, and nothing comes");
     assert_eq!((full.usage().connections, TenantLimit::Connections.of(&full.limits())), (2, 1));
     assert_eq!(TenantLimit::Connections.name(), "tenant_connections_max");
+}
+
+/// In a cluster a node has a share of a bound, at least 1 of what is not 0: a tenant that is there, one that comes later, and one that
+/// nobody has heard of, of which every node has as much. What has no bound is not bounded by that.
+#[test]
+fn shares_of_a_bound() {
+    let tenants = Tenants::with_limits(9, TenantLimits { connections_max: 10, ..TenantLimits::default() });
+    let there = tenants.get_or_create("there").unwrap();
+    tenants.set_nodes(3);
+    for name in ["there", "later"] {
+        tenants.set_share(name, Share { numerator: 7, denominator: 10 });
+    }
+    let later = tenants.get_or_create("later").unwrap();
+    let unheard_of = tenants.get_or_create("unheard of").unwrap();
+    let fits = |tenant: &Arc<Tenant>| std::iter::from_fn(|| tenant.connect().ok()).collect::<Vec<_>>();
+    assert_eq!([&there, &later, &unheard_of].map(|tenant| fits(tenant).len()), [7, 7, 3]);
+    tenants.set_share("there", Share { numerator: 1, denominator: 1_000 });
+    assert_eq!((fits(&there).len(), there.limits().connections_max), (1, 10), "the limit stays the whole");
+    later.set_limits(TenantLimits { connections_max: 20, ..later.limits() });
+    assert_eq!(fits(&later).len(), 14, "of another limit it has the same share");
+    let unbounded = Tenants::with_limits(1, TenantLimits::default());
+    unbounded.set_share("t", Share { numerator: 1, denominator: 1_000 });
+    assert_eq!(
+        std::iter::repeat_with(|| unbounded.get_or_create("t").unwrap().connect()).take(99).flatten().count(),
+        99
+    );
 }
 
 /// Guards the bound of sessions: a new one is refused, one that is there is resumed or taken over, however it ends another

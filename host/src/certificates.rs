@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use crate::listen::{self, Listener};
 use crate::listeners::{Listeners, Plan};
 use crate::node::Node;
 use crate::platform;
-use crate::worker::scan::{Kick, Look, Looks, Scan};
+use crate::worker::scan::Kick;
 
 /// How long before its end a certificate is told of.
 pub(crate) const EXPIRING_S: i64 = 30 * 86_400;
@@ -128,7 +127,7 @@ impl Certificates {
             let changed = acceptor.exchange(prepared);
             self.tell(&listener, changed);
             if changed.clients {
-                self.end_refused(&listener);
+                self.node.end_refused(&listener);
             }
         }
     }
@@ -146,22 +145,6 @@ impl Certificates {
             let (count, revoked) = (lists.details.len() as u64, lists.revoked() as u64);
             let fact = Fact::RevocationListReloaded { of_listener: of_listener(), lists: count, revoked };
             self.node.events.emit(None, fact);
-        }
-    }
-
-    /// Ends the connections of a listener whose clients would be refused now. Does not wait for that. One that has not begun looks
-    /// for itself when it does.
-    fn end_refused(&self, listener: &Arc<Listener>) {
-        let of_look = listener.clone();
-        let look: Looks = Arc::new(move |client: &Client| match *client.peer.listener == *of_look.name {
-            true => of_look.refuses(client).map_or(Look::Next, Look::End),
-            false => Look::Next,
-        });
-        for worker in 0..self.node.workers() {
-            // Nobody is told.
-            let (done, _) = sync_channel(1);
-            let scan = Scan { from: 0, look: look.clone(), done };
-            self.node.send(worker, |mail| mail.scans.push(scan));
         }
     }
 

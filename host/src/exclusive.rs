@@ -3,6 +3,11 @@
 //! Whoever is admitted takes the place in one step, under the lock, and learns who had it; so of many that come at once, on whatever
 //! workers, each but the last is told by the next. A connection that is told looks for itself whether it still has the place, as it
 //! does with its session: its number may be another's meanwhile. One entry a connection with such an identity, gone with it.
+//!
+//! In a cluster the other nodes are told who has taken it, by `cluster/places.rs`, and no CONNACK waits for that. Newest is there
+//! whoever has the highest stamp: the time in milliseconds, but always above what its node has heard of before (a hybrid logical
+//! clock, Kulkarni et al. 2014), so that who comes to another node after it was told is newer whatever the clocks say. Of two
+//! with the same stamp the node with the higher name has it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,17 +16,19 @@ use gatemq_broker::{Home, SessionKey};
 use gatemq_types::event::{Fact, Peer};
 use gatemq_types::{Connect, Exclusive};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::node::Node;
 
 /// Of what one connection may be live.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct Place {
     tenant: Box<str>,
     of: Of,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 enum Of {
     User(Box<str>),
     /// SHA-256 of the leaf.
@@ -56,11 +63,81 @@ impl Place {
 
 /// The connections that have a place.
 #[derive(Default)]
-pub(crate) struct Places(Mutex<HashMap<Place, Holder>>);
+pub(crate) struct Places(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    holders: HashMap<Place, Holder>,
+    /// The highest stamp that was given or heard of.
+    stamp: u64,
+}
 
 struct Holder {
     peer: Arc<Peer>,
     home: Home,
+    stamp: u64,
+}
+
+/// Who has a place, as other nodes are told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    place: Place,
+    stamp: u64,
+    /// Number of the connection on its node.
+    connection: u64,
+    user: String,
+    client_id: String,
+    remote: String,
+}
+
+impl Claim {
+    fn new(place: &Place, Holder { peer, stamp, .. }: &Holder) -> Self {
+        Claim {
+            place: place.clone(),
+            stamp: *stamp,
+            connection: peer.connection,
+            user: peer.user.to_string(),
+            client_id: peer.client_id.to_string(),
+            remote: peer.remote.to_string(),
+        }
+    }
+
+    /// Whoever had its place is told to look, and everybody is told of it, unless it is the same client.
+    fn take_from(&self, node: &Node, before: &Holder, by_node: &str) {
+        let old = &before.peer;
+        if (&*old.user, &*old.client_id) != (&*self.user, &*self.client_id) {
+            let fact = Fact::IdentityTakenOver {
+                exclusive: self.place.name().into(),
+                by_connection: self.connection,
+                by_client_id: self.client_id.clone().into(),
+                by_remote: self.remote.clone().into(),
+                by_node: by_node.to_owned().into(),
+            };
+            node.events.emit(Some(old), fact);
+        }
+        node.session_ended(before.home);
+    }
+}
+
+impl Places {
+    /// Another node's claim: who has the place here loses it. Returns the claim of who has it here and is newer.
+    pub(crate) fn heard(&self, node: &Node, (from, own): (&str, &str), claim: &Claim) -> Option<Claim> {
+        let mut inner = self.0.lock();
+        inner.stamp = inner.stamp.max(claim.stamp);
+        let here = inner.holders.get(&claim.place)?;
+        if (here.stamp, own) > (claim.stamp, from) {
+            return Some(Claim::new(&claim.place, here));
+        }
+        let before = inner.holders.remove(&claim.place)?;
+        drop(inner);
+        claim.take_from(node, &before, from);
+        None
+    }
+
+    /// All that are had here.
+    pub(crate) fn claims(&self) -> Vec<Claim> {
+        self.0.lock().holders.iter().map(|(place, holder)| Claim::new(place, holder)).collect()
+    }
 }
 
 /// A connection's place, until another takes it or this is dropped.
@@ -72,29 +149,27 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Takes the place of a connection. Whoever had it is told to look, and everybody is told of it, unless it is the same client.
+    /// Takes the place of a connection: of whoever has it here, at once, and at other nodes when they hear of it.
     pub(crate) fn take(node: &Node, place: Place, peer: &Arc<Peer>, home: Home) -> Held {
-        let holder = Holder { peer: peer.clone(), home };
-        let before = node.places.0.lock().insert(place.clone(), holder);
+        let (before, claim) = {
+            let inner = &mut *node.places.0.lock();
+            inner.stamp = inner.stamp.saturating_add(1).max(clock::now_ms());
+            let holder = Holder { peer: peer.clone(), home, stamp: inner.stamp };
+            let claim = Claim::new(&place, &holder);
+            (inner.holders.insert(place.clone(), holder), claim)
+        };
         if let Some(before) = before {
-            let old = &before.peer;
-            if (&old.user, &old.client_id) != (&peer.user, &peer.client_id) {
-                let fact = Fact::IdentityTakenOver {
-                    exclusive: place.name().into(),
-                    by_connection: peer.connection,
-                    by_client_id: peer.client_id.to_string().into(),
-                    by_remote: peer.remote.to_string().into(),
-                };
-                node.events.emit(Some(old), fact);
-            }
-            node.session_ended(before.home);
+            claim.take_from(node, &before, "");
+        }
+        if let Some(cluster) = node.cluster() {
+            cluster.claim_place(claim);
         }
         Held { places: node.places.clone(), place, connection: peer.connection }
     }
 
     /// Whether another connection has taken it.
     pub(crate) fn is_lost(&self) -> bool {
-        self.places.0.lock().get(&self.place).is_none_or(|holder| holder.peer.connection != self.connection)
+        self.places.0.lock().holders.get(&self.place).is_none_or(|holder| holder.peer.connection != self.connection)
     }
 
     /// What it is.
@@ -105,9 +180,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut places = self.places.0.lock();
-        if places.get(&self.place).is_some_and(|holder| holder.peer.connection == self.connection) {
-            places.remove(&self.place);
+        let holders = &mut self.places.0.lock().holders;
+        if holders.get(&self.place).is_some_and(|holder| holder.peer.connection == self.connection) {
+            holders.remove(&self.place);
         }
     }
 }

@@ -6,18 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::config::{self, Config};
-use crate::connection::Client;
 use crate::listen::{self, Accepting, Listener};
 use crate::node::Node;
 use crate::plugins::Plugins;
-use crate::worker::scan::{Look, Looks, Scan};
 
 /// How long a worker may take until it accepts no more for a listener that is gone.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -216,7 +213,7 @@ impl Listeners {
                 Err(why) => tracing::error!("{why}"),
             }
         }
-        closed.iter().for_each(|listener| self.end_all_of(listener));
+        closed.iter().for_each(|listener| self.node.end_refused(listener));
         told.into_iter().collect()
     }
 
@@ -227,22 +224,6 @@ impl Listeners {
                 open.listener.adjust(settings);
                 open.settings = settings.clone();
             }
-        }
-    }
-
-    /// Ends the connections of one that is gone. Does not wait for that. One that has not begun looks for itself when it does.
-    fn end_all_of(&self, listener: &Arc<Listener>) {
-        let gone = listener.clone();
-        // By the name as it is held, for another listener may have the same.
-        let look: Looks = Arc::new(move |client: &Client| match Arc::ptr_eq(&client.peer.listener, &gone.name) {
-            true => gone.refuses(client).map_or(Look::Next, Look::End),
-            false => Look::Next,
-        });
-        for worker in 0..self.node.workers() {
-            // Nobody is told.
-            let (done, _) = sync_channel(1);
-            let scan = Scan { from: 0, look: look.clone(), done };
-            self.node.send(worker, |mail| mail.scans.push(scan));
         }
     }
 

@@ -194,7 +194,8 @@
 //! An identity with an [`crate::Identity::exclusive`] other than `No` is of one connection: of its tenant and user, or of its tenant and
 //! client certificate. The newest one stays, since what is older may be what is left of it; the older one is closed like a client
 //! whose session is taken over (0x8E), its will is published, its session stays. The event IdentityTakenOver says which connection
-//! came instead: where two take turns, somebody has a copy of a key or password.
+//! came instead: where two take turns, somebody has a copy of a key or password. In a cluster this holds for all nodes together; two may
+//! be live for as long as the nodes take to hear of it, and while they do not hear each other.
 //!
 //! # Asked again
 //!

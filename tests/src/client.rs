@@ -542,6 +542,20 @@ impl Client {
         assert!(pong.first == 0xD0, "wanted a PINGRESP, got {pong:?}");
     }
 
+    /// So long nothing comes to any of these but answers to their PINGREQs, which keep them: for what is to stay as it is for a time that
+    /// no condition ends.
+    ///
+    /// # Panics
+    /// When something comes, or one of them is gone; none is given.
+    pub fn nothing_comes(clients: &mut [&mut Client], long: Duration) {
+        let begun = Instant::now();
+        while let Some(left) = long.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            clients.iter_mut().for_each(|client| client.ping());
+            let came = clients[0].receive(left.min(Duration::from_secs(5)));
+            assert!(came.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::TimedOut), "came: {came:?}");
+        }
+    }
+
     /// Breaks the connection without a word, and waits until the server has noticed and closed its end. What comes
     /// meanwhile is lost, as it would be on a line that breaks.
     ///

@@ -18,7 +18,7 @@ use crate::tree::{Tree, TreeError};
 use generations::Generations;
 pub use rates::TenantRates;
 use usage::TrafficSum;
-pub use usage::{EPISODE_MS, Part, TenantConnection, TenantLimit, TenantLimits, TenantUsage, Traffic};
+pub use usage::{EPISODE_MS, Share, TenantConnection, TenantLimit, TenantLimits, TenantUsage, Traffic};
 pub(crate) use usage::{QueueBytes, Usage};
 
 /// Longest name of a tenant, in bytes.
@@ -35,7 +35,8 @@ pub struct Tenant {
     pub(crate) usage: Arc<Usage>,
     rates: rates::Shared,
     traffic: TrafficSum,
-    limits: RwLock<TenantLimits>,
+    /// What it may have in the whole cluster, and how much of that here.
+    limits: RwLock<(TenantLimits, Share)>,
 }
 
 impl Tenant {
@@ -57,22 +58,24 @@ impl Tenant {
 
     /// What it may have.
     pub fn limits(&self) -> TenantLimits {
-        *self.limits.read()
+        self.limits.read().0
     }
 
-    /// From now on it may have this. What it has beyond that stays.
+    /// From now on it may have this node's share of this. What it has beyond that stays.
     pub fn set_limits(&self, limits: TenantLimits) {
         let mut held = self.limits.write();
-        self.apply(&limits);
-        *held = limits;
+        held.0 = limits;
+        self.apply(*held);
     }
 
-    fn set_part(&self, part: Part) {
-        let held = self.limits.read();
-        self.apply(&held.split(part));
+    fn set_share(&self, share: Share) {
+        let mut held = self.limits.write();
+        held.1 = share;
+        self.apply(*held);
     }
 
-    fn apply(&self, limits: &TenantLimits) {
+    fn apply(&self, (limits, share): (TenantLimits, Share)) {
+        let limits = limits.split(share);
         let Usage { connections, sessions, subscriptions, queue_bytes, .. } = &*self.usage;
         connections.set_max(limits.connections_max);
         sessions.set_max(limits.sessions_max);
@@ -209,7 +212,7 @@ pub struct Tenants {
 struct Inner {
     by_name: HashMap<Box<str>, Arc<Tenant>, Hasher>,
     /// Where it is not an equal one: as many as nodes of the cluster have tenants.
-    parts: HashMap<Box<str>, Part, Hasher>,
+    shares: HashMap<Box<str>, Share, Hasher>,
     last_id: u64,
 }
 
@@ -235,17 +238,17 @@ impl Tenants {
         self.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
 
-    /// From now on a tenant may have that part of its bounds here, the other nodes having the rest; but for what it retains, which every
+    /// From now on a tenant may have that share of its bounds here, the other nodes having the rest; but for what it retains, which every
     /// node has. [`Tenant::limits`] stays the whole. Kept for tenants that are not in use here.
-    pub fn set_part(&self, name: &str, part: Part) {
+    pub fn set_share(&self, name: &str, share: Share) {
         let inner = &mut *self.inner.lock();
-        if part == (Part { of: 1, parts: self.nodes.load(Ordering::Relaxed) }) {
-            inner.parts.remove(name);
+        if share == (Share { numerator: 1, denominator: self.nodes.load(Ordering::Relaxed) }) {
+            inner.shares.remove(name);
         } else {
-            inner.parts.insert(name.into(), part);
+            inner.shares.insert(name.into(), share);
         }
         if let Some(tenant) = inner.by_name.get(name) {
-            tenant.set_part(part);
+            tenant.set_share(share);
         }
     }
 
@@ -270,6 +273,8 @@ impl Tenants {
         }
         inner.last_id += 1;
         let id = inner.last_id;
+        let equal = || Share { numerator: 1, denominator: self.nodes.load(Ordering::Relaxed) };
+        let share = inner.shares.get(name).copied().unwrap_or_else(equal);
         let tenant = Arc::new(Tenant {
             id,
             name: name.into(),
@@ -279,11 +284,9 @@ impl Tenants {
             usage: Arc::default(),
             rates: rates::Shared::default(),
             traffic: TrafficSum::default(),
-            limits: RwLock::default(),
+            limits: RwLock::new((self.limits, share)),
         });
-        tenant.set_limits(self.limits);
-        let equal = || Part { of: 1, parts: self.nodes.load(Ordering::Relaxed) };
-        tenant.set_part(inner.parts.get(name).copied().unwrap_or_else(equal));
+        tenant.apply((self.limits, share));
         inner.by_name.insert(name.into(), tenant.clone());
         Ok(tenant)
     }

@@ -37,30 +37,30 @@ impl Default for TenantLimits {
     }
 }
 
-/// So many `parts` of a bound, `of` them this node's.
+/// This node's share of a bound: `numerator` of `denominator` parts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Part {
+pub struct Share {
     /// This node's.
-    pub of: u64,
+    pub numerator: u64,
     /// All; at least 1.
-    pub parts: u64,
+    pub denominator: u64,
 }
 
-impl Part {
+impl Share {
     /// At least 1 where the bound is not 0, and no bound where there is none.
     fn of(self, max: u64) -> u64 {
         if max == u64::MAX {
             return max;
         }
-        let part = u128::from(max) * u128::from(self.of) / u128::from(self.parts.max(1));
-        u64::try_from(part).unwrap_or(u64::MAX).max(u64::from(max > 0))
+        let share = u128::from(max) * u128::from(self.numerator) / u128::from(self.denominator.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(max > 0))
     }
 }
 
 impl TenantLimits {
-    /// With a part of each bound of what clients of one node have.
-    pub(super) fn split(&self, part: Part) -> TenantLimits {
-        let of = |max| part.of(max);
+    /// With a share of each bound of what clients of one node have.
+    pub(super) fn split(&self, share: Share) -> TenantLimits {
+        let of = |max| share.of(max);
         let TenantRates { messages_per_s_max, bytes_per_s_max } = self.rates;
         TenantLimits {
             connections_max: of(self.connections_max),

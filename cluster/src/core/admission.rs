@@ -9,7 +9,8 @@ use super::name::{Name, NodeName, SpiffeId};
 
 /// Lowest protocol that this build speaks.
 pub const PROTOCOL_MIN: u16 = 1;
-/// Highest protocol that this build speaks. What each has that the one before has not: 2, [`Control::Take`](super::Control::Take).
+/// Highest protocol that this build speaks. What each has that the one before has not: 2, [`Control::Take`](super::Control::Take). Before
+/// the first release protocol 1 is what this build speaks as such: nodes of other builds of that time do not understand it.
 pub const PROTOCOL_MAX: u16 = 2;
 /// How far two clocks may be apart, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 2_000;

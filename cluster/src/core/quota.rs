@@ -21,17 +21,6 @@ pub struct Share {
     pub denominator: u64,
 }
 
-impl Share {
-    /// All of it.
-    pub const WHOLE: Share = Share { numerator: 1, denominator: 1 };
-
-    /// This share of a limit: at least 1, unless the limit is 0.
-    pub fn of(self, limit: u64) -> u64 {
-        let share = u128::from(limit) * u128::from(self.numerator) / u128::from(self.denominator.max(1));
-        u64::try_from(share).unwrap_or(u64::MAX).max(u64::from(limit > 0))
-    }
-}
-
 /// Tenants that one message takes.
 const TENANTS_PER_MESSAGE: usize = 2_000;
 

@@ -26,7 +26,7 @@ pub(super) fn disconnect(
         return answer(Err(ServiceError::Invalid));
     }
     let order = Order { selector, ..Order::new(by, What::Disconnect { why: cut(reason) }) };
-    let here = match here(scanner, &order) {
+    let here = match ordered(scanner, &order) {
         Ok(here) => here,
         Err(e) => return answer(Err(e)),
     };
@@ -62,15 +62,11 @@ pub(super) fn revoke(
     });
 }
 
-/// Carries out what another node's desk wants everywhere; returns how many clients it concerned.
+/// Carries out here what this node's desk or another's wants everywhere; returns how many clients it concerned.
 ///
 /// # Errors
 /// The node stops.
-pub(super) fn ordered(scanner: &Scanner<'_>, order: &Order) -> Result<u64, ServiceError> {
-    here(scanner, order)
-}
-
-fn here(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u64, ServiceError> {
+pub(super) fn ordered(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u64, ServiceError> {
     match what {
         What::Disconnect { why } => kick::selected(scanner, by, selector.clone(), why),
         What::Revoke(retained) => {

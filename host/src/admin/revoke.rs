@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
 
 use gatemq_broker::{Publisher, Tenant};
 use gatemq_store::wait;
@@ -16,7 +15,7 @@ use crate::connection::{Client, tell_removed};
 use crate::durable;
 use crate::node::Node;
 use crate::revocations::Revoked;
-use crate::worker::scan::{Look, Looks, Scan};
+use crate::worker::scan::{Look, Looks};
 
 /// Tenant, user and client identifier.
 type Name = (String, String, String);
@@ -116,12 +115,7 @@ pub(crate) fn revoke_admitted_by(node: &Node, plugin: &str) {
         true => Look::Revoke(by.clone()),
         false => Look::Next,
     });
-    for worker in 0..node.workers() {
-        // Nobody is told.
-        let (done, _) = sync_channel(1);
-        let scan = Scan { from: 0, look: look.clone(), done };
-        node.send(worker, |mail| mail.scans.push(scan));
-    }
+    node.scan_all(&look);
 }
 
 /// Whose retained messages are meant.

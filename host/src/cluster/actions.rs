@@ -109,14 +109,14 @@ impl Driver {
         }
         reading.is_under_way = true;
         let (cluster, name, peer) = (self.cluster.clone(), to.clone(), self.cluster.peer(to.as_str()));
-        let turn = peer.kept.turn();
+        let generation = peer.kept.generation();
         let then = move |Found { found, left }: Found| {
             let mut over = Vec::new();
             for (forward, low, kept) in found {
                 match kept {
                     Some((header, packet)) => {
                         let item = Item { number: Some((forward, low)), what: What::Kept(header, packet) };
-                        peer.kept.put_in(turn, item);
+                        peer.kept.put_in(generation, item);
                     }
                     // Its time is over, so it counts as delivered.
                     None => over.push(forward),
@@ -126,8 +126,11 @@ impl Driver {
             let go_on = Told::Ask(Box::new(move |driver| {
                 let reading = driver.reading.entry(name.clone()).or_default();
                 reading.is_under_way = false;
-                // Of an earlier turn all are wanted again.
-                let left = left.into_iter().rev().filter(|_| driver.cluster.peer(name.as_str()).kept.turn() == turn);
+                // Of an earlier generation all are wanted again.
+                let left = left
+                    .into_iter()
+                    .rev()
+                    .filter(|_| driver.cluster.peer(name.as_str()).kept.generation() == generation);
                 for (seq, low) in left {
                     reading.wanted.push_front((Forward { boot, seq }, low));
                 }

@@ -149,10 +149,12 @@ impl Driver {
                 self.core.handle(clock::now_ms(), Input::PeerUp(member), actions);
                 self.count_nodes();
                 self.order_again(&node);
+                self.places_again(&node);
                 return self.arrived_early(&node, actions);
             }
             Told::Core(Input::LinkReset { node }) => {
                 self.order_again(&node);
+                self.places_again(&node);
                 Input::LinkReset { node }
             }
             Told::Core(Input::PeerLost { node, boot, how }) => {

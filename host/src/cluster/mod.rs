@@ -30,6 +30,7 @@ mod network;
 mod operate;
 mod orders;
 mod outgoing;
+mod places;
 mod queue;
 mod quotas;
 mod receive;

@@ -1,8 +1,8 @@
 //! What plugins and operators want done at every node: clients disconnected, identities revoked, shared addresses slowed down.
 //!
-//! An order goes to every member that is up, and whoever gave it hears how many it concerned there, or that a node did not answer
-//! in [`ANSWER_WAIT`]. A disconnection is of that moment: who is away then does not hear of it, nor of an address that is slowed down. A revocation is kept for every node that has
-//! not answered it, and told when that node is there again.
+//! An order goes to every member that is up, and whoever gave it hears how many it concerned there, or that a node did not answer in
+//! [`ANSWER_WAIT`]. A disconnection is of that moment: who is away then does not hear of it, nor of an address that is slowed down. A
+//! revocation is kept for every node that has not answered it, and told when that node is there again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::Cluster;
 use super::driver::Driver;
 use super::told::Told;
+use crate::exclusive::Claim;
 
 /// How long a node that is up may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -81,7 +82,7 @@ type Whose = (Option<String>, Option<String>, Option<String>, Option<String>, Op
 
 /// Between hosts. Variants are appended, never changed.
 #[derive(Serialize, Deserialize)]
-enum Word {
+pub(super) enum Word {
     Disconnect {
         number: u64,
         by: String,
@@ -110,6 +111,10 @@ enum Word {
         by: String,
         denial: Vec<u8>,
     },
+    /// Who has places of exclusive identities: see `places`.
+    Places {
+        claims: Vec<Claim>,
+    },
 }
 
 impl Word {
@@ -126,7 +131,7 @@ impl Word {
         }
     }
 
-    /// With their number; `None`: it is an answer, or of a later version.
+    /// With their number; `None`: it is no order.
     fn read_order(self) -> Option<(u64, Order)> {
         let of = |(tenant, user, client_id, tag, leaf_sha256): Whose| Selector {
             tenant,
@@ -154,11 +159,11 @@ impl Word {
                 let (subject, raised_by) = DenialBytes::read_name(&denial)?;
                 (number, Order::new(&by, What::SlowNoMore { subject, raised_by }))
             }
-            Word::Done { .. } => return None,
+            Word::Done { .. } | Word::Places { .. } => return None,
         })
     }
 
-    fn control(&self) -> Option<Control> {
+    pub(super) fn control(&self) -> Option<Control> {
         Some(Control::Host { bytes: postcard::to_allocvec(self).ok()? })
     }
 }
@@ -287,6 +292,7 @@ impl Driver {
                     self.look_at_order(number);
                 }
             }
+            Ok(Word::Places { claims }) => self.places_heard(&from, &claims),
             Ok(word) => {
                 let Some((number, order)) = word.read_order() else { return };
                 let cluster: Arc<Cluster> = self.cluster.clone();

@@ -57,7 +57,7 @@ pub(super) fn start(cluster: &Arc<Cluster>, peer: &Arc<Peer>, node: &NodeName) {
 async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) {
     let queue: &Queue = if lane == 0 { &peer.fast } else { &peer.kept };
     loop {
-        let (turn, items) = queue.take(BATCH_ITEMS_MAX, BATCH_BYTES_MAX).await;
+        let (generation, items) = queue.take(BATCH_ITEMS_MAX, BATCH_BYTES_MAX).await;
         let now_ms = clock::now_ms();
         let (mut batch, mut over) = (Vec::with_capacity(items.len()), Vec::new());
         for Item { number, what } in items {
@@ -74,7 +74,7 @@ async fn send(cluster: Arc<Cluster>, peer: Arc<Peer>, node: NodeName, lane: u8) 
         let numbers: Vec<Option<Forward>> = batch.iter().map(|message| message.number.map(|(of, _)| of)).collect();
         let committed = match lane {
             0 => once(&cluster, &peer, &node, lane, batch).await,
-            _ => deliver(&cluster, &peer, (&node, lane), turn, batch).await,
+            _ => deliver(&cluster, &peer, (&node, lane), generation, batch).await,
         };
         // What was not is the core's: it keeps it for the node.
         let committed = numbers.into_iter().zip(committed.unwrap_or_default()).filter(|(_, committed)| *committed);
@@ -98,16 +98,16 @@ async fn once(cluster: &Cluster, peer: &Peer, node: &NodeName, lane: u8, batch: 
 }
 
 /// Delivers a batch. One of which nothing came there is sent again, for its way may not stand yet, and nothing that is behind it before:
-/// until something came, or its turn is over because the core makes all of it again. What came there after all is known by its number.
+/// until something came, or its generation is over because the core makes all of it again. What came there after all is known by its number.
 async fn deliver(
     cluster: &Cluster,
     peer: &Peer,
     (node, lane): (&NodeName, u8),
-    turn: u64,
+    generation: u64,
     batch: Vec<Message>,
 ) -> Option<Vec<bool>> {
     let mut tries = TRIES_MAX;
-    while !batch.is_empty() && peer.kept.turn() == turn {
+    while !batch.is_empty() && peer.kept.generation() == generation {
         let committed = once(cluster, peer, node, lane, batch.clone()).await;
         if committed.iter().flatten().any(|committed| *committed) {
             return committed;

@@ -44,7 +44,7 @@ struct Inner {
     bytes: usize,
     dropped: u64,
     /// How often it was emptied.
-    turn: u64,
+    generation: u64,
 }
 
 /// See the module.
@@ -72,10 +72,10 @@ impl Queue {
         }
     }
 
-    /// Puts something in that was wanted in that turn, unless another one began since.
-    pub(super) fn put_in(&self, turn: u64, item: Item) {
+    /// Puts something in that was wanted in that generation, unless another one began since.
+    pub(super) fn put_in(&self, generation: u64, item: Item) {
         let mut inner = self.inner.lock();
-        if inner.turn == turn {
+        if inner.generation == generation {
             inner.bytes += item.bytes();
             inner.items.push_back(item);
             drop(inner);
@@ -83,24 +83,24 @@ impl Queue {
         }
     }
 
-    /// What is in it is let go, and another turn begins.
+    /// What is in it is let go, and another generation begins.
     pub(super) fn empty(&self) {
         let inner = &mut *self.inner.lock();
         inner.items.clear();
-        (inner.bytes, inner.turn) = (0, inner.turn + 1);
+        (inner.bytes, inner.generation) = (0, inner.generation + 1);
     }
 
     /// How often it was emptied.
-    pub(super) fn turn(&self) -> u64 {
-        self.inner.lock().turn
+    pub(super) fn generation(&self) -> u64 {
+        self.inner.lock().generation
     }
 
-    /// The next ones, and their turn: at least one, as many as there are up to the bounds.
+    /// The next ones, and their generation: at least one, as many as there are up to the bounds.
     pub(super) async fn take(&self, items_max: usize, bytes_max: usize) -> (u64, Vec<Item>) {
         loop {
-            let (turn, taken) = self.take_now(items_max, bytes_max);
+            let (generation, taken) = self.take_now(items_max, bytes_max);
             if !taken.is_empty() {
-                return (turn, taken);
+                return (generation, taken);
             }
             self.filled.notified().await;
         }
@@ -116,7 +116,7 @@ impl Queue {
             (count, bytes) = (count + 1, bytes + item.bytes());
         }
         inner.bytes -= bytes;
-        (inner.turn, inner.items.drain(..count).collect())
+        (inner.generation, inner.items.drain(..count).collect())
     }
 
     /// Messages at QoS 0 that were dropped.

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 
-use gatemq_broker::Part;
-use gatemq_cluster::core::Input;
-use gatemq_cluster::core::quota::Share;
+use gatemq_broker::{Share, Tenant};
+use gatemq_cluster::core::{Input, quota};
 
 use super::driver::Driver;
 
 /// How often sessions are counted, in milliseconds.
 pub(super) const COUNT_MS: u64 = 1_000;
 
-/// What the core was told last of each tenant's sessions; bounded as tenants are.
+/// What the core was told last of the sessions of each tenant that has some; bounded as tenants are.
 #[derive(Default)]
 pub(super) struct Counts {
     told: HashMap<Box<str>, u64>,
@@ -19,34 +18,35 @@ pub(super) struct Counts {
 }
 
 impl Driver {
-    /// Sessions of tenants of which there are more or fewer than a second ago; `None`: none, or it is not time.
+    /// Sessions of the tenants of which there are more or fewer than a second ago; `None`: none, or it is not time.
     pub(super) fn count_sessions(&mut self, now_ms: u64) -> Option<Input> {
         if now_ms < self.counts.next_ms {
             return None;
         }
         self.counts.next_ms = now_ms + COUNT_MS;
         self.count_nodes();
-        let mut now: HashMap<Box<str>, u64> = HashMap::new();
-        for tenant in self.node.tenants.filter(|_| true) {
-            now.insert(tenant.name().into(), tenant.usage().sessions);
+        let (told, tenants) = (&mut self.counts.told, &self.node.tenants);
+        let gone = told.extract_if(|tenant, _| tenants.get(tenant).is_none());
+        let mut changed: Vec<(Box<str>, u64)> = gone.map(|(tenant, _)| (tenant, 0)).collect();
+        let is_other = |tenant: &Tenant| told.get(tenant.name()).copied().unwrap_or(0) != tenant.usage().sessions;
+        changed.extend(tenants.filter(is_other).iter().map(|tenant| (tenant.name().into(), tenant.usage().sessions)));
+        for (tenant, count) in &changed {
+            match count {
+                0 => told.remove(tenant),
+                _ => told.insert(tenant.clone(), *count),
+            };
         }
-        let before = &self.counts.told;
-        let gone = before.iter().filter(|(tenant, count)| **count > 0 && !now.contains_key(*tenant));
-        let mut changed: Vec<_> = gone.map(|(tenant, _)| (tenant.clone(), 0)).collect();
-        let new = now.iter().filter(|(tenant, count)| before.get(*tenant).copied().unwrap_or(0) != **count);
-        changed.extend(new.map(|(tenant, count)| (tenant.clone(), *count)));
-        self.counts.told = now;
         (!changed.is_empty()).then_some(Input::Sessions(changed))
     }
 
-    /// A tenant that comes into use has the part of a node among so many.
+    /// A tenant that comes into use has the share of a node among so many.
     pub(super) fn count_nodes(&self) {
         self.node.tenants.set_nodes(self.core.members().count() as u64 + 1);
     }
 
     /// From now on the tenant may have so much here.
-    pub(super) fn share(&self, tenant: &str, share: Share) {
-        let Share { numerator: of, denominator: parts } = share;
-        self.node.tenants.set_part(tenant, Part { of, parts });
+    pub(super) fn share(&self, tenant: &str, share: quota::Share) {
+        let quota::Share { numerator, denominator } = share;
+        self.node.tenants.set_share(tenant, Share { numerator, denominator });
     }
 }

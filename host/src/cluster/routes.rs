@@ -41,9 +41,7 @@ impl Driver {
         let name = |node: NodeName| node.as_str().to_owned().into();
         let fact = match event {
             Event::RoutesSynced { node, filters } => Fact::RoutesSynced { member: name(node), filters },
-            Event::HintsExpired { node, count, .. } => {
-                Fact::HintsExpired { member: name(node), count, why: "expired".into() }
-            }
+            Event::HintsExpired { node, count, .. } => Fact::HintsExpired { member: name(node), count },
             Event::PeerMisbehaved { node, what } => Fact::NodeMisbehaved { member: name(node), what: what.into() },
             Event::ClockAhead { node, ahead_ms } => {
                 let what = format!("its clock is {ahead_ms} ms ahead of ours").into();

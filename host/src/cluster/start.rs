@@ -268,10 +268,10 @@ impl Running {
         let begun = Instant::now();
         loop {
             let (left, takers) = self.ask(|driver| (driver.core.leaving(), driver.core.has_takers())).await;
-            // What was taken is forgotten here a moment later.
-            let stay = node.sessions.movable().len();
-            let ms = begun.elapsed().as_millis();
-            if left == 0 && (stay == 0 || !takers) || begun.elapsed() >= self.leave_max {
+            let (ms, is_over) = (begun.elapsed().as_millis(), begun.elapsed() >= self.leave_max);
+            // What was taken is forgotten here a moment later. To count them is to look at every session.
+            let stay = if left == 0 || is_over { node.sessions.movable().len() } else { count };
+            if left == 0 && (stay == 0 || !takers) || is_over {
                 match stay {
                     0 if left > 0 => tracing::warn!(left, ms, "other nodes have not answered; it is kept for them"),
                     0 if count == 0 => {}

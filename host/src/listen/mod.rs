@@ -90,15 +90,29 @@ impl Listener {
     /// # Errors
     /// A certificate, key or CA file that cannot be used.
     pub(crate) fn new(name: &str, settings: &config::Listener) -> Result<Self, TlsConfigError> {
-        Ok(Listener {
+        let tls = settings.tls.as_ref().map(Acceptor::new).transpose()?;
+        Ok(Listener::with(name, settings, tls))
+    }
+
+    /// As [`Listener::new`], of HTTP.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn for_http(name: &str, settings: &config::Listener) -> Result<Self, TlsConfigError> {
+        let tls = settings.tls.as_ref().map(|tls| Acceptor::speaking(b"http/1.1", tls)).transpose()?;
+        Ok(Listener::with(name, settings, tls))
+    }
+
+    fn with(name: &str, settings: &config::Listener, tls: Option<Acceptor>) -> Self {
+        Listener {
             name: name.into(),
-            transport: match (settings.tls.is_some(), settings.web_socket.is_some()) {
+            transport: match (tls.is_some(), settings.web_socket.is_some()) {
                 (false, false) => Transport::Tcp,
                 (true, false) => Transport::Tls,
                 (false, true) => Transport::WebSocket,
                 (true, true) => Transport::SecureWebSocket,
             },
-            tls: settings.tls.as_ref().map(Acceptor::new).transpose()?,
+            tls,
             web_socket: settings.web_socket.clone(),
             closed: AtomicBool::new(false),
             limits: ArcSwap::from_pointee(Limits::of(settings)),
@@ -109,17 +123,7 @@ impl Listener {
             proxies: settings.proxies.clone(),
             local: OnceLock::new(),
             began: Instant::now(),
-        })
-    }
-
-    /// As [`Listener::new`], of HTTP.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn for_http(name: &str, settings: &config::Listener) -> Result<Self, TlsConfigError> {
-        let listener = Listener::new(name, &config::Listener { tls: None, ..settings.clone() })?;
-        let tls = settings.tls.as_ref().map(|tls| Acceptor::speaking(b"http/1.1", tls)).transpose()?;
-        Ok(Listener { tls, ..listener })
+        }
     }
 
     /// With the chain of auth providers that is in force.

@@ -20,9 +20,10 @@ impl Worker {
         let awaited = publisher.map(|(connection, session)| {
             self.forwarded.set(self.forwarded.get() + 1);
             let packet_ids = hot.out.spare.changes.take_received(session.number());
-            session.forwards(&packet_ids);
-            let incoming =
-                Some(Incoming { session: session.clone(), packet_ids }).filter(|of| !of.packet_ids.is_empty());
+            let incoming = (!packet_ids.is_empty()).then(|| {
+                session.forwards(&packet_ids);
+                Incoming { session: session.clone(), packet_ids }
+            });
             Awaited::new(&self.node, (self.id, connection), self.forwarded.get(), incoming)
         });
         cluster.forward(forwards, awaited.as_ref());

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use gatemq_types::event::Fact;
 
 use super::Worker;
 use crate::connection::{Client, Ending};
+use crate::listen::Listener;
+use crate::node::Node;
 
 /// Connections that are looked at before the others get their turn.
 const SLICE: usize = 512;
@@ -45,6 +47,29 @@ pub(crate) struct Scan {
     pub(crate) look: Looks,
     /// Told the number to go on from, or `None`: there are no more. Has room for it.
     pub(crate) done: SyncSender<Option<u32>>,
+}
+
+impl Node {
+    /// Has all connections looked at, and waits for none. One that has not begun looks for itself when it does.
+    pub(crate) fn scan_all(&self, look: &Looks) {
+        for worker in 0..self.workers() {
+            // Nobody is told.
+            let (done, _) = sync_channel(1);
+            let scan = Scan { from: 0, look: look.clone(), done };
+            self.send(worker, |mail| mail.scans.push(scan));
+        }
+    }
+
+    /// Ends the connections of a listener that it would refuse now. Does not wait for that.
+    pub(crate) fn end_refused(&self, listener: &Arc<Listener>) {
+        let listener = listener.clone();
+        // By the name as it is held, for another listener may come to have the same.
+        let look: Looks = Arc::new(move |client: &Client| match Arc::ptr_eq(&client.peer.listener, &listener.name) {
+            true => listener.refuses(client).map_or(Look::Next, Look::End),
+            false => Look::Next,
+        });
+        self.scan_all(&look);
+    }
 }
 
 impl Worker {

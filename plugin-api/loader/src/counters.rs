@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::CallFailure;
-
-/// Powers of two of a microsecond: the last one is above 30 minutes.
-const BUCKETS: usize = 32;
+use crate::durations::{Counted, DURATION_BUCKETS as BUCKETS, Durations};
 
 /// See the module.
 #[derive(Default)]
@@ -15,10 +13,8 @@ pub(crate) struct Counters {
     failures: AtomicU64,
     timeouts: AtomicU64,
     refused: AtomicU64,
-    /// Calls that took less than 2^n µs, and no less than half of it.
-    latency: [AtomicU64; BUCKETS],
+    latency: Durations,
     latency_us_max: AtomicU64,
-    latency_us_sum: AtomicU64,
 }
 
 /// Counts of a plugin's calls since the node started.
@@ -47,10 +43,8 @@ pub struct Counts {
 impl Counters {
     pub(crate) fn ended(&self, took: Duration, failed: bool, failure: Option<&CallFailure>) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = (u64::BITS - us.leading_zeros()) as usize;
-        self.latency[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.latency.note(took);
         self.latency_us_max.fetch_max(us, Ordering::Relaxed);
-        self.latency_us_sum.fetch_add(us, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         if failed {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +60,7 @@ impl Counters {
 
     pub(crate) fn read(&self) -> Counts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let buckets: [u64; BUCKETS] = std::array::from_fn(|at| of(&self.latency[at]));
+        let Counted { buckets, us_sum } = self.latency.read();
         let max = of(&self.latency_us_max);
         Counts {
             calls: of(&self.calls),
@@ -76,7 +70,7 @@ impl Counters {
             latency_us_p50: percentile(&buckets, 50).min(max),
             latency_us_p99: percentile(&buckets, 99).min(max),
             latency_us_max: max,
-            latency_us_sum: of(&self.latency_us_sum),
+            latency_us_sum: us_sum,
             latency: buckets,
         }
     }

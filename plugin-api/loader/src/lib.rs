@@ -17,6 +17,7 @@
 mod breaker;
 mod call_thread;
 mod counters;
+mod durations;
 mod failure;
 mod file;
 mod gate;
@@ -32,6 +33,7 @@ mod views;
 
 pub use breaker::{BreakerChange, BreakerOptions, BreakerState, Network};
 pub use counters::Counts;
+pub use durations::{Counted, DURATION_BUCKETS, Durations};
 pub use failure::CallFailure;
 pub use file::{LibraryFile, LibraryHash, Wanted};
 pub use gatemq_plugin_api::abi::v1_0::VERSION as INTERFACE_VERSION;

@@ -98,10 +98,11 @@ pub(super) fn check(database: &Path, flushed: Flushed, high: High) -> Result<Jou
 /// They end before a commit that was acknowledged.
 fn too_short(database: &Path, journals: &[Journal], active: &Journal, last: u64, high: High) -> OpenError {
     let named = |id: u64| database.join(format!("{id}.jnl"));
-    let nothing = journals.iter().all(|journal| journal.commits.is_empty() && journal.torn_bytes.is_none());
+    // What is torn in them is no commit.
+    let nothing = journals.iter().all(|journal| journal.commits.is_empty());
     if let Some(before) = journals.first().and_then(|first| first.id.checked_sub(1)).filter(|_| nothing) {
         let what = format!(
-            "it is missing, or {} was emptied: the tables end with commit {last}, but commit {} was acknowledged",
+            "it is missing, or {} was emptied or cut: the tables end with commit {last}, but commit {} was acknowledged",
             active.path.display(),
             high.commit
         );

@@ -79,7 +79,20 @@ fn every_journal_counts() {
         }
     }
     assert!(refused >= 4, "{refused} of them are refused");
+    gone_before_a_torn_one(whole.path(), &names);
     acknowledged.check(&Embedded::open(&options(whole.path())).unwrap_or_else(|error| panic!("{error}")));
+}
+
+/// The first one is missing, and of the other there is only the beginning of a commit, as a kill may leave it.
+fn gone_before_a_torn_one(whole: &Path, names: &[PathBuf]) {
+    let directory = scratch();
+    copy(whole, directory.path());
+    let [first, last] = [&names[0], &names[1]].map(|name| directory.path().join(name));
+    let torn = fs::read(&first).unwrap()[..10].to_vec();
+    fs::remove_file(&first).unwrap();
+    fs::write(&last, torn).unwrap();
+    let error = Embedded::open(&options(directory.path())).err().expect("it is refused").to_string();
+    assert!([&names[0], &names[1]].iter().all(|name| error.contains(&*name.to_string_lossy())), "{error}");
 }
 
 /// Bytes that count, by name.

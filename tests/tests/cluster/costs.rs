@@ -6,9 +6,9 @@ use gatemq_tests::broker::Broker;
 use gatemq_tests::cluster::{status, up, wait_until_reached};
 use gatemq_tests::session::{Connect, Level};
 use gatemq_tests::{PATIENCE, wait_for};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::{comes, joins, started};
+use super::{comes, joins, signal, started};
 
 /// CPU time of its threads up to now.
 fn cpu(of: &Broker) -> Duration {
@@ -17,10 +17,6 @@ fn cpu(of: &Broker) -> Duration {
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
-}
-
-fn signal(to: &Broker, signal: Signal) {
-    kill_process(Pid::from_raw(i32::try_from(to.pid()).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// A node of three that has nothing to do takes under 1 % of a core.

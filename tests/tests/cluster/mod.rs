@@ -2,6 +2,7 @@
 
 mod costs;
 mod denials;
+mod exclusive;
 mod messages;
 mod moves;
 mod operators;
@@ -24,6 +25,7 @@ use gatemq_tests::cluster::{self, Member};
 use gatemq_tests::pki::Pki;
 use gatemq_tests::session::{Connect, Level};
 use gatemq_tests::{Kind, PATIENCE};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// So many nodes that know each other, with a listener whose clients may do everything.
 fn started(count: usize) -> (Vec<Member>, Vec<Broker>) {
@@ -40,6 +42,10 @@ fn comes(to: &Broker, client_id: &str) -> Client {
 /// A client with this CONNECT, and Session Present.
 fn joins(to: &Broker, connect: &Connect<'_>) -> (Client, bool) {
     to.joined(Kind::Mqtt, &Tls::new(&Pki::new("Acme"), None), connect)
+}
+
+fn signal(to: &Broker, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(to.pid()).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// The end of a connection, whatever comes before.

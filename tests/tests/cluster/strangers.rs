@@ -121,14 +121,15 @@ fn replayed_gossip_has_no_lasting_effect() {
     let mut client = comes(&one, "client");
     let recorded = relay.recorded();
     eprintln!("{} packets and {} streams are sent again", recorded.packets.len(), recorded.streams.len());
-    let replay = |what: &str, is: &dyn Fn() -> bool| {
+    let mut replay = |what: &str, is: &dyn Fn() -> bool| {
         let begun = Instant::now();
         // That nothing comes of it takes time, and no condition ends it.
         while begun.elapsed() < watched {
             recorded.replay(members[0].gossip());
             assert!(is(), "{what}: {:#}", status(&one));
-            client_pings(&one);
+            client.ping();
         }
+        comes(&one, "another").ping();
     };
     replay("nobody comes back", &|| up(&status(&one)).is_empty());
     let two = expect_joins(&one, away);
@@ -137,13 +138,6 @@ fn replayed_gossip_has_no_lasting_effect() {
     replay("the next process stays", &|| up(&status(&one)) == ["node-2"] && joined_ms(&one) == since);
     assert_eq!(client.subscribe("t", 0), 0);
     wait_until_reached(&mut comes(&two, "publisher"), &mut client, "t");
-}
-
-/// A client of the node is served.
-fn client_pings(at: &Broker) {
-    let mut client = comes(at, "pings");
-    client.ping();
-    client.disconnect();
 }
 
 /// A seed that accepts and never answers costs seconds, and no admission: the next one is asked. With that one alone a node says what

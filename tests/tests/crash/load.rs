@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gatemq_tests::broker::Setup;
 use gatemq_tests::client::{Client, Version};
@@ -21,6 +21,10 @@ pub(crate) const END: &str = "load/end";
 pub(crate) const SHARED: &str = "$share/g/load/+/+";
 /// Acknowledged messages of a round, at most.
 const ROUND_MAX: u64 = 1_500;
+
+/// How long whoever is refused for the moment waits before it comes again, and how long that may go on.
+const AGAIN: Duration = Duration::from_millis(20);
+const REFUSED_MAX: Duration = Duration::from_secs(40);
 
 /// What all clients see.
 #[derive(Default)]
@@ -55,6 +59,14 @@ impl Field {
         }
         *generation = broker.0;
         broker.1
+    }
+
+    /// Who was refused for the moment comes again after a moment, or as soon as a node starts; not for ever.
+    pub(crate) fn pause(&self, who: &str, generation: u64, refused: &mut Option<Instant>) {
+        let since = *refused.get_or_insert_with(Instant::now);
+        assert!(since.elapsed() < REFUSED_MAX, "{who}: it is refused for the moment, on and on");
+        let broker = self.broker.lock().unwrap();
+        drop(self.changed.wait_timeout_while(broker, AGAIN, |broker| broker.0 == generation).unwrap());
     }
 
     pub(crate) fn started(&self, at: Option<SocketAddr>) {

@@ -1,7 +1,6 @@
 //! Somebody who publishes numbers, and sends again what was not acknowledged.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
 
 use gatemq_tests::PATIENCE;
 use gatemq_tests::client::{Client, Received};
@@ -13,15 +12,14 @@ use super::load::Field;
 const WINDOW: usize = 20;
 const DISCONNECT: u8 = 0xE0;
 
-/// How long whoever is told to come again waits.
-pub(crate) const AGAIN: Duration = Duration::from_millis(20);
-
-/// How a connection ended.
-enum Served {
-    /// Everything is acknowledged.
+/// How a connection ended, where it did not break.
+pub(crate) enum Served {
+    /// Everything is acknowledged, or the last message has come.
     Done,
     /// It was refused for the moment.
     NotNow,
+    /// The client itself broke it.
+    BrokenOff,
 }
 
 /// Whether the client is to come again: the node is about to stop, or the nodes of a cluster do not agree yet who has its session.
@@ -71,11 +69,12 @@ impl Publisher {
     pub(crate) fn run(&mut self, field: &Field) {
         let mut generation = 0;
         while let Some(address) = field.next_address(self.name, &mut generation) {
+            let mut refused = None;
             while let Ok(mut client) = Client::tcp(address, self.level.version()) {
                 match self.serve(&mut client, field) {
                     Some(Served::Done) => return,
-                    Some(Served::NotNow) => std::thread::sleep(AGAIN),
-                    None => break,
+                    Some(Served::NotNow) => field.pause(self.name, generation, &mut refused),
+                    Some(Served::BrokenOff) | None => break,
                 }
             }
         }

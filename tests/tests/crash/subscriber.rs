@@ -8,7 +8,7 @@ use gatemq_tests::client::{Client, Received};
 use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
 
 use super::load::{END, Field, SHARED};
-use super::publisher::{AGAIN, is_not_now, packet};
+use super::publisher::{Served, is_not_now, packet};
 
 pub(crate) struct Subscriber {
     pub(crate) name: &'static str,
@@ -50,32 +50,32 @@ impl Subscriber {
 
     /// Takes messages, through every crash, until the last one.
     pub(crate) fn run(&mut self, field: &Field) {
-        let mut generation = 0;
+        let (mut generation, mut refused) = (0, None);
         let mut at = field.next_address(self.name, &mut generation);
         while let Some(address) = at {
-            let broken = match Client::tcp(address, self.level.version()) {
-                Ok(mut client) => match self.serve(&mut client, field) {
-                    Some(true) => return,
-                    Some(false) => true,
-                    None => false,
-                },
-                Err(_) => false,
-            };
-            at = match broken && (!self.stays_away || field.is_ending()) {
-                true => Some(address),
-                false => field.next_address(self.name, &mut generation),
+            let served = Client::tcp(address, self.level.version()).ok().and_then(|mut c| self.serve(&mut c, field));
+            if !matches!(served, Some(Served::NotNow)) {
+                refused = None;
+            }
+            at = match served {
+                Some(Served::Done) => return,
+                Some(Served::NotNow) => {
+                    field.pause(self.name, generation, &mut refused);
+                    Some(address)
+                }
+                Some(Served::BrokenOff) if !self.stays_away || field.is_ending() => Some(address),
+                _ => field.next_address(self.name, &mut generation),
             };
         }
     }
 
-    /// One connection: whether that was the last message; `None` when it breaks.
-    fn serve(&mut self, client: &mut Client, field: &Field) -> Option<bool> {
+    /// One connection; `None` when it breaks.
+    fn serve(&mut self, client: &mut Client, field: &Field) -> Option<Served> {
         let connect = Connect { receive_max: self.receive_max, ..Connect::stays(self.level, self.name) };
         client.send(&connect.bytes()).ok()?;
         let answer = ConnAck::read(&packet(client, self.name, || field.may_wait())?, client.version());
         if is_not_now(&answer, self.level) {
-            std::thread::sleep(AGAIN);
-            return Some(false);
+            return Some(Served::NotNow);
         }
         assert_eq!((answer.code, answer.session_present), (0, self.has_session), "{}: its session", self.name);
         if !self.has_session {
@@ -93,7 +93,7 @@ impl Subscriber {
                 None => packet(client, self.name, || field.may_wait())?,
                 Some(long) => match client.receive(long) {
                     Ok(Received::Packet(packet)) => packet,
-                    _ => return Some(true),
+                    _ => return Some(Served::Done),
                 },
             };
             match packet.first {
@@ -106,14 +106,14 @@ impl Subscriber {
                     count += 1;
                     if self.take(client, Message::read(&packet, client.version()), field)? {
                         if self.lingers.is_none() {
-                            return Some(true);
+                            return Some(Served::Done);
                         }
                         ended = true;
                     }
                 }
             }
         }
-        Some(false)
+        Some(Served::BrokenOff)
     }
 
     /// Whether it is the last one.

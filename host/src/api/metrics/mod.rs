@@ -1,8 +1,7 @@
 //! `/metrics`, in the text format of OpenMetrics, which Prometheus reads.
 //!
 //! Nothing is counted for it but [durations](crate::durations): what workers, plugins, events and the cluster count anyway is read when it
-//! is asked for. Names and
-//! labels are bounded: `gather::TENANTS_MAX` tenants are told one by one, and the others together as `other`.
+//! is asked for. Names and labels are bounded: `gather::TENANTS_MAX` tenants are told one by one, and the others together as `other`.
 
 mod gather;
 

@@ -167,6 +167,8 @@ events! {
         by_client_id: Text,
         /// Its address.
         by_remote: Text,
+        /// The node that it is connected to; empty: this one.
+        by_node: Text,
     }
     /// A client was sent to another server.
     210 ClientRedirected Lifecycle Policy {
@@ -300,7 +302,7 @@ events! {
         /// Bytes that may.
         queue_bytes_max: u64,
     }
-    /// A session came here from another node, with what waited in it: its client connects here.
+    /// A session came here from another node, with what waited in it: its client connects here, or that node leaves.
     506 SessionMoved Lifecycle Peer {
         /// The node where it was.
         from: Text,
@@ -647,14 +649,12 @@ events! {
         /// How many filters.
         filters: u64,
     }
-    /// Messages that were kept for another node are lost.
+    /// Messages that were kept for another node are lost: it was away for too long.
     1106 HintsExpired System Broker {
         /// The node.
         member: Text,
         /// How many.
         count: u64,
-        /// `expired`: it was away for too long; `left`: it has left the cluster.
-        why: Text,
     }
     /// Another node sent what makes no sense, or its clock is wrong; it was not taken.
     1107 NodeMisbehaved System Peer {
