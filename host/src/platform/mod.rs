@@ -1,5 +1,5 @@
 //! What depends on the system, each with the same names for Unix and for Windows: only here and in the modules of the same name of other
-//! crates is it asked which system this is. Linux is what is tested; for Windows it is only compiled.
+//! crates is it asked which system this is. Linux is what is tested; for Windows it is compiled, and was run under Wine alone.
 //!
 //! | name | Unix | Windows |
 //! |---|---|---|

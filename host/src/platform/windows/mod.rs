@@ -1,4 +1,4 @@
-//! Windows. Only compiled: it has not run yet. What std and safe crates do not offer is refused, or told to be unknown.
+//! Windows. Compiled, and run under Wine alone (README.md). What std and safe crates do not offer is refused, or told to be unknown.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;

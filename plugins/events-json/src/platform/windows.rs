@@ -1,4 +1,4 @@
-//! Windows. Only compiled: it has not run yet.
+//! Windows. Compiled, and run under Wine alone (README.md).
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
