@@ -52,7 +52,12 @@ impl Handler for Host {
     fn peer_suspected(&self, _: &NodeName, _: Boot) {}
     fn peer_lost(&self, _: &NodeName, _: Boot, _: Lost) {}
     fn link_reset(&self, _: &NodeName) {}
-    fn control(&self, _: &NodeName, _: Boot, _: Bytes) {}
+    fn control(&self, _: &NodeName, _: Boot, _: Bytes) -> std::result::Result<(), String> {
+        Ok(())
+    }
+    fn room(&self, _: &NodeName) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
     fn refused(&self, _: Refused) {}
     fn joined(&self, _: Joined) {}
     fn is_forbidden(&self, _: &NodeName) -> bool {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use gatemq_store::Store;
 use gatemq_types::event::Fact;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::Desk;
 use crate::api::http;
@@ -22,6 +21,7 @@ use crate::events::Events;
 use crate::listen::{self, Listener};
 use crate::listeners::{Bound, Listeners};
 use crate::node::{Node, Recovered};
+use crate::platform::{self, Stop};
 use crate::plugins::{self, Plugins, Problem};
 use crate::reload::Reload;
 use crate::{clock, log, ready, service, warnings, worker};
@@ -150,8 +150,7 @@ fn unavailable(why: &str) -> ExitCode {
 async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     let events = Events::new(&config.node.name);
     // Before anything that takes time: a stop while starting must not be lost.
-    let [term, int, hup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let (Ok(mut term), Ok(mut int), Ok(hup)) = (term, int, hup) else {
+    let Ok((mut stop, reloads)) = platform::signals() else {
         return unavailable("signals cannot be received");
     };
     let (listeners, store) = match opened(config, &sources, dev) {
@@ -159,7 +158,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
         Err(code) => return code,
     };
     let desk = Desk::new();
-    let plugins = match start_plugins(config, &events, &desk, dev, &mut term, &mut int).await {
+    let plugins = match start_plugins(config, &events, &desk, dev, &mut stop).await {
         Ok(plugins) => plugins,
         Err(code) => return code,
     };
@@ -185,7 +184,7 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
     };
     let started = tokio::select! {
         started = start(config, &node, &desk, recovered, (&listeners, http_at)) => started,
-        () = told_to_stop(&mut term, &mut int) => Err(NotStarted::Stopped),
+        () = stop.told() => Err(NotStarted::Stopped),
     };
     let code = match &started {
         Ok((running, bound)) => {
@@ -195,9 +194,9 @@ async fn serve(config: &Config, sources: Sources, dev: bool) -> ExitCode {
             plugins.watch_health(Duration::from_millis(config.plugin_host.health_interval_ms));
             // They end with the runtime, and the socket's file with it.
             let _serving = admin.map(|socket| tokio::spawn(socket.serve(api)));
-            let reloading = tokio::spawn(reload.at_each(hup));
+            let reloading = tokio::spawn(reload.at_each(reloads));
             let _watched = tokio::spawn(service::watched(node.clone()));
-            let code = until_stopped(&events, &node, &mut term, &mut int).await;
+            let code = until_stopped(&events, &node, &mut stop).await;
             serving.set(false);
             reloading.abort();
             code
@@ -230,9 +229,9 @@ fn opened(config: &Config, sources: &Sources, dev: bool) -> Result<Opened, ExitC
 }
 
 /// Until it is told to stop, or cannot go on.
-async fn until_stopped(events: &Events, node: &Node, term: &mut Signal, int: &mut Signal) -> ExitCode {
+async fn until_stopped(events: &Events, node: &Node, stop: &mut Stop) -> ExitCode {
     tokio::select! {
-        () = told_to_stop(term, int) => stopping(events, "signal", ExitCode::SUCCESS),
+        () = stop.told() => stopping(events, "signal", ExitCode::SUCCESS),
         () = node.failed.notified() => {
             let code = unavailable("the store failed, see StoreFailed: what must be kept cannot be acknowledged any more; what was is there at the next start");
             stopping(events, "the store failed", code)
@@ -321,12 +320,11 @@ async fn start_plugins(
     events: &Arc<Events>,
     desk: &Arc<Desk>,
     dev: bool,
-    term: &mut Signal,
-    int: &mut Signal,
+    stop: &mut Stop,
 ) -> Result<Arc<Plugins>, ExitCode> {
     tokio::select! {
         plugins = plugins::start(config, events, desk, dev) => plugins.map_err(|problems| plugin_problems(&problems)),
-        () = told_to_stop(term, int) => {
+        () = stop.told() => {
             // Whatever a plugin is doing, it may take half a minute; nothing has been served.
             tracing::info!("told to stop while plugins start: they are left behind");
             Err(ExitCode::SUCCESS)
@@ -365,10 +363,6 @@ fn close(node: &Node, code: ExitCode) -> ExitCode {
         Some(Err(e)) if code == ExitCode::SUCCESS => unavailable(&format!("the store: {e}")),
         _ => code,
     }
-}
-
-async fn told_to_stop(term: &mut Signal, int: &mut Signal) {
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
 }
 
 fn plugin_problems(problems: &[Problem]) -> ExitCode {

@@ -2,7 +2,6 @@
 //! end. What was wrong changes nothing.
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::listen::tls::{Changed, Prepared};
 use crate::listen::{self, Listener};
 use crate::listeners::{Listeners, Plan};
 use crate::node::Node;
+use crate::platform;
 use crate::worker::scan::Kick;
 
 /// How long before its end a certificate is told of.
@@ -191,10 +191,7 @@ impl Certificates {
             let files = [&tls.certificate_file, &tls.private_key_file, &tls.ca_file].into_iter();
             files.chain(&tls.crl_file).cloned().collect::<Vec<_>>()
         });
-        let of_file = |file: PathBuf| {
-            let of = std::fs::metadata(file).ok()?;
-            Some([of.ino(), of.len(), of.mtime().cast_unsigned(), of.mtime_nsec().cast_unsigned()])
-        };
+        let of_file = |file: PathBuf| Some(platform::fingerprint(&std::fs::metadata(file).ok()?));
         of_listeners.chain(of_cluster).map(of_file).collect()
     }
 
@@ -254,7 +251,7 @@ impl Listener {
             let fact = Some(Fact::ClientKicked { by, why: why.into() });
             return Some(Kick { ending: Ending::of(CloseReason::Kicked), fact, reason_string: why.to_owned() });
         }
-        let why = self.tls.as_ref()?.refuses(client.proven()?)?;
+        let why = self.tls.as_ref()?.refuses(client.proven())?;
         let by = format!("tls of listener {}", self.name).into();
         let fact = Some(Fact::ClientKicked { by, why: why.into() });
         Some(Kick { ending: Ending::of(CloseReason::Kicked), fact, reason_string: why.to_owned() })

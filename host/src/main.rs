@@ -26,6 +26,7 @@ mod node;
 mod overload;
 mod passwd;
 mod pki;
+mod platform;
 mod plugins;
 mod ready;
 mod reload;

@@ -10,6 +10,7 @@ use gatemq_types::event::Fact;
 
 use crate::config;
 use crate::events::Events;
+use crate::platform;
 
 /// Ticks (of 100 ms) in a row that are late until a worker says so.
 const LATE_TICKS: u32 = 3;
@@ -95,7 +96,7 @@ impl Overload {
             return;
         }
         // Where it cannot be known it does not count.
-        let bytes = resident_bytes().unwrap_or(0);
+        let bytes = platform::resident_bytes().unwrap_or(0);
         let said = source.measured(bytes, max, max - max / 10, 1, 1);
         self.said(said, ("memory", bytes, max), events, now_ms);
     }
@@ -115,13 +116,6 @@ impl Overload {
             Said::TooMuch | Said::Over => {}
         }
     }
-}
-
-/// Memory of the process that is in use; `None` where the system does not tell it.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    kilobytes.trim().trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! `gatemq passwd`: from a password to a user's line in the users file of the plugin auth-file.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, BufRead, ErrorKind, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 
 use argon2::{Argon2, PasswordHasher};
 use gatemq_types::Secret;
-use rustix::fs::{FlockOperation, flock};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
+
+use crate::platform::users_file::Directory;
+use crate::platform::{self, Silent};
 
 /// Exit code: what was given cannot be used (sysexits: EX_DATAERR).
 const EXIT_DATA: u8 = 65;
@@ -18,8 +18,6 @@ const EXIT_DATA: u8 = 65;
 const EXIT_IO: u8 = 74;
 /// Longest password in bytes: a CONNECT carries no longer one (MQTT-3.1.3.6).
 const PASSWORD_BYTES_MAX: usize = 65_535;
-/// Mode of a new users file: the broker's group may read it.
-const NEW_MODE: u32 = 0o640;
 /// Ctrl-C as a character.
 const INTERRUPT: u8 = 3;
 
@@ -108,27 +106,6 @@ fn ask(name: &str) -> Result<Secret, Failure> {
     if first == second { Ok(first) } else { Err(Failure::data("the two passwords differ")) }
 }
 
-/// A terminal that does not show what is typed. Ctrl-C ends the line instead of the process, which would leave it so.
-struct Silent(Termios);
-
-impl Silent {
-    fn begin() -> rustix::io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
-        silent.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
-        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
-        Ok(Silent(before))
-    }
-}
-
-impl Drop for Silent {
-    fn drop(&mut self) {
-        // A terminal that has gone needs nothing restored.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
-}
-
 /// `text` with that hash as the password of user `name`; all else stays as it is written.
 ///
 /// # Errors
@@ -159,76 +136,33 @@ fn with_password(text: &str, name: &str, hash: &str) -> Result<String, String> {
     Ok(document.to_string())
 }
 
-/// Replaces the file in one step; two at the same time wait for each other.
+/// Replaces the file; two at the same time wait for each other.
 fn write_into(file: &Path, name: &str, hash: &str) -> Result<(), Failure> {
     // A link stays a link.
     let path = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot = |what| move |e: io::Error| Failure::io(what, file, e);
-    let dir = File::open(parent).map_err(|e| Failure::io("its directory cannot be opened", file, e))?;
-    flock(&dir, FlockOperation::LockExclusive).map_err(|e| Failure::io("its directory cannot be locked", file, e))?;
+    let failed = |(what, e): platform::Failed| Failure::io(what, file, e);
+    let directory = Directory::lock(parent).map_err(failed)?;
     let old = match fs::metadata(&path) {
         Ok(meta) if !meta.is_file() => return Err(Failure::io("cannot be written", file, "it is not a file")),
         Ok(meta) => Some(meta),
         Err(e) if e.kind() == ErrorKind::NotFound => None,
-        Err(e) => return Err(cannot("cannot be read")(e)),
+        Err(e) => return Err(failed(("cannot be read", e))),
     };
     let text = match &old {
-        Some(_) => fs::read_to_string(&path).map_err(cannot("cannot be read"))?,
+        Some(_) => fs::read_to_string(&path).map_err(|e| failed(("cannot be read", e)))?,
         None => String::new(),
     };
     let text = with_password(&text, name, hash).map_err(|why| Failure::data(format!("{}: {why}", file.display())))?;
-    let new = New::create(&path).map_err(cannot("a new one beside it cannot be created"))?;
-    let write = || {
-        let mut to = &new.file;
-        to.write_all(text.as_bytes())?;
-        match &old {
-            Some(old) => {
-                let own = new.file.metadata()?;
-                if (old.uid(), old.gid()) != (own.uid(), own.gid()) {
-                    fchown(to, Some(old.uid()), Some(old.gid()))?;
-                }
-            }
-            // The broker's, by the directory of a package. Without it the owner's own group reads it.
-            None => drop(fchown(to, None, Some(dir.metadata()?.gid()))),
-        }
-        let mode = old.as_ref().map_or(NEW_MODE, |old| old.mode() & 0o7777);
-        to.set_permissions(Permissions::from_mode(mode))?;
-        to.sync_all()?;
-        fs::rename(&new.path, &path)?;
-        dir.sync_all()
-    };
-    write().map_err(cannot("cannot be written"))
-}
-
-/// A file beside the old one, which is gone again unless it took its place.
-struct New {
-    path: PathBuf,
-    file: File,
-}
-
-impl New {
-    fn create(beside: &Path) -> io::Result<Self> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(beside.file_name().ok_or(ErrorKind::InvalidInput)?);
-        name.push(format!(".{}.new", std::process::id()));
-        let path = beside.with_file_name(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(New { path, file })
-    }
-}
-
-impl Drop for New {
-    fn drop(&mut self) {
-        // After the rename there is none of that name.
-        let _ = fs::remove_file(&self.path);
-    }
+    directory.write(&path, old.as_ref(), &text).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use argon2::PasswordVerifier;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     /// Guards the operator's file: all but the one password stays as it was written, comments and order included.
     #[test]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use gatemq_types::event::Fact;
-use tokio::signal::unix::Signal;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::http::{self, Tokens};
@@ -13,6 +12,7 @@ use crate::config::{self, Config, Sources};
 use crate::listeners::{Listeners, Plan, Turned};
 use crate::log;
 use crate::node::Node;
+use crate::platform;
 use crate::plugins::{Plugins, Reloaded};
 use crate::ready;
 use crate::service::Reloading;
@@ -52,8 +52,8 @@ pub(crate) struct Reloads {
 
 impl Reload {
     /// Reloads at each signal; those that come during a reload are one.
-    pub(crate) async fn at_each(self: Arc<Self>, mut hangup: Signal) {
-        while hangup.recv().await.is_some() {
+    pub(crate) async fn at_each(self: Arc<Self>, mut told: platform::Reloads) {
+        while told.next().await {
             // It has said in the log what is wrong.
             let _ = self.reload(None).await;
         }

@@ -1,22 +1,21 @@
-//! What the service manager is told (`sd_notify`): ready, reloading, stopping, and that the node is alive. Where nobody asked to
+//! What the service manager is told (`sd_notify` where there is systemd): ready, reloading, stopping, and that the node is alive. Where nobody asked to
 //! be told (`NOTIFY_SOCKET`), nothing happens.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
-
 use crate::node::Node;
+use crate::platform::supervisor;
 
 /// The node serves.
 pub(crate) fn ready() {
-    tell(&[NotifyState::Ready]);
+    tell(supervisor::ready());
 }
 
 /// The node ends; nobody is accepted any more.
 pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    tell(supervisor::stopping());
 }
 
 /// A reload. When it is dropped the node is ready again, with its new configuration or with that of before.
@@ -25,9 +24,7 @@ pub(crate) struct Reloading(());
 impl Reloading {
     /// It begins.
     pub(crate) fn begin() -> Reloading {
-        // With the time, as units of type notify-reload want it.
-        let began = NotifyState::monotonic_usec_now().inspect_err(untold);
-        tell(&[NotifyState::Reloading].into_iter().chain(began.ok()).collect::<Vec<_>>());
+        tell(supervisor::reloading());
         Reloading(())
     }
 }
@@ -41,7 +38,7 @@ impl Drop for Reloading {
 /// Says that the node is alive, twice in each time that the service manager gives it (`WatchdogSec=`), as long as every worker
 /// answers: one that hangs has the node restarted. Ends at once where nobody watches.
 pub(crate) async fn watched(node: Arc<Node>) {
-    let Some(within) = sd_notify::watchdog_enabled() else { return };
+    let Some(within) = supervisor::watchdog() else { return };
     let mut every = tokio::time::interval((within / 2).max(Duration::from_millis(1)));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -50,16 +47,12 @@ pub(crate) async fn watched(node: Arc<Node>) {
             // Also none where it has ended: the node is about to.
             let _ = node.on_worker(worker, |_| ()).await;
         }
-        tell(&[NotifyState::Watchdog]);
+        tell(supervisor::alive());
     }
 }
 
-fn tell(state: &[NotifyState]) {
-    if let Err(e) = sd_notify::notify(state) {
-        untold(&e);
+fn tell(told: io::Result<()>) {
+    if let Err(error) = told {
+        tracing::warn!("the service manager cannot be told what the node does: {error}");
     }
-}
-
-fn untold(error: &io::Error) {
-    tracing::warn!("the service manager cannot be told what the node does: {error}");
 }

@@ -1,12 +1,12 @@
 //! What is no reason to refuse a configuration, and is told by `gatemq check` and at a start: certificates and revocation lists that are
 //! not of now, and secrets that everybody on the machine may read.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::certificates::{EXPIRING_S, validities};
 use crate::config::{ClientAuth, Config, ListenerTls};
 use crate::listen::tls::RevocationLists;
+use crate::platform;
 
 const DAY_S: i64 = 86_400;
 
@@ -36,6 +36,10 @@ pub(crate) fn of(config: &Config, now_s: i64) -> Vec<String> {
         if let Some(file) = &cluster.tls.crl_file {
             found.lists("cluster.tls.crl_file", file);
         }
+    }
+    if config.overload.memory_bytes_max > 0 && platform::resident_bytes().is_none() {
+        let what = "this system does not tell how much memory the process has: it is no limit here";
+        found.lines.push(format!("overload.memory_bytes_max: {what}"));
     }
     found.lines
 }
@@ -97,10 +101,16 @@ impl Found {
 
     fn secret(&mut self, key: &str, file: &Path) {
         let Ok(about) = std::fs::metadata(file) else { return };
-        let mode = about.permissions().mode() & 0o777;
-        if mode & 0o007 != 0 {
-            let next = "chmod 640, or 600, and renew what was in it";
-            self.say(key, file, &format!("everybody on this machine may read it (mode {mode:o}); {next}"));
+        match platform::mode(&about) {
+            Some(mode) if mode & 0o007 != 0 => {
+                let next = "chmod 640, or 600, and renew what was in it";
+                self.say(key, file, &format!("everybody on this machine may read it (mode {mode:o}); {next}"));
+            }
+            Some(_) => {}
+            None => {
+                let next = "see to it that its access control list names the broker's user and administrators alone";
+                self.say(key, file, &format!("this system does not tell who may read it; {next}"));
+            }
         }
     }
 }

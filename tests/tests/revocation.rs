@@ -199,6 +199,30 @@ fn authorities_and_certificates_are_exchanged() {
     wait_for("an authority that is new", PATIENCE, || try_enter(&broker, Kind::Mqtts, &of_umbra, "u"));
 }
 
+/// What packaging/doc/tls.md promises of a reload, "clients that are connected and would be refused now": where certificates become
+/// required, whoever came without one is told and gone. Twin: who showed one stays.
+#[test]
+fn who_has_no_certificate_goes_when_one_is_required() {
+    let pki = Pki::new("Acme");
+    let setup =
+        KINDS.into_iter().fold(Setup::new(), |setup, kind| setup.secure(kind, kind.name(), &pki, "optional", ""));
+    let mut broker = setup.faults("").tape().start();
+    let with = pki.client("with");
+    let enter = |credentials: Option<&Credentials>, name: &str| {
+        let of_kind = |kind: Kind| format!("{name}-{}", kind.name());
+        KINDS.map(|kind| try_enter(&broker, kind, &Tls::new(&pki, credentials), &of_kind(kind)).unwrap())
+    };
+    let (mut stay, mut go) = (enter(Some(&with), "with"), enter(None, "without"));
+    broker.reload(|text| text.replace("client_auth = \"optional\"", "client_auth = \"required\""));
+    for client in &mut go {
+        assert_eq!(client.expect_goodbye(), Some(0x98));
+    }
+    stay.iter_mut().for_each(Client::ping);
+    let why = "it has no certificate, and one is required";
+    broker.tape().wait_for("ClientKicked", |e| e["event"] == "ClientKicked" && e["fields"]["why"] == why);
+    assert!(try_enter(&broker, Kind::Mqtts, &Tls::new(&pki, None), "without").is_none());
+}
+
 /// DESIGN section 8: what ends within 30 days is told, at the start already; twin: what ends later is not.
 #[test]
 fn ends_are_told_ahead() {

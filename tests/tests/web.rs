@@ -150,17 +150,35 @@ fn ready_says_whether_the_node_serves() {
     says((200, "yes\n"));
 }
 
-/// Guards whoever has lost a token: at a reload it is nobody's any more; a file that is wrong leaves the tokens as they were.
+/// Guards whoever has lost a token: at a reload it is nobody's any more; a file that is wrong leaves the tokens as they were. Who followed
+/// the events with it hears of nothing that happens from then on.
 #[test]
 fn tokens_are_exchanged_at_a_reload() {
-    let broker = broker();
+    let mut broker = broker();
     let (old, file) = (operator(&broker), broker.directory().join("tokens"));
     let other = TOKEN.replace('0', "2");
     let new = Web::new(broker.http_address()).token(&other);
     assert_eq!((old.get("/v1/node").status, new.get("/v1/node").status), (200, 401));
+    let follow = |web: &Web| {
+        let request = web.request("GET /v1/events?kind=ClientConnected", "", None);
+        let mut reader = web.open().unwrap();
+        let head = reader.exchange(request.as_bytes(), |read| read.windows(4).any(|end| end == b"\r\n\r\n")).unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 200"));
+        reader
+    };
+    let has = |read: &[u8], name: &str| String::from_utf8_lossy(read).contains(name);
+    let mut follows = follow(&old);
+    client(&broker, "before", "ann").disconnect();
+    assert!(has(&follows.exchange(b"", |read| has(read, "before")).unwrap(), "before"), "twin");
     std::fs::write(&file, format!("operator {other}\n")).unwrap();
     assert_eq!(old.post("/v1/reload", &json!({})).status, 200);
     assert_eq!((old.get("/v1/node").status, new.get("/v1/node").status), (401, 200));
+    let mut follows_still = follow(&new);
+    client(&broker, "after", "ann").disconnect();
+    assert!(has(&follows_still.exchange(b"", |read| has(read, "after")).unwrap(), "after"), "twin");
+    let read = follows.exchange(b"", |read| has(read, "after")).unwrap();
+    assert!(!has(&read, "after"), "{}", String::from_utf8_lossy(&read));
+    broker.tape().wait_for("AdminRefused", |e| e["event"] == "AdminRefused");
     std::fs::write(&file, "operator\n").unwrap();
     let refused = new.post("/v1/reload", &json!({}));
     assert!(refused.status == 409 && refused.body.contains("http.token_file"), "{refused:?}");

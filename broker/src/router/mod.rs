@@ -2,6 +2,7 @@
 
 mod close;
 mod from_node;
+mod late;
 mod layouts;
 #[cfg(test)]
 mod own;
@@ -15,6 +16,7 @@ mod subscribe;
 
 pub(crate) use close::{close, forget};
 pub use from_node::{FromNode, publish_from_node};
+pub use late::deliver_late;
 pub(crate) use layouts::Layouts;
 pub use publish::{NodeMessage, NotPublishable, Out, Routed, publish, publish_for_plugin, publish_own, publish_will};
 pub use recheck::{AskedAgain, Rechecked, begin, drop_revoked, filters_of, recheck, revoke};

@@ -107,7 +107,7 @@ impl Session {
     }
 
     /// Takes a message from where it was: as a subscription of its would, if none did.
-    pub fn take_late(self: &Arc<Self>, way: Way, late: Late, spare: &mut Spare) -> Delivered {
+    pub(crate) fn take_late(self: &Arc<Self>, way: Way, late: Late, spare: &mut Spare) -> Delivered {
         let Late { first, identifier, message, .. } = late;
         let queued = Queued::new(first, identifier, message, None);
         let mut output = self.output.lock();
@@ -118,6 +118,12 @@ impl Session {
             true => output.enqueue_new(self, queued, spare),
             false => Delivered::Quiet,
         }
+    }
+
+    /// A message from where it was that its client may not have.
+    pub(crate) fn deny_late(&self) -> Delivered {
+        self.output.lock().count_denied(1);
+        Delivered::Dropped
     }
 
     /// What waits for it at QoS 1 and 2 with a higher number than `seq`.

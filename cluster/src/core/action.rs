@@ -98,6 +98,13 @@ pub enum Action {
         /// Which.
         forward: Forward,
     },
+    /// A forward makes no sense, and is not kept: whoever waits for its answer is told that it was not taken.
+    NotTaken {
+        /// From whom it came.
+        from: NodeName,
+        /// Which.
+        forward: Forward,
+    },
     /// Forget the record of a process of a node, in the store too: nothing of it can come any more.
     ForgetRecord {
         /// Whose.

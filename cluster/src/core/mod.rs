@@ -350,4 +350,6 @@ impl Core {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -62,7 +62,8 @@ impl Quotas {
     }
 
     pub(crate) fn lost(&mut self, node: &NodeName) {
-        self.theirs.remove(node);
+        // Its clients come to the others: they are not to wait until one of them is here.
+        self.stale.extend(self.theirs.remove(node).unwrap_or_default().into_keys());
     }
 
     /// Everything, for a node that has just come.

@@ -26,7 +26,13 @@ pub trait Handler: Send + Sync + 'static {
     fn link_reset(&self, node: &NodeName);
 
     /// A control message of a peer that was told up. In the order in which it was sent.
-    fn control(&self, from: &NodeName, boot: Boot, message: Bytes);
+    ///
+    /// # Errors
+    /// It is none of a member's, and why: its connection is closed, and told as refused.
+    fn control(&self, from: &NodeName, boot: Boot, message: Bytes) -> Result<(), String>;
+
+    /// Until there is room for control messages of a peer: no more are taken from it before. Also when it is gone.
+    fn room(&self, from: &NodeName) -> BoxFuture<'static, ()>;
 
     /// Publications of a peer that was told up; those of one lane in the order in which they were sent. The future gives one
     /// outcome a message and may be dropped when the peer waits no longer; what the call began goes on.

@@ -2,6 +2,7 @@
 //! partition, which gossip alone does not heal.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::core::{NodeName, Refusal};
 const JOIN_DEADLINE: Duration = Duration::from_secs(4);
 /// Members that were lost and are sought, the latest. Older ones are found by those who find these.
 const LOST_MAX: usize = 64;
+/// A seed's name is resolved in this time, or tried again later: a resolver that is cut off takes longer to say so.
+const RESOLVE_DEADLINE: Duration = Duration::from_secs(2);
 /// Addresses of a seed that are tried.
 const SEED_ADDRESSES_MAX: usize = 8;
 /// Members have as long to answer before the first attempt counts as over.
@@ -113,20 +116,25 @@ async fn try_seed(shared: &Arc<Shared>, seed: &str) -> Attempt {
     }
 }
 
+/// All at once: those that never answer do not delay the others.
 async fn try_addresses(shared: &Arc<Shared>, addresses: Vec<SocketAddr>) -> Attempt {
     let mut last = Attempt::Unreachable("its name has no address".into());
-    for address in addresses {
-        match ask(shared, address).await {
+    let mut asked: FuturesUnordered<_> = addresses.into_iter().map(|address| ask(shared, address)).collect();
+    while let Some(attempt) = asked.next().await {
+        match attempt {
+            Attempt::Admitted(_) | Attempt::Refused(_) => return attempt,
             // The name may have further addresses, of other members.
-            Attempt::Unreachable(why) => last = Attempt::Unreachable(why),
-            other => return other,
+            Attempt::Ourselves => last = attempt,
+            Attempt::Unreachable(_) if matches!(last, Attempt::Ourselves) => {}
+            Attempt::Unreachable(_) => last = attempt,
         }
     }
     last
 }
 
-async fn resolve(seed: &str) -> std::io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host(seed).await?.take(SEED_ADDRESSES_MAX).collect())
+async fn resolve(seed: &str) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::time::timeout(RESOLVE_DEADLINE, tokio::net::lookup_host(seed)).await;
+    Ok(found.map_err(io::Error::from)??.take(SEED_ADDRESSES_MAX).collect())
 }
 
 /// Asks the node at an address to admit us, and gossips with its cluster if it does.

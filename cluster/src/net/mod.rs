@@ -23,6 +23,7 @@ mod join;
 mod link;
 mod peers;
 pub mod pki;
+mod platform;
 mod report;
 mod rpc;
 mod run;

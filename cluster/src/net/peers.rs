@@ -116,14 +116,22 @@ impl Peer {
 
     /// Hands on control messages that came over `connection`. Connections are numbered in the order in which they came;
     /// `false`: a later one has taken its place, or the peer is gone.
-    pub(super) fn receive(&self, connection: u64, close: &CancellationToken, messages: Vec<Bytes>) -> bool {
+    ///
+    /// # Errors
+    /// One is no message.
+    pub(super) fn receive(
+        &self,
+        connection: u64,
+        close: &CancellationToken,
+        messages: Vec<Bytes>,
+    ) -> Result<bool, String> {
         let mut state = self.state.lock();
         if state.status == Status::Gone {
-            return false;
+            return Ok(false);
         }
         match &state.incoming {
             Some((current, _)) if *current == connection => {}
-            Some((current, _)) if *current > connection => return false,
+            Some((current, _)) if *current > connection => return Ok(false),
             Some((_, old)) => {
                 old.cancel();
                 self.handler.link_reset(&self.node);
@@ -131,8 +139,8 @@ impl Peer {
             }
             None => state.incoming = Some((connection, close.clone())),
         }
-        messages.into_iter().for_each(|message| self.handler.control(&self.node, self.boot, message));
-        true
+        messages.into_iter().try_for_each(|message| self.handler.control(&self.node, self.boot, message))?;
+        Ok(true)
     }
 
     /// As the host was told, while it is up.

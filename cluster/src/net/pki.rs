@@ -11,7 +11,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
-use super::TlsFiles;
+use super::{TlsFiles, platform};
 use crate::core::{Name, SpiffeId};
 
 /// Days that an authority is valid.
@@ -119,11 +119,8 @@ fn valid_for(params: &mut CertificateParams, days: u32) {
 fn write(file: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let written = options.open(file).and_then(|mut open| open.write_all(text.as_bytes()));
+    let written =
+        platform::with_mode(&mut options, mode).open(file).and_then(|mut open| open.write_all(text.as_bytes()));
     written.map_err(|error| PkiError::File { file: file.to_owned(), error })
 }
 

@@ -279,11 +279,18 @@ impl Node for Served {
         let turn = connection.turn.lock().await;
         let known = connection.known(|purpose| purpose == Purpose::Control).await;
         let Some(peer) = known else { return connection.never().await };
-        if !peer.receive(connection.id, &connection.cancel, messages) {
-            connection.cancel.cancel();
-            return connection.never().await;
+        connection.shared.handler.room(&peer.node).await;
+        match peer.receive(connection.id, &connection.cancel, messages) {
+            Ok(true) => drop(turn),
+            Ok(false) => {
+                connection.cancel.cancel();
+                connection.never().await
+            }
+            Err(why) => {
+                connection.broke(&why);
+                connection.never().await
+            }
         }
-        drop(turn);
     }
 
     async fn deliver(self, _: context::Context, batch: Batch) -> Outcomes {

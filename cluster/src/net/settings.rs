@@ -62,7 +62,7 @@ pub struct Settings {
 }
 
 /// How often seeds and lost members are asked again, unless set otherwise.
-pub const REJOIN_INTERVAL: Duration = Duration::from_secs(10);
+pub const REJOIN_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Settings {
     /// The lowest and highest protocol of this build.

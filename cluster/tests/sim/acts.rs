@@ -31,7 +31,7 @@ impl World {
             }
             Action::Event(Told::PeerMisbehaved { node, what }) => self.oracle.fail(format!("{node}: {what}")),
             // What is under way may come all the same.
-            Action::Abandon { .. } => {}
+            Action::Abandon { .. } | Action::NotTaken { .. } => {}
             Action::Event(_) | Action::Host { .. } | Action::Share { .. } => {}
             Action::PublishWill { .. } | Action::WillTaken { .. } | Action::WillsOurs => {}
             Action::Forward { .. }

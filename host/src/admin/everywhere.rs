@@ -67,8 +67,10 @@ pub(super) fn revoke(
 /// # Errors
 /// The node stops.
 pub(super) fn ordered(scanner: &Scanner<'_>, Order { by, selector, what }: &Order) -> Result<u64, ServiceError> {
+    // No longer than at a node whose desk gives the order, for it is told with each client.
+    let by = &cut(by.clone());
     match what {
-        What::Disconnect { why } => kick::selected(scanner, by, selector.clone(), why),
+        What::Disconnect { why } => kick::selected(scanner, by, selector.clone(), &cut(why.clone())),
         What::Revoke(retained) => {
             let revocation = Revocation::of_another_node(scanner, by, selector.clone(), *retained)?;
             let clients = revocation.clients(scanner)?;
@@ -99,7 +101,7 @@ fn elsewhere(desk: &Arc<Desk>, node: &Node, order: Order, then: impl FnOnce(&Sca
 
 /// With a row for each node that was away or did not answer.
 fn outcome(here: u64, messages: u64, Elsewhere { count, unreached }: Elsewhere) -> Outcome {
-    let count = here + count;
+    let count = here.saturating_add(count);
     if count == 0 && messages == 0 && unreached.is_empty() {
         return Err(ServiceError::NotFound);
     }

@@ -30,6 +30,8 @@ impl Driver {
             Action::NotAccepted { id, why } => self.accepted(id, Some(why)),
             Action::Deliver { from, forward } => self.deliver(from, forward),
             Action::Answer { from, forward } => self.answer(from, forward),
+            // Whoever waits for it is told so by that.
+            Action::NotTaken { from, forward } => drop(self.arrived.remove(&(from, forward))),
             Action::ForgetRecord { from, boot } => self.records.forget(from, boot, &mut self.ops),
             Action::Store { set, entry, foreign } => self.store(set, entry, foreign),
             Action::Forget { set, key } => self.forget(set, &key),

@@ -22,6 +22,7 @@ use super::records::Records;
 use super::sessions::Handing;
 use super::together::Together;
 use super::told::Told;
+use super::wrongs::Wrongs;
 use crate::admin::Desk;
 use crate::clock;
 use crate::node::Node;
@@ -77,6 +78,7 @@ pub(crate) struct Driver {
     /// What this round delivers, by worker.
     pub(super) deliveries: HashMap<usize, super::receive::FromNode>,
     pub(super) orders: Orders,
+    pub(super) wrongs: Wrongs,
     pub(super) counts: Counts,
     next_id: u64,
 }
@@ -102,6 +104,7 @@ impl Driver {
             stored: Vec::new(),
             deliveries: HashMap::new(),
             orders: Orders::since(node.boot_ms),
+            wrongs: Wrongs::default(),
             counts: Counts::default(),
             next_id: 0,
         }
@@ -164,6 +167,10 @@ impl Driver {
                 Input::PeerLost { node, boot, how }
             }
             Told::Core(input) => input,
+            Told::Received { input, place } => {
+                drop(place);
+                input
+            }
             Told::Forward { to, content, durable, answer } => {
                 let Ok(to) = NodeName::new(&to) else { return };
                 self.next_id += 1;

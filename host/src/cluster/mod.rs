@@ -14,12 +14,14 @@
 //! | [`status`], [`operate`] | what operators see, and do |
 //! | [`orders`] | what they and plugins want done at every node |
 //! | [`awaited`], [`together`] | acknowledgements that wait for them, and what is stored with what they wait for |
-//! | [`network`], [`receive`] | what other nodes say and send |
+//! | [`network`], [`backlog`], [`receive`] | what other nodes say and send |
 //! | [`kept_routes`] | what persistent sessions of nodes that are away have subscribed |
+//! | [`wrongs`] | what of other nodes is told, a few of each |
 //! | [`records`] | what of it was committed, so that it is not twice |
 
 mod actions;
 mod awaited;
+mod backlog;
 mod claim;
 mod content;
 mod driver;
@@ -44,6 +46,7 @@ mod status;
 mod together;
 mod told;
 mod wills;
+mod wrongs;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -59,6 +62,7 @@ use tokio::sync::watch;
 use crate::durations::Durations;
 
 pub(crate) use awaited::{Awaited, Incoming};
+use backlog::Backlog;
 use content::Content;
 pub(crate) use hints::PREFIX as HINTS;
 pub(crate) use orders::{Elsewhere, Order, What as Ordered};
@@ -86,13 +90,16 @@ struct Peer {
     kept: Queue,
     /// How long it took to answer batches of both.
     calls: Durations,
+    /// What it has said and the driver has not taken.
+    backlog: Arc<Backlog>,
 }
 
 impl Peer {
     fn new(name: &str) -> Self {
         let (fast, kept) = (Queue::default(), Queue::default());
         let (protocol, is_served) = (AtomicU16::new(PROTOCOL_MIN), AtomicBool::new(false));
-        Peer { remotes: Remote::pair(name), protocol, is_served, fast, kept, calls: Durations::default() }
+        let (calls, backlog) = (Durations::default(), Arc::default());
+        Peer { remotes: Remote::pair(name), protocol, is_served, fast, kept, calls, backlog }
     }
 }
 

@@ -9,6 +9,7 @@ use gatemq_types::event::Fact;
 use tokio::sync::{oneshot, watch};
 
 use super::Cluster;
+use super::backlog::Backlog;
 use super::content::Header;
 use super::receive::{FromNode, Sent, way_of};
 use super::told::Told;
@@ -89,15 +90,21 @@ impl Handler for Network {
         self.tell(Input::LinkReset { node: node.clone() });
     }
 
-    fn control(&self, from: &NodeName, boot: Boot, message: Bytes) {
-        let Some(cluster) = self.cluster.get() else { return };
-        match Control::decode(&message, cluster.protocol(from)) {
-            Ok(control) => self.tell(Input::Received { from: from.clone(), boot, control }),
-            Err(e) => {
-                let what = e.to_string().into();
-                self.node.events.emit(None, Fact::NodeMisbehaved { member: name(from), what });
+    fn control(&self, from: &NodeName, boot: Boot, message: Bytes) -> Result<(), String> {
+        let Some(cluster) = self.cluster.get() else { return Ok(()) };
+        let control = Control::decode(&message, cluster.protocol(from)).map_err(|e| e.to_string())?;
+        let place = Backlog::enter(&cluster.peer(from.as_str()).backlog, message.len());
+        cluster.inbox.tell(Told::Received { input: Input::Received { from: from.clone(), boot, control }, place });
+        Ok(())
+    }
+
+    fn room(&self, from: &NodeName) -> Future<()> {
+        let backlog = self.cluster.get().map(|cluster| cluster.peer(from.as_str()).backlog.clone());
+        Box::pin(async move {
+            if let Some(backlog) = backlog {
+                backlog.room().await;
             }
-        }
+        })
     }
 
     fn deliver(&self, from: &NodeName, _boot: Boot, _lane: u8, batch: Batch) -> Future<Outcomes> {

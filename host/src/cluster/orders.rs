@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatemq_cluster::core::{Control, NodeName};
+use gatemq_cluster::core::{Control, Event, NodeName};
 use gatemq_store::DenialBytes;
 use gatemq_types::service::{RevokeRetained, Selector};
 use gatemq_types::{Denial, Subject};
@@ -25,6 +25,11 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// while identities are revoked, what is forgotten may have named anybody.
 const KEPT_MAX: usize = 256;
 const KEPT_BYTES_MAX: usize = 1 << 20;
+/// Orders of a node that are carried out here at a time, and their bytes: more than its plugins and operators have under way. What is
+/// beyond is not carried out and not answered: who gave it is told that this node was not reached, and a revocation comes again with the
+/// next link.
+const DOING_MAX: usize = 4096;
+const DOING_BYTES_MAX: usize = 4 << 20;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -208,12 +213,35 @@ impl Kept {
     }
 }
 
+/// Orders of a node that are carried out.
+#[derive(Default)]
+struct Doing {
+    orders: usize,
+    bytes: usize,
+}
+
+impl Doing {
+    fn enter(&mut self, bytes: usize) -> bool {
+        // One may be larger than the bound.
+        let may = self.orders == 0 || self.orders < DOING_MAX && self.bytes + bytes <= DOING_BYTES_MAX;
+        if may {
+            (self.orders, self.bytes) = (self.orders + 1, self.bytes + bytes);
+        }
+        may
+    }
+
+    fn leave(&mut self, bytes: usize) {
+        (self.orders, self.bytes) = (self.orders - 1, self.bytes - bytes);
+    }
+}
+
 /// Orders that are under way. Bounded by what those who give them may have under way, and for nodes that are away as [`Kept`].
 #[derive(Default)]
 pub(super) struct Orders {
     last: u64,
     asked: HashMap<u64, Asked>,
     kept: HashMap<NodeName, Kept>,
+    doing: HashMap<NodeName, Doing>,
 }
 
 impl Orders {
@@ -288,17 +316,24 @@ impl Driver {
                 if let Some(asked) = self.orders.asked.get_mut(&number)
                     && asked.waits_for.remove(&from)
                 {
-                    asked.heard.count += count;
+                    asked.heard.count = asked.heard.count.saturating_add(count);
                     self.look_at_order(number);
                 }
             }
             Ok(Word::Places { claims }) => self.places_heard(&from, &claims),
             Ok(word) => {
                 let Some((number, order)) = word.read_order() else { return };
+                let bytes = bytes.len();
+                if let Err(what) = self.may_do(&from, &order, bytes) {
+                    return self.tell(Event::PeerMisbehaved { node: from, what });
+                }
                 let cluster: Arc<Cluster> = self.cluster.clone();
                 self.desk.ordered(order, move |count| {
                     // Behind what was told of sets before it was carried out.
                     let answer = move |driver: &mut Driver| {
+                        if let Some(doing) = driver.orders.doing.get_mut(&from) {
+                            doing.leave(bytes);
+                        }
                         if let Some(control) = (Word::Done { number, count }).control() {
                             driver.cluster.send_control(&from, &control);
                         }
@@ -306,7 +341,22 @@ impl Driver {
                     cluster.inbox.tell(Told::Ask(Box::new(answer)));
                 });
             }
-            Err(_) => tracing::warn!(from = from.as_str(), "a node says what this version does not understand"),
+            Err(_) => {
+                let what = "it says what this version does not understand";
+                self.tell(Event::PeerMisbehaved { node: from, what });
+            }
+        }
+    }
+
+    /// Whether an order of another node is carried out; else what is to be told of that.
+    fn may_do(&mut self, from: &NodeName, order: &Order, bytes: usize) -> Result<(), &'static str> {
+        // Its own desk refuses that too: nobody wants everybody by mistake.
+        if matches!(order.what, What::Disconnect { .. }) && order.selector == Selector::default() {
+            return Err("an order to disconnect everybody");
+        }
+        match self.orders.doing.entry(from.clone()).or_default().enter(bytes) {
+            true => Ok(()),
+            false => Err("more orders at a time than are carried out"),
         }
     }
 
@@ -339,6 +389,17 @@ mod tests {
             postcard::from_bytes::<Word>(bytes).unwrap().read_order().unwrap()
         };
         kept.orders.iter().map(order).collect()
+    }
+
+    /// Promise 6: what a node has carried out here at a time is bounded, and what is over makes room.
+    #[test]
+    fn promise_6_orders_of_a_node_are_bounded() {
+        let mut doing = Doing::default();
+        assert!((0..DOING_MAX).all(|_| doing.enter(1)) && !doing.enter(1));
+        doing.leave(1);
+        assert!(doing.enter(1), "twin");
+        (0..DOING_MAX).for_each(|_| doing.leave(1));
+        assert!(doing.enter(2 * DOING_BYTES_MAX) && !doing.enter(1), "of bytes too, but for one that is larger");
     }
 
     /// Promise 6: what is kept for a node that is away is bounded, and fails closed: beyond the bound everybody is asked about again.

@@ -3,12 +3,13 @@
 //! A node that was away hears of all of them when it is there again, and says of its own: of two the newer one stays. Nobody waits for an
 //! answer, so two may be live for as long as a message takes, or while a link is cut.
 
-use gatemq_cluster::core::NodeName;
+use gatemq_cluster::core::{Event, NodeName};
 
 use super::Cluster;
 use super::driver::Driver;
 use super::orders::Word;
 use super::told::Told;
+use crate::clock;
 use crate::exclusive::Claim;
 
 /// Claims of one message.
@@ -43,9 +44,14 @@ impl Driver {
     }
 
     /// Another node's. Of those that are older than what is here it is told.
-    pub(super) fn places_heard(&self, from: &NodeName, claims: &[Claim]) {
-        let own = (from.as_str(), self.cluster.own.as_str());
-        let newer: Vec<_> = claims.iter().filter_map(|claim| self.node.places.heard(&self.node, own, claim)).collect();
+    pub(super) fn places_heard(&mut self, from: &NodeName, claims: &[Claim]) {
+        let (own, now_ms) = ((from.as_str(), self.cluster.own.as_str()), clock::now_ms());
+        let (ahead, taken): (Vec<_>, Vec<_>) = claims.iter().partition(|claim| claim.is_ahead(now_ms));
+        let newer: Vec<_> = taken.iter().filter_map(|claim| self.node.places.heard(&self.node, own, claim)).collect();
+        if !ahead.is_empty() {
+            let what = "it says that an exclusive identity is taken at a time that is still to come";
+            self.tell(Event::PeerMisbehaved { node: from.clone(), what });
+        }
         self.cluster.send_places(from, &newer);
     }
 }

@@ -108,7 +108,7 @@ impl Sent {
         let message = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get());
         if let (Some(session), Some(message)) = (session, message) {
             let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
-            session.take_late(self.from, late, &mut out.spare);
+            router::deliver_late(&session, self.from, late, &mut out.spare);
         }
     }
 }

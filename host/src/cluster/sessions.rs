@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatemq_broker::session::Way;
-use gatemq_broker::{Session, SessionKey};
+use gatemq_broker::{Session, SessionKey, router};
 use gatemq_cluster::core::{Action, Epoch, Input, NodeName, SessionKey as Key};
 use gatemq_store::{Batch, KeptValue, Op, Owner, SessionId, StoreError};
 use gatemq_types::event::Fact;
@@ -256,7 +256,7 @@ async fn installed(
         if let Ok(session) = &session {
             session.moves_in(&state.came);
             for late in late {
-                session.take_late(HERE, late, &mut hot.out.spare);
+                router::deliver_late(session, HERE, late, &mut hot.out.spare);
             }
         }
         worker.deliver_armed(hot);

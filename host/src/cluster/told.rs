@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::awaited::Answer;
+use super::backlog::Place;
 use super::content::{Content, Header};
 use super::driver::Driver;
 
@@ -16,6 +17,13 @@ use super::driver::Driver;
 pub(super) enum Told {
     /// For the core.
     Core(Input),
+    /// A control message of another node, for the core.
+    Received {
+        /// What.
+        input: Input,
+        /// Its place among those of its node.
+        place: Place,
+    },
     /// A message at QoS 1 or 2 for a node.
     Forward {
         /// Which node.
@@ -58,7 +66,7 @@ pub(super) enum Told {
 }
 
 /// In order. Bounded by what it is about: messages within what their publishers may have unacknowledged and what nodes may have
-/// unanswered; one question and one claim a connection; changes of sets within a few milliseconds.
+/// unanswered; one question and one claim a connection; changes of sets within a few milliseconds; what other nodes say by its [`Place`].
 #[derive(Default)]
 pub(super) struct Inbox {
     told: Mutex<Vec<Told>>,

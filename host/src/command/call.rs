@@ -10,9 +10,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::UnixStream;
 
 use crate::app::EXIT_UNAVAILABLE;
+use crate::platform::{self, admin};
 
 /// Exit code: the broker has nothing like that (sysexits: EX_NOINPUT).
 const EXIT_NOT_FOUND: u8 = 66;
@@ -46,7 +46,7 @@ impl fmt::Display for Failed {
         match self {
             Failed::Socket(path, e) => {
                 let next = match e.kind() {
-                    io::ErrorKind::PermissionDenied => "run it as root, or as a member of the broker's group",
+                    io::ErrorKind::PermissionDenied => platform::NOT_ALLOWED,
                     io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                         "does the broker run, and is this its admin.socket? Name it with --socket, or the broker's file with --config"
                     }
@@ -92,7 +92,7 @@ impl Call {
         let failed = |e| Failed::Socket(socket.to_owned(), e);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         runtime.block_on(async {
-            let stream = UnixStream::connect(socket).await.map_err(failed)?;
+            let stream = admin::connect(socket).await.map_err(failed)?;
             match tokio::time::timeout(ANSWER_MAX, self.exchange(stream)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),
@@ -105,12 +105,12 @@ impl Call {
     /// # Errors
     /// See [`Failed`].
     pub(crate) async fn open(&self, socket: &Path) -> Result<Incoming, Failed> {
-        let stream = UnixStream::connect(socket).await.map_err(|e| Failed::Socket(socket.to_owned(), e))?;
+        let stream = admin::connect(socket).await.map_err(|e| Failed::Socket(socket.to_owned(), e))?;
         let answer = self.send(stream).await?;
         if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refused(answer).await) }
     }
 
-    async fn exchange(&self, stream: UnixStream) -> Result<Value, Failed> {
+    async fn exchange(&self, stream: admin::Stream) -> Result<Value, Failed> {
         let answer = self.send(stream).await?;
         if !answer.status().is_success() {
             return Err(refused(answer).await);
@@ -118,7 +118,7 @@ impl Call {
         read(answer).await
     }
 
-    async fn send(&self, stream: UnixStream) -> Result<Response<Incoming>, Failed> {
+    async fn send(&self, stream: admin::Stream) -> Result<Response<Incoming>, Failed> {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| garbled(&e))?;
         tokio::spawn(connection);

@@ -149,10 +149,7 @@ fn node(values: &mut Values<'_>) -> Option<Node> {
 
 /// The host name, or `gatemq` where it cannot be known.
 fn host_name() -> String {
-    let name =
-        std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::fs::read_to_string("/etc/hostname"));
-    let name = name.unwrap_or_default().trim().to_owned();
-    let name = if name.is_empty() { std::env::var("COMPUTERNAME").unwrap_or_default() } else { name };
+    let name = crate::platform::host_name();
     if name.is_empty() { "gatemq".to_owned() } else { name }
 }
 

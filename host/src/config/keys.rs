@@ -4,6 +4,8 @@
 
 use gatemq_cluster::core::admission::{PROTOCOL_MAX, PROTOCOL_MIN};
 
+use crate::platform;
+
 /// A key. `*` in a path stands for a name that the operator chooses.
 #[derive(Debug)]
 pub(crate) struct Key {
@@ -60,7 +62,7 @@ const PROTOCOLS: Kind = Kind::Number(PROTOCOL_MIN as u64, PROTOCOL_MAX as u64);
 /// Every key, in the order of the annotated file.
 pub(crate) const KEYS: &[Key] = &[
     open("node.name", Kind::Text, r#""node-1""#, "Name of this node in logs and events. Default: the host name."),
-    key("node.data_dir", Kind::Path, r#""/var/lib/gatemq""#, "What must survive a restart is kept here."),
+    key("node.data_dir", Kind::Path, platform::DATA_DIR, "What must survive a restart is kept here."),
     open("node.workers", Kind::Number(1, 1024), "4", "Threads that serve connections. Default: one per core."),
     open(
         "node.ready_file",
@@ -300,13 +302,13 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "plugin_host.drop_in_dir",
         Kind::Path,
-        r#""/usr/lib/gatemq/plugins""#,
+        platform::DROP_IN_DIR,
         "Every library in here is loaded, under its file name.",
     ),
     key(
         "plugin_host.bundled_dir",
         Kind::Path,
-        r#""/usr/lib/gatemq/bundled""#,
+        platform::BUNDLED_DIR,
         "Libraries in here are loaded when a [plugins.NAME] names them.",
     ),
     key(

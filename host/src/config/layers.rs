@@ -9,9 +9,8 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::keys::{self, KEYS, Place};
 use super::problem::{Problem, dotted};
 use super::toml_layer::{self, Document};
+use crate::platform;
 
-/// The base file when no `--config` names another. It may be absent.
-const BASE_FILE: &str = "/etc/gatemq/gatemq.toml";
 const ENVIRONMENT_PREFIX: &str = "GATEMQ_";
 /// Variables with our prefix that are not configuration: tests find installed programs by it.
 const NOT_KEYS: &[&str] = &["GATEMQ_BIN_DIR"];
@@ -158,9 +157,9 @@ impl Provider for Layer {
     }
 }
 
-/// The files to read, lowest first.
+/// The files to read, lowest first. The base file may be absent where it was not named.
 fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let base = sources.file.clone().unwrap_or_else(|| BASE_FILE.into());
+    let base = sources.file.clone().unwrap_or_else(|| platform::BASE_FILE.into());
     let conf_d = base.parent().unwrap_or(Path::new("")).join("conf.d");
     let mut files = Vec::new();
     if sources.file.is_some() || base.exists() {

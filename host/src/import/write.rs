@@ -1,15 +1,14 @@
 //! The two files: `gatemq.toml` and `users.toml`. None is ever overwritten.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::acl::{Access, Rule, Rules};
 use super::conf::{Listener, Settings};
 use super::passwords::Password;
 use super::{Failure, Report};
+use crate::platform;
 
 /// The tenant that everybody is of; mosquitto has none.
 const TENANT: &str = "default";
@@ -36,7 +35,7 @@ pub(super) fn write(
         return Err(Failure::CannotCreate(format!("{}: is there already; name another directory", there.display())));
     }
     for (file, text, mode) in [(&users_file, users, 0o600), (&config_file, config, 0o640)] {
-        let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(file);
+        let opened = platform::create_new(file, mode);
         opened.and_then(|mut opened| opened.write_all(text.as_bytes())).map_err(|e| cannot(file, e))?;
     }
     Ok((config_file, users_file))

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Of, STOP_WAIT, client, config, map, name_of, print, run, start};
 use crate::app::{EXIT_CONFIG, EXIT_UNAVAILABLE};
 use crate::command::{shown, table};
+use crate::platform;
 
 /// How long a plugin may look at its configuration, and how long it may take for a batch of no events.
 const CHECK_WAIT: Duration = Duration::from_secs(10);
@@ -21,7 +22,6 @@ pub(crate) fn check(of: &Of, here: bool) -> ExitCode {
 }
 
 fn look_elsewhere(of: &Of) -> ExitCode {
-    use std::os::unix::process::ExitStatusExt;
     let looked = std::env::current_exe().and_then(|this| {
         let mut other = Command::new(this);
         other.args(["plugin", "check", "--here"]).args(of.json.then_some("--json"));
@@ -31,11 +31,10 @@ fn look_elsewhere(of: &Of) -> ExitCode {
         other.arg("--").arg(&of.file).status()
     });
     let why = match looked {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => return ExitCode::from(u8::try_from(code).unwrap_or(EXIT_UNAVAILABLE)),
-            (None, signal) => format!(
-                "wanted a library that can be used, found one that ended the process by signal {}; it would take a broker with it",
-                signal.unwrap_or_default()
+        Ok(status) => match platform::exit_code(status) {
+            Ok(code) => return ExitCode::from(u8::try_from(code).unwrap_or(EXIT_UNAVAILABLE)),
+            Err(by) => format!(
+                "wanted a library that can be used, found one that ended the process by {by}; it would take a broker with it"
             ),
         },
         Err(e) => format!("a process to look at it cannot be started: {e}"),

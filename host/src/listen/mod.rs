@@ -280,7 +280,7 @@ pub(crate) fn cannot_bind(address: SocketAddr, e: &std::io::Error) -> String {
 /// The address cannot be bound.
 pub(crate) fn bind(address: SocketAddr) -> std::io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
+    crate::platform::bind_again(&socket)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(4096)?;

@@ -2,17 +2,17 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use gatemq_plugin_api::{Secret, tracing};
 
+use crate::platform;
+
 /// Largest secret, in bytes.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
-const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
-const OTHERS_READ: u32 = 0o004;
 
-/// Reads a file of at most `bytes_max` bytes that only root or the broker's user can have written. Blocks.
+/// Reads a file of at most `bytes_max` bytes that only root or the broker's user can have written. Blocks. On Windows that is not
+/// known; a warning says so.
 ///
 /// # Errors
 /// It cannot be read, is too large, or somebody else could have written it; with its path.
@@ -26,7 +26,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
 /// As [`read`], and an empty one.
 pub fn read_secret(path: &Path) -> Result<Secret, String> {
     let (mut bytes, meta) = checked(path, SECRET_BYTES_MAX).map_err(|e| format!("{}: {e}", path.display()))?;
-    if meta.mode() & OTHERS_READ != 0 {
+    if platform::others_read(&meta) {
         tracing::warn!("{}: holds a secret and may be read by everybody; chmod o-r", path.display());
     }
     if bytes.last() == Some(&b'\n') {
@@ -61,19 +61,7 @@ fn check(meta: &Metadata) -> Result<(), String> {
     if !meta.is_file() {
         return Err("is not a file".into());
     }
-    may_be_believed(meta.uid(), meta.mode(), rustix::process::geteuid().as_raw())
-}
-
-fn may_be_believed(owner: u32, mode: u32, this_user: u32) -> Result<(), String> {
-    if owner != 0 && owner != this_user {
-        return Err(format!(
-            "belongs to user id {owner}; it must belong to root or to the broker's user ({this_user})"
-        ));
-    }
-    if mode & GROUP_OR_OTHERS_WRITE != 0 {
-        return Err(format!("may be written by group or others (mode {:04o}); chmod go-w", mode & 0o7777));
-    }
-    Ok(())
+    platform::check_writers(meta)
 }
 
 #[cfg(test)]
@@ -82,17 +70,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
-    /// Guards that whoever could write the file could also have run the broker.
-    #[test]
-    fn only_owners_of_the_broker_are_believed() {
-        for (owner, mode, good) in
-            [(0, 0o640, true), (7, 0o644, true), (8, 0o600, false), (7, 0o660, false), (0, 0o602, false)]
-        {
-            assert_eq!(may_be_believed(owner, mode, 7).is_ok(), good, "{owner} {mode:o}");
-        }
-    }
-
-    /// Guards the same on real files, their size, and what of a secret's file is the secret.
+    /// Guards that a file which others can write to is refused, its size, and what of a secret's file is the secret.
     #[test]
     fn a_file_is_checked_before_it_is_believed() {
         let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@
 mod client;
 pub mod file;
 mod max_age;
+mod platform;
 mod server;
 
 pub use client::{Answer, Client, Failure};

@@ -1,27 +1,19 @@
 //! A plugin's file: read once, from a descriptor whose owner and mode were checked, so that nobody can change it between
 //! check and use.
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection};
-use rustix::fs::{Mode, OFlags, Stat};
 use sha2::{Digest, Sha256};
 
+use crate::platform::{self, unreadable};
 use crate::{Reason, Refusal};
 
 /// Largest library file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-/// Not waiting for whoever writes to a pipe of this name.
-const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-/// Write permission of group and others.
-const OTHERS_WRITE: u32 = 0o022;
-/// Of a directory with this bit only owners remove and rename what is theirs.
-const STICKY: u32 = 0o1000;
 
 /// SHA-256 of a library.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +44,8 @@ impl fmt::Display for LibraryHash {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
     /// It and every directory above it belong to root or to this process's user, and nobody else may write to them (but for
-    /// directories like /tmp, where nobody can rename what is another's).
+    /// directories like /tmp, where nobody can rename what is another's). On Windows nobody can be asked that: what is not pinned by
+    /// `sha256` is refused.
     pub owner_checked: bool,
     /// Its contents.
     pub sha256: Option<LibraryHash>,
@@ -72,11 +65,7 @@ impl LibraryFile {
     /// It cannot be read, or is not what is `wanted`.
     pub fn read(path: &Path, wanted: &Wanted) -> Result<LibraryFile, Refusal> {
         let read = || -> Result<LibraryFile, Reason> {
-            let file = match wanted.owner_checked {
-                true => open_checked(path)?,
-                false => rustix::fs::open(path, TO_READ, Mode::empty()).map_err(unreadable)?.into(),
-            };
-            let bytes = contents(file)?;
+            let bytes = contents(platform::open(path, wanted)?)?;
             let sha256 = LibraryHash(Sha256::digest(&bytes).into());
             match wanted.sha256.filter(|wanted| *wanted != sha256) {
                 Some(wanted) => Err(Reason::OtherContents { wanted, found: sha256 }),
@@ -113,10 +102,6 @@ impl LibraryFile {
     }
 }
 
-fn unreadable(e: impl Into<std::io::Error>) -> Reason {
-    Reason::Unreadable(e.into().to_string())
-}
-
 fn contents(mut file: File) -> Result<Vec<u8>, Reason> {
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
@@ -130,54 +115,10 @@ fn contents(mut file: File) -> Result<Vec<u8>, Reason> {
     Ok(bytes)
 }
 
-/// Walks from the root to the file, each step from the descriptor of the one before: what was checked is what is opened.
-fn open_checked(path: &Path) -> Result<File, Reason> {
-    // Links are followed here; whoever puts one in afterwards has the walk fail.
-    let path = std::fs::canonicalize(path).map_err(unreadable)?;
-    let names: Vec<&OsStr> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name),
-            _ => None,
-        })
-        .collect();
-    let Some((file_name, directories)) = names.split_last() else {
-        return Err(Reason::Unreadable("it is not a regular file".into()));
-    };
-    let to_walk = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let (mut at, mut here) = (rustix::fs::open("/", to_walk, Mode::empty()).map_err(unreadable)?, PathBuf::from("/"));
-    check_owner(&at, &here)?;
-    for name in directories {
-        at = rustix::fs::openat(&at, *name, to_walk, Mode::empty()).map_err(unreadable)?;
-        here.push(name);
-        check_owner(&at, &here)?;
-    }
-    let file = rustix::fs::openat(&at, *file_name, TO_READ | OFlags::NOFOLLOW, Mode::empty()).map_err(unreadable)?;
-    check_owner(&file, &path)?;
-    Ok(file.into())
-}
-
-fn check_owner(opened: &OwnedFd, path: &Path) -> Result<(), Reason> {
-    let stat = rustix::fs::fstat(opened).map_err(unreadable)?;
-    untrusted(&stat, rustix::process::geteuid().as_raw()).map_or(Ok(()), |found| {
-        let wanted_user = rustix::process::geteuid().as_raw();
-        Err(Reason::Untrusted { path: path.to_owned(), wanted_user, found })
-    })
-}
-
-/// Who besides root and `user` can change what `stat` is of.
-fn untrusted(stat: &Stat, user: u32) -> Option<String> {
-    let is_directory = stat.st_mode & 0o170_000 == 0o040_000;
-    let mode = stat.st_mode & 0o7777;
-    if stat.st_uid != 0 && stat.st_uid != user {
-        return Some(format!("that it belongs to user {}", stat.st_uid));
-    }
-    (mode & OTHERS_WRITE != 0 && !(is_directory && mode & STICKY != 0)).then(|| format!("mode {mode:04o}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::Mode;
     use std::os::unix::fs::PermissionsExt;
 
     /// Guards section 4.3: only root and the service's user can have changed what is loaded, nor can others exchange the
@@ -223,16 +164,6 @@ mod tests {
         for owner_checked in [false, true] {
             let refusal = LibraryFile::read(&pipe, &Wanted { owner_checked, sha256: None }).err().unwrap();
             assert_eq!(refusal.reason, Reason::Unreadable("it is not a regular file".into()));
-        }
-    }
-
-    /// Guards that a file of anybody else is refused, whatever its mode.
-    #[test]
-    fn the_owner_is_root_or_this_user() {
-        let mut stat = rustix::fs::stat("/").unwrap();
-        for (owner, user, is_trusted) in [(0, 0, true), (0, 7, true), (7, 7, true), (7, 0, false), (8, 7, false)] {
-            (stat.st_uid, stat.st_mode) = (owner, 0o040_755);
-            assert_eq!(untrusted(&stat, user).is_none(), is_trusted, "{owner} {user}");
         }
     }
 

@@ -24,6 +24,7 @@ mod gate;
 mod host_table;
 mod instance;
 mod library;
+mod platform;
 mod plugin;
 mod precheck;
 mod refusal;

@@ -1,6 +1,5 @@
 //! From a file to a checked root module.
 
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use gatemq_plugin_api::abi::ENTRY_SYMBOL;
 use gatemq_plugin_api::abi::v1_0::{PluginInfo, PluginRoot_Ref};
 
 use crate::call_thread::CallThread;
-use crate::{CallFailure, LibraryFile, LibraryHash, Reason, Refusal, Wanted, precheck};
+use crate::{CallFailure, LibraryFile, LibraryHash, Reason, Refusal, Wanted, platform, precheck};
 
 /// What a library says of itself.
 #[derive(Clone, Debug)]
@@ -155,34 +154,15 @@ impl Info {
     }
 }
 
-/// Maps a private copy and finds the header. The mapping and its descriptor are left behind on purpose.
+/// Maps a private copy and finds the header. The mapping is left behind on purpose.
 fn map(file: &Path, bytes: &[u8]) -> Result<AbiHeaderRef, Reason> {
-    let not_loadable = |e: String| Reason::NotLoadable(one_line(&e));
-    let copy = copy(file, bytes).map_err(|e| not_loadable(e.to_string()))?;
-    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
-    let flags = libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_LOCAL;
-    // SAFETY: runs the constructors of a file that exports our entry symbol, in the copy that was checked. Plugins are
-    // trusted code; what can be told beforehand has been told.
-    let library = unsafe { libloading::os::unix::Library::open(Some(path), flags) };
-    let library = library.map_err(|e| not_loadable(e.to_string()))?;
+    let library = platform::load(file, bytes).map_err(|e| Reason::NotLoadable(one_line(&e)))?;
     // SAFETY: the symbol is a static of at least the size of a header (checked before); whether it is one is told by its
     // magic string, which is read first (`AbiHeaderRef::upgrade`).
     let header = unsafe { library.get::<AbiHeaderRef>(ENTRY_SYMBOL.as_bytes()).map(|symbol| *symbol) };
     // Never unmapped: thread-local destructors and threads of the library would run into nothing.
     std::mem::forget(library);
-    // The descriptor stays open so that backtraces can read the file's symbols.
-    let _ = copy.into_raw_fd();
     header.map_err(|_| Reason::NoEntrySymbol)
-}
-
-fn copy(file: &Path, bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    use std::io::Write;
-    // Shown in /proc/PID/maps; 249 bytes at most.
-    let name: String = file.file_name().map(|n| n.to_string_lossy().chars().take(60).collect()).unwrap_or_default();
-    let descriptor = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?;
-    let mut copy = std::fs::File::from(descriptor);
-    copy.write_all(bytes)?;
-    Ok(copy.into())
 }
 
 fn one_line(text: &str) -> String {

@@ -1,11 +1,11 @@
 //! Understanding a library file without running it: `dlopen` runs constructors.
 
 use abi_stable::library::AbiHeader;
-use gatemq_plugin_api::abi::{ENTRY_SYMBOL, Header};
+use gatemq_plugin_api::abi::Header;
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Architecture, Object, ObjectKind, ObjectSegment, ObjectSymbol};
+use object::{Architecture, Object, ObjectKind, ObjectSegment};
 
-use crate::Reason;
+use crate::{Reason, platform};
 
 const WANTED: Architecture = if cfg!(target_arch = "x86_64") {
     Architecture::X86_64
@@ -32,13 +32,11 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), Reason> {
         other => return Err(Reason::NotDynamic(format!("{other:?}"))),
     }
     whole(bytes)?;
-    let entry = file.dynamic_symbols().find(|s| s.is_definition() && s.name() == Ok(ENTRY_SYMBOL));
-    let entry = entry.ok_or(Reason::NoEntrySymbol)?;
-    // PE exports carry no sizes.
-    if entry.size() < size_of::<Header>() as u64 && cfg!(target_os = "linux") {
-        return Err(Reason::EntryTooSmall { found: entry.size() });
+    let entry = platform::entry(&file).ok_or(Reason::NoEntrySymbol)?;
+    if let Some(found) = entry.bytes.filter(|bytes| *bytes < size_of::<Header>() as u64) {
+        return Err(Reason::EntryTooSmall { found });
     }
-    header(&file, entry.address())
+    header(&file, entry.address)
 }
 
 /// What the entry symbol names begins as abi_stable's header of this version does. The linker does not change this part.

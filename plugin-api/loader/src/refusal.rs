@@ -29,6 +29,8 @@ pub enum Reason {
         /// By what.
         found: String,
     },
+    /// This system does not tell who could have changed it, and its contents are not pinned.
+    OwnerUnknown,
     /// It is not the library whose hash was given.
     OtherContents {
         /// The hash that was given.
@@ -97,6 +99,10 @@ impl fmt::Display for Reason {
                 "wanted {} to belong to root or to user {wanted_user} and nobody else to write to it, found {found}; correct \
                  it with chown and chmod go-w",
                 path.display()
+            ),
+            Reason::OwnerUnknown => f.write_str(
+                "wanted to know who may write to it, found that this system does not tell; pin it (sha256), or have only \
+                 administrators write to it and to the directories above it and switch owner_checked off",
             ),
             Reason::OtherContents { wanted, found } => {
                 write!(f, "wanted SHA-256 {wanted}, found {found}; if this library is meant, change the pin")

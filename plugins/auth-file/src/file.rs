@@ -2,47 +2,35 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::platform;
 
 /// Largest users file in bytes: about half a million users.
 const BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// A file that was touched so lately may be written again without a stamp of its own: clocks of file systems are coarse.
 const COARSE: Duration = Duration::from_secs(2);
 
-const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
-const OTHERS_READ: u32 = 0o004;
-
 /// What changes when a file does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) bytes: u64,
     /// Seconds and nanoseconds.
-    modified: (i64, i64),
+    pub(crate) modified: (i64, i64),
     /// Also set by renames and changed permissions, and not by choice.
-    changed: (i64, i64),
+    pub(crate) changed: (i64, i64),
 }
 
 impl Stamp {
-    fn of(meta: &Metadata) -> Self {
-        Stamp {
-            device: meta.dev(),
-            inode: meta.ino(),
-            bytes: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
     /// Of the file as it is now.
     ///
     /// # Errors
     /// It is not there or cannot be asked.
     pub(crate) fn now(path: &Path) -> io::Result<Self> {
-        Ok(Stamp::of(&std::fs::metadata(path)?))
+        Ok(platform::stamp(&std::fs::metadata(path)?))
     }
 
     /// Whether every write after `read` gives another stamp.
@@ -83,30 +71,17 @@ pub(crate) fn read(path: &Path) -> Result<Contents, String> {
         let line = 1 + e.as_bytes().iter().take(at).filter(|b| **b == b'\n').count();
         format!("is not UTF-8 in line {line}")
     })?;
-    let stamp = Stamp::of(&before);
-    let unchanged = Stamp::of(&file.metadata().map_err(cannot)?) == stamp;
+    let stamp = platform::stamp(&before);
+    let unchanged = platform::stamp(&file.metadata().map_err(cannot)?) == stamp;
     let stamp = Some(stamp).filter(|s| unchanged && s.settled(now));
-    Ok(Contents { text, stamp, world_readable: before.mode() & OTHERS_READ != 0 })
+    Ok(Contents { text, stamp, world_readable: platform::others_read(&before) })
 }
 
 fn check(meta: &Metadata) -> Result<(), String> {
     if !meta.is_file() {
         return Err("is not a file".into());
     }
-    may_be_believed(meta.uid(), meta.mode(), rustix::process::geteuid().as_raw())
-}
-
-fn may_be_believed(owner: u32, mode: u32, this_user: u32) -> Result<(), String> {
-    if owner != 0 && owner != this_user {
-        return Err(format!(
-            "belongs to user id {owner}; it must belong to root or to the broker's user ({this_user})"
-        ));
-    }
-    if mode & GROUP_OR_OTHERS_WRITE != 0 {
-        let mode = mode & 0o7777;
-        return Err(format!("may be written by group or others (mode {mode:04o}); chmod go-w"));
-    }
-    Ok(())
+    platform::check_writers(meta)
 }
 
 #[cfg(test)]
@@ -115,22 +90,7 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
 
-    /// Guards that whoever could write the file could also have run the broker.
-    #[test]
-    fn only_owners_of_the_broker_are_believed() {
-        for (owner, mode, good) in [
-            (0, 0o640, true),
-            (7, 0o600, true),
-            (7, 0o644, true),
-            (8, 0o600, false),
-            (7, 0o660, false),
-            (0, 0o602, false),
-        ] {
-            assert_eq!(may_be_believed(owner, mode, 7).is_ok(), good, "{owner} {mode:o}");
-        }
-    }
-
-    /// Guards the same on a real file, and what is said of one that everybody can read.
+    /// Guards that a file which others can write to is refused, and what is said of one that everybody can read.
     #[test]
     fn a_file_is_checked_before_it_is_read() {
         let dir = tempfile::tempdir().unwrap();

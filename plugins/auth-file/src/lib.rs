@@ -44,6 +44,7 @@ mod gate;
 mod mosquitto;
 mod parse;
 mod password;
+mod platform;
 mod state;
 mod users;
 mod watch;

@@ -3,19 +3,17 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Names of clients are nobody else's business.
-const MODE: u32 = 0o640;
+use crate::platform::{self, Identity};
 
 /// See the module.
 pub(crate) struct LogFile {
     path: PathBuf,
     file: File,
     bytes: u64,
-    /// Device and inode: what `path` led to when it was opened.
-    identity: (u64, u64),
+    /// What `path` led to when it was opened.
+    identity: Identity,
     /// Whether it ends in the middle of a line.
     torn: bool,
 }
@@ -44,13 +42,14 @@ impl LogFile {
                 }
             }
         }
-        let opened = File::options().read(true).append(true).create(true).mode(MODE).open(path);
+        let opened = platform::for_group(File::options().read(true).append(true).create(true)).open(path);
         let file = opened.map_err(|e| format!("{at} cannot be opened: {e}"))?;
         let metadata = file.metadata().map_err(|e| format!("{at}: {e}"))?;
         let bytes = metadata.len();
         let mut last = [b'\n'];
-        let torn = bytes > 0 && file.read_exact_at(&mut last, bytes - 1).is_ok() && last != [b'\n'];
-        Ok(LogFile { path: path.to_owned(), file, bytes, identity: (metadata.dev(), metadata.ino()), torn })
+        let torn = bytes > 0 && platform::read_at(&file, &mut last, bytes - 1).is_ok() && last != [b'\n'];
+        let identity = Identity::of(&file, &metadata).map_err(|e| format!("{at}: {e}"))?;
+        Ok(LogFile { path: path.to_owned(), file, bytes, identity, torn })
     }
 
     /// Its size.
@@ -62,7 +61,7 @@ impl LogFile {
     pub(crate) fn follow(&mut self) {
         match fs::metadata(&self.path) {
             // Somebody may have emptied it.
-            Ok(found) if (found.dev(), found.ino()) == self.identity => self.bytes = found.len(),
+            Ok(found) if self.identity.is_at(&self.path, &found) => self.bytes = found.len(),
             Ok(_) => self.reopen(),
             Err(e) if e.kind() == ErrorKind::NotFound => self.reopen(),
             Err(_) => {}

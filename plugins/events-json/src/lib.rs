@@ -19,6 +19,7 @@ mod config;
 mod file;
 mod line;
 mod output;
+mod platform;
 mod rfc3339;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -13,6 +13,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::platform::sync_directory;
 use crate::OpenError;
 
 /// Format that this version writes, and the latest that it reads.
@@ -137,16 +138,4 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
         file.sync_all()
     });
     written.map_err(OpenError::io(path))
-}
-
-/// Makes what was created in, renamed in or removed from a directory stay so.
-#[cfg(unix)]
-pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(OpenError::io(path))
-}
-
-/// Elsewhere the file system does it by itself.
-#[cfg(not(unix))]
-pub(super) fn sync_directory(_: &Path) -> Result<(), OpenError> {
-    Ok(())
 }

@@ -8,6 +8,7 @@
 //! | `journal`, `tables` | the engine's files, checked before it opens them |
 //! | `database` | the engine |
 //! | `committer`, `readers` | the threads |
+//! | `platform` | what depends on the system |
 //!
 //! The engine is never called on a caller's thread, except by scans: a commit holds a lock through the sync, and the engine
 //! sleeps when it cannot keep up.
@@ -18,6 +19,7 @@ mod database;
 mod directory;
 mod journal;
 mod open;
+mod platform;
 mod readers;
 pub(crate) mod tables;
 

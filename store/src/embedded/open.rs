@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use super::commit_high::{CommitHigh, High};
 use super::committer::{Committer, Inbox};
 use super::database::Database;
-use super::directory::{self, Directory};
+use super::directory::Directory;
 use super::journal::{self, Torn};
 use super::readers::Readers;
-use super::{Embedded, Options, Shared, SyncMode, tables};
+use super::{Embedded, Options, Shared, SyncMode, platform, tables};
 use crate::engine::Engine;
 use crate::engine::staging::Changes;
 use crate::{OpenError, Recovery, StoreError};
@@ -31,7 +31,7 @@ pub(super) fn open(options: &Options) -> Result<Embedded, OpenError> {
         database.write(1, Changes::new(), true).and_then(|()| database.sync()).map_err(|error| failed(&path, error))?;
         // The engine leaves out the directory of its keyspaces: a power cut could take them all.
         for part in ["keyspaces/0", "keyspaces/1", "keyspaces", ""] {
-            directory::sync_directory(&path.join(part))?;
+            platform::sync_directory(&path.join(part))?;
         }
         let high = CommitHigh::create(&directory.commit_high(), options.sync)?;
         directory.created()?;
@@ -154,7 +154,7 @@ fn cut(torn: &Torn, kept: &Path) -> io::Result<()> {
     let mut copy = File::create(kept)?;
     io::copy(&mut tail, &mut copy)?;
     copy.sync_all()?;
-    if let Some(Err(error)) = kept.parent().map(directory::sync_directory) {
+    if let Some(Err(error)) = kept.parent().map(platform::sync_directory) {
         return Err(io::Error::other(error));
     }
     journal.set_len(torn.valid_bytes)?;

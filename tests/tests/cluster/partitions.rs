@@ -28,9 +28,10 @@ fn state(at: &Broker, node: usize) -> Option<String> {
 fn promise_5_a_link_is_cut_under_load_and_healed() {
     let Some(network) = Network::new(3) else { return };
     let cut_for = short_or_long(Duration::from_secs(8), Duration::from_secs(60));
-    promise_5::run(network.setups(), short_or_long(1, 3), ALL, |nodes, [_, takes], more| {
+    promise_5::run(network.setups(), short_or_long(1, 3), ALL, |nodes, [sends, takes], more| {
         let [one, two, three] = [0, 1, 2].map(|n| nodes.brokers[n].as_ref().unwrap());
         let begun = Instant::now();
+        takes.quiet.store(true, Ordering::Release);
         network.cut(3);
         wait_for("the others find it dead", PATIENCE, || (state(one, 3)? == "dead").then_some(()));
         wait_for("it finds the others dead", PATIENCE, || (state(three, 1)? == "dead").then_some(()));
@@ -46,10 +47,10 @@ fn promise_5_a_link_is_cut_under_load_and_healed() {
         let _: Value = one.command(&["deny", "add", "user", "test", "mallory", "--reason", "while cut"]);
         let _: Value = three.command(&["deny", "add", "user", "test", "trudy", "--reason", "while cut"]);
         // A cut lasts a time, not until something happens; each side serves its clients all the while.
-        takes.quiet.store(true, Ordering::Release);
+        sends.quiet.store(true, Ordering::Release);
         let left = cut_for.saturating_sub(begun.elapsed());
         Client::nothing_comes(&mut clients.iter_mut().collect::<Vec<_>>(), left);
-        takes.quiet.store(false, Ordering::Release);
+        [sends, takes].map(|field| field.quiet.store(false, Ordering::Release));
         let healed = Instant::now();
         network.heal(3);
         cluster::wait_until_whole(&[one, two, three]);

@@ -25,6 +25,8 @@ const ROUND_MAX: u64 = 1_500;
 /// How long whoever is refused for the moment waits before it comes again, and how long that may go on.
 const AGAIN: Duration = Duration::from_millis(20);
 const REFUSED_MAX: Duration = Duration::from_secs(40);
+/// Between two packets that a publisher takes while little is published.
+const QUIET: Duration = Duration::from_millis(10);
 
 /// What all clients see.
 #[derive(Default)]
@@ -35,7 +37,8 @@ pub(crate) struct Field {
     pub(crate) ending: AtomicBool,
     /// Those who share take what has waited: the others may have everything already.
     draining: AtomicBool,
-    /// A link is cut for longer than is waited for anything, and nothing comes.
+    /// A link is cut for longer than is waited for anything: nothing comes, and little is published, so that what is kept
+    /// meanwhile is handed on in about the time of the cut.
     pub(crate) quiet: AtomicBool,
     /// Topics and numbers that were acknowledged, and those that came to one of those who share.
     acknowledged: Mutex<BTreeSet<(String, u64)>>,
@@ -67,6 +70,14 @@ impl Field {
         assert!(since.elapsed() < REFUSED_MAX, "{who}: it is refused for the moment, on and on");
         let broker = self.broker.lock().unwrap();
         drop(self.changed.wait_timeout_while(broker, AGAIN, |broker| broker.0 == generation).unwrap());
+    }
+
+    /// Lets a moment pass while little is to be published, or what is left of that.
+    pub(crate) fn breathe(&self) {
+        if self.quiet.load(Ordering::Acquire) {
+            let broker = self.broker.lock().unwrap();
+            drop(self.changed.wait_timeout_while(broker, QUIET, |_| self.quiet.load(Ordering::Acquire)).unwrap());
+        }
     }
 
     pub(crate) fn started(&self, at: Option<SocketAddr>) {

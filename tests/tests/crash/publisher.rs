@@ -115,6 +115,7 @@ impl Publisher {
             if self.under_way.is_empty() {
                 return Some(Served::Done);
             }
+            field.breathe();
             self.take(client, field)?;
         }
     }
@@ -157,13 +158,15 @@ impl Publisher {
     }
 }
 
-/// The next packet; `None` when the connection has ended. What `may_wait` says is asked when nothing comes for long.
+/// The next packet; `None` when the connection has ended. Nothing may come for long while `may_wait` says so: whoever began to
+/// wait then begins anew.
 pub(crate) fn packet(
     client: &mut Client,
     who: &str,
     may_wait: impl Fn() -> bool,
 ) -> Option<gatemq_tests::client::Packet> {
     loop {
+        let might_wait = may_wait();
         match client.receive(PATIENCE) {
             // The broker is stopped.
             Ok(Received::Packet(packet)) if packet.first == DISCONNECT && packet.body.first() == Some(&0x8B) => {
@@ -171,7 +174,7 @@ pub(crate) fn packet(
             }
             Ok(Received::Packet(packet)) => return Some(packet),
             Ok(Received::Closed) => return None,
-            Err(_) if may_wait() => {}
+            Err(_) if might_wait || may_wait() => {}
             Err(e) => panic!("{who}: no packet: {e}"),
         }
     }

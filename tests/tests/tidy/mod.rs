@@ -147,6 +147,43 @@ fn unsafe_code_is_fenced_and_explained() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Which system this is is asked in modules `platform` alone: so all else compiles elsewhere, and what has no counterpart is seen
+/// (README.md, Windows). Tests and tools are Linux's.
+#[test]
+fn one_system_is_named_in_platform_modules_only() {
+    let names = [
+        "cfg(unix)",
+        "cfg(not(unix))",
+        "cfg(windows)",
+        "target_os",
+        "std::os::",
+        "os::unix",
+        "signal::unix",
+        "rustix::",
+        "sd_notify::",
+        "UnixListener",
+        "UnixStream",
+        "winapi_util::",
+    ];
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for file in sources("rs") {
+        let path = file.strip_prefix(workspace()).unwrap_or(&file).with_extension("");
+        let has = |part: &str| path.components().any(|c| c.as_os_str() == part);
+        if !has("src") || has("tests") || has("packaging") || has("templates") {
+            continue;
+        }
+        let text = code(&read(&file));
+        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let named = product.lines().enumerate().filter(|(_, line)| names.iter().any(|name| line.contains(name)));
+        match has("platform") {
+            true => seen += named.count(),
+            false => wrong.extend(named.map(|(n, line)| format!("{}:{}: {}", shown(&file), n + 1, line.trim()))),
+        }
+    }
+    assert!(seen > 20, "only {seen} such lines found in platform modules: does this test still see them?");
+    assert!(wrong.is_empty(), "outside of a module `platform`:\n{}", wrong.join("\n"));
+}
+
 /// Every file says on line 1 what it is for.
 #[test]
 fn files_begin_with_their_purpose() {

@@ -9,6 +9,9 @@ use crate::core::name::NodeName;
 use crate::core::settings::Fault;
 use crate::core::words::Forward;
 
+/// Processes of a node of which forwards are told apart: one is over when nothing of it is kept for us any more.
+const PROCESSES_MAX: usize = 1_024;
+
 /// One process of one origin.
 struct Record {
     /// Nothing below it needs to be delivered any more.
@@ -32,7 +35,7 @@ impl Record {
             self.committed = self.committed.split_off(&low);
         }
         while self.committed.remove(&self.low) {
-            self.low += 1;
+            self.low = self.low.saturating_add(1);
         }
     }
 }
@@ -63,6 +66,9 @@ impl Records {
         if self.oldest.get(&from).is_some_and(|oldest| forward.boot < *oldest) {
             return out.push(Action::Answer { from, forward });
         }
+        if self.has_too_many(&from, forward.boot) {
+            return not_taken(from, forward, "a forward of one process too many", out);
+        }
         let record = self.records.entry((from.clone(), forward.boot)).or_default();
         if members.settings.has(Fault::NoRepeatCheck) {
             return out.push(Action::Deliver { from, forward });
@@ -73,12 +79,17 @@ impl Records {
         }
         // Its origin keeps to its window, and what it gave up early is twice as far at most.
         if forward.seq - record.low > 4 * members.settings.window {
-            let what = "a forward beyond its window";
-            return out.push(Action::Event(Event::PeerMisbehaved { node: from, what }));
+            return not_taken(from, forward, "a forward beyond its window", out);
         }
         if record.under_way.insert(forward.seq) {
             out.push(Action::Deliver { from, forward });
         }
+    }
+
+    /// Whether a process is one too many.
+    fn has_too_many(&self, from: &NodeName, boot: Boot) -> bool {
+        let of_node = || self.records.range((from.clone(), Boot(0))..=(from.clone(), Boot(u64::MAX)));
+        !self.records.contains_key(&(from.clone(), boot)) && of_node().take(PROCESSES_MAX).count() == PROCESSES_MAX
     }
 
     /// The host has committed it, or could not.
@@ -112,4 +123,9 @@ impl Records {
             out.push(Action::ForgetRecord { from, boot });
         }
     }
+}
+
+fn not_taken(from: NodeName, forward: Forward, what: &'static str, out: &mut Vec<Action>) {
+    out.push(Action::NotTaken { from: from.clone(), forward });
+    out.push(Action::Event(Event::PeerMisbehaved { node: from, what }));
 }

@@ -91,7 +91,8 @@ impl Claims {
     /// A node leaves, and we are to have a session of it. What does not find room stays where it is. Its keeper is asked once: whoever
     /// comes for it meanwhile goes first, and is not to lose it to us; if it is still there its node says so again.
     pub(super) fn take(&mut self, key: SessionKey, owner: &Owner, members: &Members, said: &mut Said) {
-        let is_full = self.claims.len() >= members.settings.claims_max;
+        // The other half is for clients.
+        let is_full = self.claims.len() >= members.settings.claims_max / 2;
         if is_full || owner.epoch(&key).is_some() || self.claims.contains_key(&key) {
             return;
         }

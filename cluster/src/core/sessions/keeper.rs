@@ -337,7 +337,7 @@ impl Keeper {
         let owner = kept.owners.iter().max_by(|a, b| a.1.latest().cmp(&b.1.latest()));
         let owner = owner.and_then(|(node, ownership)| Some((node.clone(), ownership.latest()?.clone())));
         // Above every epoch that was seen, however far ahead its clock was.
-        let above = owner.as_ref().map_or(HybridTime(0), |(_, epoch)| HybridTime(epoch.time.0 + 1));
+        let above = owner.as_ref().map_or(HybridTime(0), |(_, epoch)| HybridTime(epoch.time.0.saturating_add(1)));
         let time = members.clock.next(members.now_ms).max(above);
         let epoch = Epoch { time, node: members.own().clone() };
         if let Some((owner, _)) = owner.filter(|(owner, _)| owner != to) {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use memberlist::delegate::{
     AliveDelegate, ConflictDelegate, Delegate, EventDelegate, MergeDelegate, NodeDelegate, PingDelegate,
 };
-use memberlist::proto::{Meta, NodeState};
+use memberlist::proto::{Meta, NodeState, State};
 use memberlist::transport::NodeId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -125,9 +125,11 @@ impl MergeDelegate for Rules {
     type Address = SocketAddr;
     type Error = NotKept;
 
-    /// One that does not belong spoils the whole state that it came with.
+    /// One that does not belong spoils the whole state that it came with. Those that are gone are not checked: nobody is kept
+    /// because of them, and they may have been of a version that is too old for us.
     async fn notify_merge(&self, peers: Arc<[NodeState<NodeId, SocketAddr>]>) -> Result<(), NotKept> {
-        peers.iter().try_for_each(|peer| self.check(peer))
+        let is_gone = |peer: &NodeState<_, _>| matches!(peer.state(), State::Dead | State::Left);
+        peers.iter().filter(|peer| !is_gone(peer)).try_for_each(|peer| self.check(peer))
     }
 }
 
@@ -170,4 +172,37 @@ impl PingDelegate for Rules {
 impl Delegate for Rules {
     type Id = NodeId;
     type Address = SocketAddr;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(protocol: u16) -> Rules {
+        let hello = Hello {
+            environment: "prod".into(),
+            cluster: "east".into(),
+            node: "n1".into(),
+            boot: Boot(1),
+            clock_ms: 0,
+            protocol_min: protocol,
+            protocol_max: protocol,
+            version: "test".into(),
+        };
+        Rules::new(&hello, "127.0.0.1:1".parse().unwrap(), Arc::default()).unwrap()
+    }
+
+    /// A cluster that was upgraded remembers a node of long ago: it does not keep those out that have no protocol in common
+    /// with it. One that is there does.
+    #[tokio::test]
+    async fn who_is_gone_keeps_nobody_out() {
+        let merge = async |state| {
+            let old = NodeState::new(NodeId::new("old").unwrap(), "127.0.0.1:2".parse().unwrap(), state);
+            rules(3).notify_merge(Arc::new([old.with_meta(rules(1).encoded)])).await
+        };
+        assert_eq!(merge(State::Dead).await, Ok(()));
+        assert_eq!(merge(State::Left).await, Ok(()));
+        assert_eq!(merge(State::Suspect).await, Err(NotKept::Protocol));
+        assert_eq!(merge(State::Alive).await, Err(NotKept::Protocol));
+    }
 }

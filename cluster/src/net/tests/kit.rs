@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::core::{Boot, Lost, Member, Name, NodeName, SpiffeId};
 use crate::net::{Batch, Clock, Handler, Joined, Net, Outcomes, Refused, RefusedSide, Secret, Settings, TlsFiles, pki};
@@ -27,6 +27,9 @@ pub(super) enum Said {
     Joined(Joined),
 }
 
+/// A control message that hosts do not understand.
+pub(super) const NONSENSE: &[u8] = b"nonsense";
+
 /// A host that writes down what it is told.
 #[derive(Default)]
 pub(super) struct Recorder {
@@ -35,6 +38,8 @@ pub(super) struct Recorder {
     /// Batches are not answered while this is set.
     pub(super) silent: std::sync::atomic::AtomicBool,
     pub(super) forbidden: Mutex<Option<NodeName>>,
+    /// It has no room for control messages.
+    pub(super) full: watch::Sender<bool>,
 }
 
 impl Recorder {
@@ -120,8 +125,18 @@ impl Handler for Recorder {
         self.say(Said::Reset(node.clone()));
     }
 
-    fn control(&self, from: &NodeName, _: Boot, message: Bytes) {
+    fn control(&self, from: &NodeName, _: Boot, message: Bytes) -> Result<(), String> {
+        if *message == *NONSENSE {
+            return Err("nonsense".to_owned());
+        }
         self.say(Said::Control(from.clone(), message));
+        Ok(())
+    }
+
+    fn room(&self, _: &NodeName) -> BoxFuture<'static, ()> {
+        let mut full = self.full.subscribe();
+        // It is there for as long as the network is.
+        Box::pin(async move { drop(full.wait_for(|full| !full).await) })
     }
 
     fn deliver(&self, from: &NodeName, _: Boot, lane: u8, batch: Batch) -> BoxFuture<'static, Outcomes> {

@@ -5,29 +5,52 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 
-use super::kit::{Kit, Node, Said, name, secret, until};
+use super::kit::{Kit, NONSENSE, Node, Said, name, secret, until};
 use super::relay::Relay;
 use crate::core::{Boot, Lost};
 use crate::net::{BatchBuilder, DeliverError, KeyError, MessageHead, RefusedSide, Settings};
 
 const LONG: Duration = Duration::from_secs(8);
+/// On a busy machine.
+const VERY_LONG: Duration = Duration::from_secs(30);
+/// memberlist forgets a dead node after 30 s, unless it is told otherwise.
+const FORGOTTEN: Duration = Duration::from_secs(34);
 
 /// A node whose RPC and gossip are reached through relays.
-async fn behind(settings: &mut Settings) -> [Relay; 2] {
+async fn start(settings: Settings) -> (Node, [Relay; 2]) {
     let relays = [Relay::new().await, Relay::new().await];
-    settings.rpc_advertise = Some(relays[0].address);
-    settings.gossip_advertise = Some(relays[1].address);
-    relays
+    start_behind(settings, relays).await
 }
 
-async fn start(mut settings: Settings) -> (Node, [Relay; 2]) {
-    let relays = behind(&mut settings).await;
+async fn start_behind(mut settings: Settings, relays: [Relay; 2]) -> (Node, [Relay; 2]) {
+    settings.rpc_advertise = Some(relays[0].address);
+    settings.gossip_advertise = Some(relays[1].address);
     let node = Node::start(settings).await;
     let shared = &node.net.shared;
     // What the relays forward to is known only now: the sockets were bound at port 0.
     relays[0].to(shared.bound.0);
     relays[1].to(shared.bound.1);
     (node, relays)
+}
+
+/// A cluster of three that are the seeds of each other, each behind relays.
+async fn three(kit: &Kit) -> Vec<(Node, [Relay; 2])> {
+    let mut all = Vec::new();
+    for n in ["n1", "n2", "n3"] {
+        all.push((kit.settings(n, &[]), [Relay::new().await, Relay::new().await]));
+    }
+    let seeds: Vec<String> = all.iter().map(|(_, relays)| relays[0].address.to_string()).collect();
+    let start = |(mut settings, relays): (Settings, [Relay; 2])| {
+        settings.seeds = seeds.clone();
+        start_behind(settings, relays)
+    };
+    let nodes = futures_util::future::join_all(all.into_iter().map(start)).await;
+    until(VERY_LONG, "a cluster", || is_whole(&nodes)).await;
+    nodes
+}
+
+fn is_whole(nodes: &[(Node, [Relay; 2])]) -> bool {
+    nodes.iter().all(|(node, _)| node.members().len() == nodes.len() - 1)
 }
 
 fn control(from: &str, text: &'static [u8]) -> Said {
@@ -88,6 +111,44 @@ async fn a_partition_heals() {
     n2.host.wait_for(LONG, "n1 again", |said| matches!(said, Said::Up(_)).then_some(())).await;
 }
 
+/// A cut that lasts: nodes that were alone for longer than memberlist by itself remembers the dead find each other all the same.
+/// Several clusters, since only some went wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_cut_heals() {
+    let kit = Kit::new("prod", "east");
+    let mut clusters = Vec::new();
+    for _ in 0..8 {
+        clusters.push(three(&kit).await);
+    }
+    let relays = || clusters.iter().flatten().flat_map(|(_, relays)| relays);
+    relays().for_each(Relay::cut);
+    let is_alone = |(node, _): &(Node, [Relay; 2])| node.net.shared.peers.all().is_empty();
+    until(VERY_LONG, "each is alone", || clusters.iter().flatten().all(is_alone)).await;
+    tokio::time::sleep(FORGOTTEN).await;
+    relays().for_each(Relay::heal);
+    until(VERY_LONG, "all are whole", || clusters.iter().all(|nodes| is_whole(nodes))).await;
+}
+
+/// A node that dies is lost soon though those that could confirm it have left, which memberlist remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_that_left_delay_no_loss() {
+    let kit = Kit::new("prod", "east");
+    let n1 = kit.node("n1", &[]).await;
+    let mut others = Vec::new();
+    for n in ["n2", "n3", "n4"] {
+        others.push(kit.node(n, &[n1.seed()]).await);
+        n1.host.up(n).await;
+    }
+    for leaving in others.drain(1..) {
+        leaving.net.leave().await;
+    }
+    until(VERY_LONG, "two have left", || n1.members() == ["n2"]).await;
+    drop(others);
+    let lost = |said: &Said| (*said == Said::Lost(name("n2"), Lost::Dead)).then_some(());
+    // Within 5 s when nobody else is busy; it was 13 s.
+    n1.host.wait_for(Duration::from_secs(11), "loss of n2", lost).await;
+}
+
 fn head(seq: u64) -> MessageHead<'static> {
     MessageHead {
         boot: Boot(1),
@@ -103,6 +164,52 @@ fn head(seq: u64) -> MessageHead<'static> {
         client_id: "c",
         properties: b"",
     }
+}
+
+/// What is no control message closes the link, is told as a refusal, however often it is sent a few times, and the next link carries what
+/// is one: a member fills no log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_closes_the_link() {
+    let kit = Kit::new("prod", "east");
+    let n1 = kit.node("n1", &[]).await;
+    let n2 = kit.node("n2", &[n1.seed()]).await;
+    for _ in 0..8 {
+        n1.host.up("n2").await;
+        n1.host.clear();
+        assert!((0..100).any(|_| n1.net.send_control(&name("n2"), Bytes::from_static(NONSENSE))));
+        n1.host.wait("the end of the link", |said| (*said == Said::Suspected(name("n2"))).then_some(())).await;
+    }
+    n2.host.refused(RefusedSide::ByUs, "nonsense").await;
+    n1.host.up("n2").await;
+    assert!(n1.net.send_control(&name("n2"), Bytes::from_static(b"good")));
+    n2.host.wait("good", |said| (*said == control("n1", b"good")).then_some(())).await;
+    let told = n2.host.all().iter().filter(|said| matches!(said, Said::Refused(_))).count();
+    assert!(told < 8, "{told}");
+}
+
+/// A host that has no room is given no control messages; publications, and what it says itself, go on. When it has, it gets all, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_messages_wait_for_room() {
+    let kit = Kit::new("prod", "east");
+    let n1 = kit.node("n1", &[]).await;
+    let n2 = kit.node("n2", &[n1.seed()]).await;
+    n1.host.up("n2").await;
+    n2.host.up("n1").await;
+    n2.host.full.send_replace(true);
+    for text in [&b"a"[..], b"b"] {
+        assert!(n1.net.send_control(&name("n2"), Bytes::from_static(text)));
+    }
+    for _ in 0..50 {
+        n1.host.clear();
+        assert!(n2.net.send_control(&name("n1"), Bytes::from_static(b"back")));
+        n1.host.wait("back", |said| (*said == control("n2", b"back")).then_some(())).await;
+    }
+    let is_control = |said: &&Said| matches!(said, Said::Control(..));
+    assert_eq!(n2.host.all().iter().filter(is_control).count(), 0);
+    n2.host.full.send_replace(false);
+    n2.host.wait("b", |said| (*said == control("n1", b"b")).then_some(())).await;
+    let got: Vec<_> = n2.host.all().into_iter().filter(|said| is_control(&said)).collect();
+    assert_eq!(got, [control("n1", b"a"), control("n1", b"b")]);
 }
 
 /// A receiver that answers nothing: 32 batches are under way and 64 wait, the next one is refused at once; control goes on.

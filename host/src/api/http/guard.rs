@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, future};
 use gatemq_broker::denials::Proven;
 use gatemq_types::event::{Fact, Peer};
 
@@ -51,7 +53,7 @@ pub(super) struct Shown {
 impl Shown {
     /// Why the listener would not take it any more: connections stay, and what is trusted is exchanged by a reload.
     fn refused(&self) -> Option<&'static str> {
-        self.listener.tls.as_ref()?.refuses(&self.proven)
+        self.listener.tls.as_ref()?.refuses(Some(&self.proven))
     }
 }
 
@@ -104,7 +106,7 @@ pub(super) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
     response
 }
 
-async fn admit(gate: &Gate, mut request: Request, next: Next) -> Response {
+async fn admit(gate: &Arc<Gate>, mut request: Request, next: Next) -> Response {
     let Some(connection) = request.extensions().get::<Connection>().cloned() else {
         return Refusal::unavailable("the connection is not known").into_response();
     };
@@ -120,10 +122,30 @@ async fn admit(gate: &Gate, mut request: Request, next: Next) -> Response {
             Err(why) => return refuse(gate, &connection, StatusCode::UNAUTHORIZED, why),
         }
     }
+    let headers = request.headers().clone();
     match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => while_admitted(gate, connection, headers, response),
         Err(_) => Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response(),
     }
+}
+
+/// Events are told for as long as whoever follows them may ask for them: what comes when its token or certificate is not good any more
+/// ends the answer instead, at the latest what is sent to see whether somebody is still there.
+fn while_admitted(gate: &Arc<Gate>, connection: Connection, headers: HeaderMap, response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| !kind.as_bytes().starts_with(b"text/event-stream")) {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let gate = gate.clone();
+    let told = body.into_data_stream().take_while(move |_| {
+        let refused = gate.caller(&connection, &headers).err();
+        if let Some(why) = refused {
+            gate.events.emit(Some(&connection.peer), Fact::AdminRefused { why: why.into() });
+        }
+        future::ready(refused.is_none())
+    });
+    Response::from_parts(parts, Body::from_stream(told))
 }
 
 fn refuse(gate: &Gate, connection: &Connection, status: StatusCode, why: &'static str) -> Response {

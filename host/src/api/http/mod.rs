@@ -31,6 +31,7 @@ use crate::config;
 use crate::denials;
 use crate::events::Events;
 use crate::listen::{self, Listener, Seat};
+use crate::platform;
 use guard::{Connection, Gate, Shown, guard};
 pub(crate) use tokens::Tokens;
 
@@ -143,7 +144,7 @@ impl Http {
                 }
             };
             // For ever otherwise, should it take nothing of an answer.
-            if let Err(e) = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(UNREAD_MAX)) {
+            if let Err(e) = platform::bound_unread(&tcp, UNREAD_MAX) {
                 tracing::warn!("http: a connection is closed, for its time cannot be bounded: {e}");
                 continue;
             }

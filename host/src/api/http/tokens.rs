@@ -1,12 +1,12 @@
 //! The token file: a line `NAME TOKEN` for each who may use the API over HTTP.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::listen::tls::sha256;
+use crate::platform;
 
 /// Shortest token, in bytes: 128 bits as hexadecimal digits.
 const TOKEN_BYTES_MIN: usize = 32;
@@ -28,9 +28,16 @@ impl Tokens {
     /// It cannot be read, is readable by others, or has a line that is no name and token: what is wrong, and what to do.
     pub(crate) fn read(file: &Path) -> Result<Tokens, String> {
         let about = std::fs::metadata(file).map_err(|e| e.to_string())?;
-        let mode = about.permissions().mode() & 0o777;
-        if mode & 0o007 != 0 {
-            return Err(format!("everybody on this machine may use it (mode {mode:o}); chmod 640 or 600"));
+        match platform::mode(&about) {
+            Some(mode) if mode & 0o007 != 0 => {
+                return Err(format!("everybody on this machine may use it (mode {mode:o}); chmod 640 or 600"));
+            }
+            Some(_) => {}
+            None => tracing::warn!(
+                "http.token_file: {}: this system does not tell who may use it; see to it that its access control list names the broker's \
+                 user and administrators alone",
+                file.display()
+            ),
         }
         if about.len() > FILE_BYTES_MAX {
             return Err(format!("is {} bytes, at most {FILE_BYTES_MAX} are read", about.len()));
@@ -88,6 +95,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     const ONE: &str = "0123456789abcdef0123456789abcdef";
 

@@ -123,9 +123,14 @@ impl Acceptor {
         changed(&before, &prepared.0)
     }
 
-    /// Why a client that was verified before would not be now.
-    pub(crate) fn refuses(&self, peer: &Proven) -> Option<&'static str> {
-        self.current.load().loaded.client.as_ref()?.trust.refuses(peer)
+    /// Why a client that was let in before would not be now; `None` has shown no certificate.
+    pub(crate) fn refuses(&self, peer: Option<&Proven>) -> Option<&'static str> {
+        let current = self.current.load();
+        match peer {
+            Some(peer) => current.loaded.client.as_ref()?.trust.refuses(peer),
+            None => matches!(current.settings.client_auth, ClientAuth::Required { .. })
+                .then_some("it has no certificate, and one is required"),
+        }
     }
 
     /// How clients are verified now; `None`: they show no certificate.
