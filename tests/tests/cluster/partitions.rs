@@ -53,7 +53,7 @@ fn promise_5_a_link_is_cut_under_load_and_healed() {
         sends.quiet.store(true, Ordering::Release);
         let left = cut_for.saturating_sub(begun.elapsed());
         Client::nothing_comes(&mut clients.iter_mut().collect::<Vec<_>>(), left);
-        [sends, takes].map(|field| field.quiet.store(false, Ordering::Release));
+        [sends, takes].iter().for_each(|field| field.quiet.store(false, Ordering::Release));
         let healed = Instant::now();
         network.heal(3);
         cluster::wait_until_whole(&[one, two, three]);
