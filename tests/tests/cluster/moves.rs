@@ -119,7 +119,7 @@ fn promise_5_sessions_that_move_lose_and_double_nothing() {
         |name, level, qos| Subscriber { breaks_after: Some(60), stays_away: true, ..Subscriber::new(name, level, qos) };
     let subscribers =
         vec![moves("moves-5", Level::V5, 2), moves("moves-3", Level::V311, 2), moves("moves-1", Level::V5, 1)];
-    let holds = Holds { once: true, ordered: false };
+    let holds = Holds { once: true, but_again: false, ordered: false };
     let mut at = 2;
     run_with(setups(&members), subscribers, short_or_long(12, 100), holds, |nodes, [_, takes], _| {
         at = (at + 1) % 3;

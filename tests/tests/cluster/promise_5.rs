@@ -151,7 +151,7 @@ fn promise_5_a_kill_of_the_subscribers_node_loses_and_doubles_nothing() {
 #[test]
 fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_that_it_keeps_for_another() {
     let members = cluster::members("test", 2);
-    let holds = Holds { once: true, ordered: false };
+    let holds = Holds { once: true, but_again: false, ordered: false };
     run(setups(&members), short_or_long(2, 20), holds, |nodes, [sends, takes], more| {
         nodes.kill(1);
         more(300);
@@ -166,7 +166,7 @@ fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_that_it_kee
 #[test]
 fn promise_5_a_kill_of_the_publishers_node_loses_and_doubles_nothing_beside_a_third() {
     let members = cluster::members("test", 3);
-    let holds = Holds { once: true, ordered: false };
+    let holds = Holds { once: true, but_again: false, ordered: false };
     let mut beside = None;
     run(setups(&members), short_or_long(1, 10), holds, |nodes, [sends, takes], more| {
         beside.get_or_insert_with(|| {

@@ -120,7 +120,7 @@ fn roll(nodes: &mut Nodes, n: usize, (field, to): (&Field, usize), more: &dyn Fn
 fn promise_5_a_cluster_is_replaced_node_by_node_under_load() {
     let mut members = cluster::members("test", 3);
     members.iter_mut().for_each(|member| member.more = PREVIOUS.into());
-    let holds = Holds { once: true, ordered: false };
+    let holds = Holds { once: true, but_again: true, ordered: false };
     let begun = Instant::now();
     run_with(setups(&members), subscribers(), 1, holds, |nodes, [sends, takes], more| {
         for (n, field, before) in [(2, Some(takes), [1, 1]), (1, None, [1, 1]), (0, Some(sends), [1, 1])] {

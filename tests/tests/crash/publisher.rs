@@ -45,6 +45,8 @@ pub(crate) struct Publisher {
     pub(crate) stays: bool,
     /// Numbers that were acknowledged, by PUBACK or PUBREC.
     pub(crate) acknowledged: BTreeSet<u64>,
+    /// Those that were under way when a connection ended.
+    pub(crate) again: BTreeSet<u64>,
     /// How many numbers it has sent.
     pub(crate) sent: u64,
     under_way: VecDeque<Flight>,
@@ -54,8 +56,8 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(name: &'static str, level: Level, qos: u8, stays: bool) -> Publisher {
-        let (acknowledged, under_way) = (BTreeSet::new(), VecDeque::new());
-        Publisher { name, level, qos, stays, acknowledged, sent: 0, under_way, has_session: false, last_id: 0 }
+        let (acknowledged, again, under_way) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new());
+        Publisher { name, level, qos, stays, acknowledged, again, sent: 0, under_way, has_session: false, last_id: 0 }
     }
 
     /// Each number goes to one of two topics.
@@ -97,6 +99,7 @@ impl Publisher {
         for flight in &mut self.under_way {
             flight.released_again = flight.released;
         }
+        self.again.extend(self.under_way.iter().filter(|flight| !flight.released).map(|flight| flight.number));
         for flight in &self.under_way {
             match flight.released {
                 true => client.send_ack(ack::PUBREL, flight.id).ok()?,
