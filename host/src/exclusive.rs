@@ -10,6 +10,7 @@
 //! with the same stamp the node with the higher name has it.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gatemq_broker::{Home, SessionKey};
@@ -88,14 +89,19 @@ pub(crate) struct Claim {
     connection: u64,
     user: String,
     client_id: String,
-    remote: String,
+    remote: SocketAddr,
 }
 
 impl Claim {
-    /// Whether it is of a time that is still to come, further than clocks are apart: it would have the place for good, and a stamp that
-    /// everybody took over would be above all that come after it.
-    pub(crate) fn is_ahead(&self, now_ms: u64) -> bool {
-        self.stamp > now_ms.saturating_add(AHEAD_MS_MAX)
+    /// Why no node that behaves says this. A time that is still to come, further than clocks are apart, would have the place for good, and
+    /// a stamp that everybody took over would be above all that come after it; and no name is longer than MQTT lets it be.
+    pub(crate) fn wrong(&self, now_ms: u64) -> Option<&'static str> {
+        let is_long = |name: &str| name.len() > usize::from(u16::MAX);
+        if self.stamp > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Some("it says that an exclusive identity is taken at a time that is still to come");
+        }
+        (is_long(&self.user) || is_long(&self.client_id))
+            .then_some("it says that a client is taken over by one with too long a name")
     }
 
     fn new(place: &Place, Holder { peer, stamp, .. }: &Holder) -> Self {
@@ -105,7 +111,7 @@ impl Claim {
             connection: peer.connection,
             user: peer.user.to_string(),
             client_id: peer.client_id.to_string(),
-            remote: peer.remote.to_string(),
+            remote: peer.remote,
         }
     }
 
@@ -117,7 +123,7 @@ impl Claim {
                 exclusive: self.place.name().into(),
                 by_connection: self.connection,
                 by_client_id: self.client_id.clone().into(),
-                by_remote: self.remote.clone().into(),
+                by_remote: self.remote.to_string().into(),
                 by_node: by_node.to_owned().into(),
             };
             node.events.emit(Some(old), fact);
@@ -199,21 +205,23 @@ mod tests {
     use super::*;
 
     /// Guards the order of those who take a place against a node whose clock, or will, is wrong: what is as far ahead as no clock may be
-    /// is left aside. Twin: what two nodes' clocks explain counts.
+    /// is left aside. Twin: what two nodes' clocks explain counts. And events against names that no client has.
     #[test]
-    fn a_claim_of_the_future_is_left_aside() {
-        let text = String::new;
+    fn a_claim_that_makes_no_sense_is_left_aside() {
         let place = Place { tenant: "t".into(), of: Of::User("u".into()) };
         let claim = |stamp| Claim {
             place: place.clone(),
             stamp,
             connection: 1,
-            user: text(),
-            client_id: text(),
-            remote: text(),
+            user: String::new(),
+            client_id: "c".into(),
+            remote: ([127, 0, 0, 1], 1).into(),
         };
         let now_ms = 1_000_000_000_000;
-        assert!(!claim(now_ms + 2_000).is_ahead(now_ms) && !claim(0).is_ahead(now_ms));
-        assert!(claim(now_ms + AHEAD_MS_MAX + 1).is_ahead(now_ms) && claim(u64::MAX).is_ahead(now_ms));
+        let is_wrong = |claim: Claim| claim.wrong(now_ms).is_some();
+        assert!(!is_wrong(claim(now_ms + 2_000)) && !is_wrong(claim(0)));
+        assert!(is_wrong(claim(now_ms + AHEAD_MS_MAX + 1)) && is_wrong(claim(u64::MAX)));
+        let named = |bytes| Claim { client_id: "c".repeat(bytes), ..claim(0) };
+        assert!(!is_wrong(named(65_535)) && is_wrong(named(65_536)));
     }
 }

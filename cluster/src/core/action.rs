@@ -157,8 +157,8 @@ pub enum Action {
         /// Its epoch there.
         epoch: Epoch,
     },
-    /// Every member routes to the new place (and what follows on the way of [`Action::Moved`] is over): forget the session and its subscriptions. Only what was routed long ago can still
-    /// come for it: keep its filters (bounded, as long as hints are kept) and, as for [`Action::Moved`], forward on what matches
+    /// Every member routes to the new place (and what follows on the way of [`Action::Moved`] is over): forget the session and its
+    /// subscriptions. Only what was routed long ago can still come for it: keep its filters (bounded, as long as hints are kept) and, as for [`Action::Moved`], forward on what matches
     /// them of the forwards that are `behind`.
     MoveOver {
         /// Whose.

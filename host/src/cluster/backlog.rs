@@ -16,18 +16,18 @@ pub(super) struct Backlog {
     emptied: Notify,
 }
 
-/// A message's place, given back when it is dropped.
-pub(super) struct Place {
+/// A message's room, given back when it is dropped.
+pub(super) struct Permit {
     backlog: Arc<Backlog>,
     bytes: usize,
 }
 
 impl Backlog {
     /// One more, with so many bytes.
-    pub(super) fn enter(backlog: &Arc<Backlog>, bytes: usize) -> Place {
+    pub(super) fn enter(backlog: &Arc<Backlog>, bytes: usize) -> Permit {
         let bytes = bytes.saturating_add(EACH_BYTES);
         backlog.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Place { backlog: backlog.clone(), bytes }
+        Permit { backlog: backlog.clone(), bytes }
     }
 
     fn has_room(&self) -> bool {
@@ -47,7 +47,7 @@ impl Backlog {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let before = self.backlog.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if before >= BYTES_MAX && before - self.bytes < BYTES_MAX {

@@ -167,8 +167,8 @@ impl Driver {
                 Input::PeerLost { node, boot, how }
             }
             Told::Core(input) => input,
-            Told::Received { input, place } => {
-                drop(place);
+            Told::Received { input, permit } => {
+                drop(permit);
                 input
             }
             Told::Forward { to, content, durable, answer } => {

@@ -93,8 +93,8 @@ impl Handler for Network {
     fn control(&self, from: &NodeName, boot: Boot, message: Bytes) -> Result<(), String> {
         let Some(cluster) = self.cluster.get() else { return Ok(()) };
         let control = Control::decode(&message, cluster.protocol(from)).map_err(|e| e.to_string())?;
-        let place = Backlog::enter(&cluster.peer(from.as_str()).backlog, message.len());
-        cluster.inbox.tell(Told::Received { input: Input::Received { from: from.clone(), boot, control }, place });
+        let permit = Backlog::enter(&cluster.peer(from.as_str()).backlog, message.len());
+        cluster.inbox.tell(Told::Received { input: Input::Received { from: from.clone(), boot, control }, permit });
         Ok(())
     }
 

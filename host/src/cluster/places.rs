@@ -46,10 +46,9 @@ impl Driver {
     /// Another node's. Of those that are older than what is here it is told.
     pub(super) fn places_heard(&mut self, from: &NodeName, claims: &[Claim]) {
         let (own, now_ms) = ((from.as_str(), self.cluster.own.as_str()), clock::now_ms());
-        let (ahead, taken): (Vec<_>, Vec<_>) = claims.iter().partition(|claim| claim.is_ahead(now_ms));
-        let newer: Vec<_> = taken.iter().filter_map(|claim| self.node.places.heard(&self.node, own, claim)).collect();
-        if !ahead.is_empty() {
-            let what = "it says that an exclusive identity is taken at a time that is still to come";
+        let good = claims.iter().filter(|claim| claim.wrong(now_ms).is_none());
+        let newer: Vec<_> = good.filter_map(|claim| self.node.places.heard(&self.node, own, claim)).collect();
+        if let Some(what) = claims.iter().find_map(|claim| claim.wrong(now_ms)) {
             self.tell(Event::PeerMisbehaved { node: from.clone(), what });
         }
         self.cluster.send_places(from, &newer);

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::awaited::Answer;
-use super::backlog::Place;
+use super::backlog::Permit;
 use super::content::{Content, Header};
 use super::driver::Driver;
 
@@ -21,8 +21,8 @@ pub(super) enum Told {
     Received {
         /// What.
         input: Input,
-        /// Its place among those of its node.
-        place: Place,
+        /// Its room among those of its node.
+        permit: Permit,
     },
     /// A message at QoS 1 or 2 for a node.
     Forward {
@@ -66,7 +66,7 @@ pub(super) enum Told {
 }
 
 /// In order. Bounded by what it is about: messages within what their publishers may have unacknowledged and what nodes may have
-/// unanswered; one question and one claim a connection; changes of sets within a few milliseconds; what other nodes say by its [`Place`].
+/// unanswered; one question and one claim a connection; changes of sets within a few milliseconds; what other nodes say by its [`Permit`].
 #[derive(Default)]
 pub(super) struct Inbox {
     told: Mutex<Vec<Told>>,

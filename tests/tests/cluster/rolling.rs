@@ -114,8 +114,8 @@ fn roll(nodes: &mut Nodes, n: usize, (field, to): (&Field, usize), more: &dyn Fn
 }
 
 /// Issue 6: a cluster of the previous build (this one, with the protocol of that) is replaced node by node under load, and then rolled
-/// once more: nothing acknowledged is lost, nothing comes twice at QoS 2. The previous build knows nothing of sessions that are to be
-/// taken, so the first time clients wait for their node; the second time they go on at another one.
+/// once more: nothing acknowledged is lost, nothing comes twice at QoS 2 but what its publisher had to send again. The previous build knows
+/// nothing of sessions that are to be taken, so the first time clients wait for their node; the second time they go on at another one.
 #[test]
 fn promise_5_a_cluster_is_replaced_node_by_node_under_load() {
     let mut members = cluster::members("test", 3);
