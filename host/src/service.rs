@@ -1,5 +1,5 @@
-//! What the service manager is told (`sd_notify` where there is systemd): ready, reloading, stopping, and that the node is alive. Where nobody asked to
-//! be told (`NOTIFY_SOCKET`), nothing happens.
+//! What the service manager is told (`sd_notify` where there is systemd): ready, reloading, stopping, and that the node is alive. Where
+//! nobody asked to be told (`NOTIFY_SOCKET`), nothing happens.
 
 use std::io;
 use std::sync::Arc;
