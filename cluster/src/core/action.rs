@@ -26,6 +26,15 @@ pub enum Action {
         interest: Option<Interest>,
     },
 
+    /// Say [`Input::BarrierPassed`](super::Input::BarrierPassed) when everything that was routed before now has been told with
+    /// [`Input::Forward`](super::Input::Forward), and been given to sessions of this node.
+    Barrier {
+        /// Who asked; this node too.
+        node: NodeName,
+        /// The number of its set.
+        seq: u64,
+    },
+
     // ---- forwards
     /// Send a forward now, in this order among those of the same node.
     Forward {
@@ -148,7 +157,9 @@ pub enum Action {
     /// The session lives elsewhere, for good. Forward what came for it after its state, and what still comes, to that node,
     /// addressed to this session by its key, the life that it is in (a new session begins another one, a takeover carries it on)
     /// and this epoch. The receiver drops what its session got already, and what is for another life; if it has given the
-    /// session on under a higher epoch, it sends it on there. The session's will is not published.
+    /// session on under a higher epoch, it sends it on there. The session's will is not published. Nobody is to send here any more what
+    /// is for it alone: take its interest back with [`Input::Interest`](super::Input::Interest), and say
+    /// [`Input::Withdrawn`](super::Input::Withdrawn).
     Moved {
         /// Whose.
         key: SessionKey,
@@ -157,8 +168,8 @@ pub enum Action {
         /// Its epoch there.
         epoch: Epoch,
     },
-    /// Every member routes to the new place (and what follows on the way of [`Action::Moved`] is over): forget the session and its
-    /// subscriptions. Only what was routed long ago can still come for it: keep its filters (bounded, as long as hints are kept) and, as for [`Action::Moved`], forward on what matches
+    /// Every member routes to the new place, and all that was routed here before has come: forget the session and its subscriptions when
+    /// what follows it (as for [`Action::Moved`]) is accepted, and say [`Input::Followed`](super::Input::Followed). Only what was routed long ago can still come for it: keep its filters (bounded, as long as hints are kept) and, as for [`Action::Moved`], forward on what matches
     /// them of the forwards that are `behind`.
     MoveOver {
         /// Whose.

@@ -300,10 +300,32 @@ pub enum Control {
         /// The session's epoch.
         epoch: Epoch,
     },
+    /// Sessions have left the sender, and its set number `seq` is without them: what may still come by earlier ones? Since protocol 2.
+    RoutedWanted {
+        /// Its number.
+        seq: u64,
+    },
+    /// The sender routes by your set number `seq`, and what it has routed to you by earlier ones and you have not answered has numbers
+    /// up to `last` of its process. Since protocol 2.
+    Routed {
+        /// Its number.
+        seq: u64,
+        /// 0: you have answered everything.
+        last: u64,
+    },
+    /// Everything that follows a session to you has been sent, with numbers up to `last` of the sender's process. Since protocol 2.
+    Followed {
+        /// Whose.
+        key: SessionKey,
+        /// Its epoch with you.
+        epoch: Epoch,
+        /// 0: you have answered everything.
+        last: u64,
+    },
 }
 
-/// The first protocol with [`Control::Take`].
-pub(crate) const TAKE_SINCE: u16 = 2;
+/// The first protocol with [`Control::Take`], [`Control::RoutedWanted`] and what follows them.
+pub(crate) const SECOND: u16 = 2;
 
 /// Why bytes are no message.
 #[derive(Clone, PartialEq, Eq, Debug)]

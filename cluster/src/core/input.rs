@@ -163,7 +163,12 @@ pub enum Input {
         request: u64,
     },
     /// A session that the store had at the start: told before the node joins.
-    SessionRestored(Owned),
+    SessionRestored {
+        /// Whose, and under which epoch.
+        owned: Owned,
+        /// Its state had been given away, so that it may live elsewhere since: then what came for it later follows it.
+        given: bool,
+    },
     /// The state that [`Action::HandOver`](super::Action::HandOver) asked for. The client is closed; the session stays
     /// subscribed and keeps what still comes for it.
     HandedOver {
@@ -181,6 +186,27 @@ pub enum Input {
         epoch: Epoch,
         /// Whether it was taken.
         taken: bool,
+    },
+    /// What [`Action::Moved`](super::Action::Moved) says of interest is done: the core has been told with [`Input::Interest`].
+    Withdrawn {
+        /// Whose.
+        key: SessionKey,
+    },
+    /// What [`Action::Barrier`](super::Action::Barrier) asked for.
+    BarrierPassed {
+        /// As in the action.
+        node: NodeName,
+        /// As in the action.
+        seq: u64,
+    },
+    /// [`Action::MoveOver`](super::Action::MoveOver) is done: what follows the session was told with [`Input::Forward`], and was accepted.
+    Followed {
+        /// Whose.
+        key: SessionKey,
+        /// As in the action.
+        to: NodeName,
+        /// As in the action.
+        epoch: Epoch,
     },
     /// This node leaves: others are asked to take these of its sessions, until [`Core::leaving`](super::Core::leaving) says that
     /// none is left. Their clients are gone.

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::action::Action;
 use super::clock::Clock;
-use super::control::{Control, TAKE_SINCE};
+use super::control::{Control, SECOND};
 use super::member::{Boot, Member};
 use super::name::NodeName;
 use super::settings::Settings;
@@ -17,14 +17,25 @@ pub(crate) struct Peer {
     pub(crate) member: Member,
     /// It answers; else it is suspected.
     pub(crate) live: bool,
-    /// It says that hints for us wait there.
-    keeps_hints: bool,
+    /// It says that hints for us wait there, and that nothing comes of its processes before this one.
+    hints: (bool, Boot),
 }
 
 impl Peer {
     /// It is there, and knows of sessions that are to be taken.
     fn takes(&self) -> bool {
-        self.live && self.member.protocol >= TAKE_SINCE
+        self.live && self.says_routed()
+    }
+
+    /// It says what it has routed to a node that sessions have left.
+    pub(crate) fn says_routed(&self) -> bool {
+        self.member.protocol >= SECOND
+    }
+
+    /// It has something for us that it had not sent when it last ended. One that does not say what it has routed: that it had not sent
+    /// at once.
+    fn keeps_old_hints(&self) -> bool {
+        self.live && self.hints.0 && (self.hints.1 < self.member.boot || !self.says_routed())
     }
 }
 
@@ -86,7 +97,8 @@ impl Members {
     }
 
     pub(crate) fn insert(&mut self, member: Member) {
-        self.peers.insert(member.node.clone(), Peer { member, live: true, keeps_hints: false });
+        let hints = (false, member.boot);
+        self.peers.insert(member.node.clone(), Peer { member, live: true, hints });
         self.count_view();
     }
 
@@ -106,15 +118,20 @@ impl Members {
         }
     }
 
-    pub(crate) fn set_keeps_hints(&mut self, node: &NodeName, keeps: bool) {
+    pub(crate) fn set_hints(&mut self, node: &NodeName, waiting: bool, oldest: Boot) {
         if let Some(peer) = self.peers.get_mut(node) {
-            peer.keeps_hints = keeps;
+            peer.hints = (waiting, oldest);
         }
     }
 
     /// Whether something is still to come here that was published long ago: somebody who is there keeps hints for us.
     pub(crate) fn awaits_hints(&self) -> bool {
-        self.peers.values().any(|peer| peer.live && peer.keeps_hints)
+        self.peers.values().any(|peer| peer.live && peer.hints.0)
+    }
+
+    /// As [`Self::awaits_hints`], of what no number says that it has come: what an earlier process of somebody routed.
+    pub(crate) fn awaits_old_hints(&self) -> bool {
+        self.peers.values().any(Peer::keeps_old_hints)
     }
 
     /// The members as a number: two nodes that have the same one have the same members, as the same processes.

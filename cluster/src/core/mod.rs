@@ -125,8 +125,20 @@ impl Core {
             Input::RecordRestored { from, boot, low, committed } => records.restored(from, boot, low, committed),
             Input::Claim { request, key } => sessions.claim(request, key, members, out),
             Input::ClaimAbandoned { request } => sessions.abandoned(request, members, out),
-            Input::SessionRestored(owned) => sessions.restored(owned, members),
+            Input::SessionRestored { owned, given } => sessions.restored(owned, given, members),
             Input::HandedOver { key, state } => sessions.handed_over(key, state, members, out),
+            Input::Withdrawn { key } => sessions.withdrawn(&key, interests, members, out),
+            Input::BarrierPassed { node, seq } => match node == *members.own() {
+                true => sessions.own_routed(seq),
+                false => {
+                    let last = forwards.unanswered_up_to(&node);
+                    out.push(Action::Send { to: node, control: Control::Routed { seq, last } });
+                }
+            },
+            Input::Followed { key, to, epoch } => {
+                let last = forwards.unanswered_up_to(&to);
+                sessions.followed(key, to, epoch, last, members, out);
+            }
             Input::Installed { key, epoch, taken } => sessions.installed(key, epoch, taken, interests, members, out),
             Input::Leave { keys } => sessions.leave(keys, members, out),
             Input::SessionGone { key } => sessions.gone(&key, members, out),
@@ -235,9 +247,10 @@ impl Core {
             | Control::InterestDigest { .. }
             | Control::InterestWanted { .. }
             | Control::InterestPart { .. }
-            | Control::InterestApplied { .. } => self.interests.received(from, control, &self.members, out),
+            | Control::InterestApplied { .. }
+            | Control::RoutedWanted { .. } => self.interests.received(from, control, &self.members, out),
             Control::Hints { waiting, oldest } => {
-                self.members.set_keeps_hints(from, waiting);
+                self.members.set_hints(from, waiting, oldest);
                 self.records.told(from, oldest, out);
             }
             Control::Put { .. }
@@ -269,7 +282,9 @@ impl Core {
             | Control::Taken { .. }
             | Control::Declined { .. }
             | Control::Superseded { .. }
-            | Control::Take { .. } => self.sessions.received(from, control, &mut self.members, out),
+            | Control::Take { .. }
+            | Control::Routed { .. }
+            | Control::Followed { .. } => self.sessions.received(from, control, &mut self.members, out),
         }
     }
 
@@ -278,7 +293,7 @@ impl Core {
         let unsettled = self.members.now_ms < self.members.unsettled_until_ms;
         self.members.lacks_routes = unsettled || self.interests.lacking(&self.members).is_some();
         self.forwards.tick(&self.members, out);
-        self.sessions.tick(&self.interests, &mut self.members, out);
+        self.sessions.tick(&self.interests, &self.records, &mut self.members, out);
         self.sets.tick(&self.members, out);
         self.quotas.tick(&self.members, out);
         self.say_ready(out);

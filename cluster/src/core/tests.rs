@@ -29,7 +29,7 @@ fn member(n: u64, boot: Boot) -> Member {
     let address = "127.0.0.1:1".parse().unwrap();
     let environment = Name::new("prod").unwrap();
     let cluster = Name::new("east").unwrap();
-    let admitted = Admitted { environment, cluster, node: name(n), boot, protocol: 1, version: String::new() };
+    let admitted = Admitted { environment, cluster, node: name(n), boot, protocol: 2, version: String::new() };
     Member::new(admitted, address, address)
 }
 
@@ -69,10 +69,14 @@ impl Side {
             for action in out {
                 match action {
                     Action::Send { to, control } => {
-                        let bytes = control.encode(1).unwrap();
+                        let bytes = control.encode(2).unwrap();
                         self.longest = self.longest.max(bytes.len());
-                        let control = Control::decode(&bytes, 1).unwrap();
+                        let control = Control::decode(&bytes, 2).unwrap();
                         inbox.push_back((to, Input::Received { from: node.clone(), boot, control }));
+                    }
+                    // Nothing is between router and core.
+                    Action::Barrier { node: who, seq } => {
+                        inbox.push_back((node.clone(), Input::BarrierPassed { node: who, seq }));
                     }
                     other => self.done.push((node.clone(), other)),
                 }
@@ -372,10 +376,73 @@ fn a_takeover_brings_the_state() {
         |action: &Action| matches!(action, Action::Granted { request: 2, previous: Previous::Taken { .. }, .. });
     assert!(side.took(1).iter().any(granted));
     side.wait(2_000);
-    let over = side.took(2);
-    assert!(over.iter().any(|action| matches!(action, Action::Moved { .. })));
-    assert!(over.iter().any(|action| matches!(action, Action::MoveOver { .. })));
+    assert!(side.took(2).iter().any(|action| matches!(action, Action::Moved { .. })));
+    side.tell(2, Input::Withdrawn { key: key("c") });
+    assert!(side.took(2).iter().any(|action| matches!(action, Action::MoveOver { .. })));
     assert!(side.cores[&name(2)].1.epoch(&key("c")).is_none());
+}
+
+/// Guards promise 5 over a move: where a session was, it is forgotten only when all that others had routed there has come, and what
+/// followed it there; and its next place learns when nothing follows any more.
+#[test]
+fn what_was_routed_to_a_session_that_moved_is_waited_for() {
+    let is_over = |actions: Vec<Action>| actions.iter().any(|action| matches!(action, Action::MoveOver { .. }));
+    let mut side = Side::joined(3);
+    let took = take_over(&mut side, Some(Vec::new()));
+    let [Action::Install { epoch, .. }] = &took[..] else { panic!("{took:?}") };
+    let epoch = epoch.clone();
+    // Two are under way to where it was.
+    let wanted = |id| vec![ForwardWanted { id, bytes: 1, durable: true }];
+    side.tell(3, Input::Forward { to: name(2), wanted: wanted(1) });
+    side.tell(3, Input::Forward { to: name(2), wanted: wanted(2) });
+    side.tell(1, Input::Installed { key: key("c"), epoch: epoch.clone(), taken: true });
+    side.tell(2, Input::Withdrawn { key: key("c") });
+    let boot = side.cores[&name(3)].0;
+    for seq in [2, 1] {
+        side.wait(100);
+        assert!(!is_over(side.took(2)), "{seq} is still to come");
+        let forward = Forward { boot, seq };
+        side.tell(2, Input::Arrived { from: name(3), forward, low: 1 });
+        side.tell(2, Input::Settled { from: name(3), forward, stored: true });
+    }
+    assert!(is_over(side.took(2)));
+    // It goes on to the third before the second has sent what came last.
+    side.tell(3, Input::Claim { request: 3, key: key("c") });
+    side.tell(1, Input::HandedOver { key: key("c"), state: Some(Vec::new()) });
+    let install = side.took(3).into_iter().find_map(|action| match action {
+        Action::Install { epoch, .. } => Some(epoch),
+        _ => None,
+    });
+    side.tell(3, Input::Installed { key: key("c"), epoch: install.unwrap(), taken: true });
+    side.tell(1, Input::Withdrawn { key: key("c") });
+    side.wait(100);
+    assert!(!is_over(side.took(1)), "something follows it");
+    side.tell(2, Input::Forward { to: name(1), wanted: wanted(3) });
+    side.tell(2, Input::Followed { key: key("c"), to: name(1), epoch });
+    side.wait(100);
+    assert!(!is_over(side.took(1)), "it is under way");
+    let (boot, seq) = (side.cores[&name(2)].0, 1);
+    side.tell(1, Input::Arrived { from: name(2), forward: Forward { boot, seq }, low: 1 });
+    side.tell(1, Input::Settled { from: name(2), forward: Forward { boot, seq }, stored: true });
+    assert!(is_over(side.took(1)));
+}
+
+/// Guards the same over a restart: where a session was whose state had been given away, it is not ended when another has it, but what came
+/// for it follows it; one whose state had not is in the way, and ends.
+#[test]
+fn what_came_for_a_session_that_moved_follows_it_after_a_restart() {
+    for given in [false, true] {
+        // Apart, so that neither is asked before it gives the session to its client.
+        let mut side = Side::apart(2);
+        let epoch = Stamp { time: HybridTime::of_ms(1), node: name(2) };
+        side.tell(2, Input::SessionRestored { owned: Owned { key: key("c"), epoch }, given });
+        side.tell(1, Input::MembersKnown);
+        side.tell(1, Input::Claim { request: 1, key: key("c") });
+        side.join(2);
+        let did = side.took(2);
+        assert_eq!(did.iter().any(|action| matches!(action, Action::Moved { to, .. } if *to == name(1))), given);
+        assert_eq!(did.iter().any(|action| matches!(action, Action::Superseded { .. })), !given);
+    }
 }
 
 /// A live owner that does not hand over makes the claim fail (0x89), never a new session; one that has none does.
@@ -403,7 +470,7 @@ fn what_earlier_members_promised_is_granted_by_those_of_now() {
     let took = take_over(&mut side, Some(vec![5; 9]));
     let [Action::Install { epoch, .. }] = &took[..] else { panic!("{took:?}") };
     let later = Epoch { time: HybridTime(epoch.time.0 - 1), node: name(3) };
-    side.tell(3, Input::SessionRestored(Owned { key: key("c"), epoch: later }));
+    side.tell(3, Input::SessionRestored { owned: Owned { key: key("c"), epoch: later }, given: false });
     for n in [1, 2] {
         side.tell(n, Input::PeerUp(member(3, Boot(3))));
         side.tell(3, Input::PeerUp(member(n, Boot(n))));
@@ -461,7 +528,7 @@ fn a_will_is_published_once_though_its_node_comes_back() {
         side.wait(back_ms);
         let mut core = Core::new(settings(3), Boot(30));
         let restored = [
-            Input::SessionRestored(Owned { key: key(client), epoch: epoch.unwrap() }),
+            Input::SessionRestored { owned: Owned { key: key(client), epoch: epoch.unwrap() }, given: false },
             Input::Will { key: key(client), will: Some(will.clone()) },
         ];
         restored.into_iter().for_each(|input| core.handle(side.now_ms, input, &mut Vec::new()));

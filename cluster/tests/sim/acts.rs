@@ -46,6 +46,9 @@ impl World {
             Action::Store { .. } | Action::Forget { .. } | Action::Load { .. } | Action::Contact { .. } => {
                 self.act_set(node, action);
             }
+            Action::Barrier { node: who, seq } => {
+                self.inbox.push_back((node, Input::BarrierPassed { node: who, seq }));
+            }
             Action::Granted { .. }
             | Action::ClaimRefused { .. }
             | Action::HandOver { .. }
@@ -335,16 +338,21 @@ impl World {
                 let to = self.index(&to);
                 let Some(session) = self.nodes[node].disk.sessions.get_mut(&key) else { return };
                 session.moved_to = Some((to, epoch.clone()));
-                let life = session.life;
+                let (life, topics) = (session.life, session.topics.clone());
                 for message in session.tail.take().unwrap_or_default() {
                     self.out(node, (to, epoch.clone()), key.clone(), life, message);
                 }
+                let Some(process) = &mut self.nodes[node].process else { return };
+                process.withdrawn.insert(key.clone());
+                let interest = process.interest(&topics, true, false);
+                self.inbox.extend([(node, interest), (node, Input::Withdrawn { key })]);
             }
             Action::MoveOver { key, to, epoch } => {
-                let to = self.index(&to);
+                let at = self.index(&to);
                 if let Some(session) = self.remove(node, &key, true) {
-                    self.nodes[node].disk.stubs.insert((key, session.life), session.stub(to, epoch));
+                    self.nodes[node].disk.stubs.insert((key.clone(), session.life), session.stub(at, epoch.clone()));
                 }
+                self.inbox.push_back((node, Input::Followed { key, to, epoch }));
             }
             Action::Install { key, epoch, state, .. } => {
                 let at = u64::from_le_bytes(state[..8].try_into().unwrap()) as usize;
@@ -370,6 +378,9 @@ impl World {
         let process = self.nodes[node].process.as_mut()?;
         process.connected.remove(key);
         process.gathering.remove(key);
+        if process.withdrawn.remove(key) {
+            return Some(session);
+        }
         let input = process.interest(&session.topics, true, false);
         self.inbox.push_back((node, input));
         Some(session)

@@ -89,6 +89,8 @@ pub(super) struct Process {
     pub(super) claims: BTreeMap<u64, SessionKey>,
     /// Sessions whose state is being gathered.
     pub(super) gathering: BTreeSet<SessionKey>,
+    /// Sessions that moved, whose interest was taken back.
+    pub(super) withdrawn: BTreeSet<SessionKey>,
     pub(super) routes: BTreeMap<(usize, FilterKey), Interest>,
     /// Our own interest, counted as the core is told.
     pub(super) interest: BTreeMap<(FilterKey, bool), u32>,
@@ -149,7 +151,7 @@ impl Node {
             boot,
             clock_ms: now.saturating_add_signed(self.skew_ms),
             protocol_min: 1,
-            protocol_max: 1,
+            protocol_max: 2,
             version: "sim".to_owned(),
         }
     }
@@ -167,6 +169,7 @@ impl Node {
             connected: BTreeSet::new(),
             claims: BTreeMap::new(),
             gathering: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             routes: BTreeMap::new(),
             interest: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -185,7 +188,8 @@ impl Node {
         }
         // What moved is not ours any more, though it is still here.
         for (key, session) in disk.sessions.iter().filter(|(_, session)| session.moved_to.is_none()) {
-            inputs.push(Input::SessionRestored(Owned { key: key.clone(), epoch: session.epoch.clone() }));
+            let (owned, given) = (Owned { key: key.clone(), epoch: session.epoch.clone() }, session.tail.is_some());
+            inputs.push(Input::SessionRestored { owned, given });
         }
         (process, inputs)
     }

@@ -64,6 +64,11 @@ impl Lane {
         self.direct.len() + self.hints.len()
     }
 
+    /// The number of the last one, while one is not answered; else 0.
+    pub(super) fn unanswered_up_to(&self) -> u64 {
+        if self.unanswered() == 0 { 0 } else { self.last }
+    }
+
     pub(super) fn hint_bytes(&self) -> u64 {
         self.hint_bytes
     }

@@ -123,6 +123,11 @@ impl Forwards {
         self.lanes.iter().filter(|(node, _)| members.is_live(node)).map(|(_, lane)| lane.unanswered()).sum()
     }
 
+    /// The number of the last forward to a node, while it has not answered one; else 0.
+    pub(crate) fn unanswered_up_to(&self, node: &NodeName) -> u64 {
+        self.lanes.get(node).map_or(0, Lane::unanswered_up_to)
+    }
+
     /// Hints of each node for `cluster status`: number, bytes, and since when the oldest waits.
     pub(crate) fn hints(&self) -> impl Iterator<Item = (&NodeName, u64, u64, u64)> {
         let lanes = self.lanes.iter();

@@ -106,6 +106,11 @@ impl Records {
         }
     }
 
+    /// Whether every forward of a process with a number up to `last` has come, and is committed or needs not be.
+    pub(crate) fn has_all(&self, from: &NodeName, boot: Boot, last: u64) -> bool {
+        last == 0 || self.records.get(&(from.clone(), boot)).is_some_and(|record| record.low > last)
+    }
+
     pub(crate) fn restored(&mut self, from: NodeName, boot: Boot, low: u64, committed: Vec<u64>) {
         let record = self.records.entry((from, boot)).or_default();
         record.committed.extend(committed);

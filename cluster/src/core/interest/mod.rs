@@ -23,6 +23,8 @@ pub(crate) struct Interests {
     /// Routes that are gone, as far as we know; taken away once we know of all live members. Until then what they were for may
     /// have moved to a member of which we do not know it yet.
     parting: BTreeSet<(NodeName, FilterKey)>,
+    /// By which of its sets a node wants to be routed to before it is told what was routed by earlier ones.
+    wanted: BTreeMap<NodeName, u64>,
     next_digest_ms: u64,
 }
 
@@ -41,7 +43,13 @@ fn digest_of(key: &FilterKey, interest: Interest) -> u64 {
 
 impl Interests {
     pub(crate) fn new() -> Self {
-        Interests { own: Own::default(), theirs: BTreeMap::new(), parting: BTreeSet::new(), next_digest_ms: 0 }
+        Interests {
+            own: Own::default(),
+            theirs: BTreeMap::new(),
+            parting: BTreeSet::new(),
+            wanted: BTreeMap::new(),
+            next_digest_ms: 0,
+        }
     }
 
     /// Subscriptions of ours came or went.
@@ -73,6 +81,7 @@ impl Interests {
     /// Of a node that is away only the durable part is kept. One that left and has none is forgotten.
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
         self.own.forget_applied(node);
+        self.wanted.remove(node);
         if let Some(theirs) = self.theirs.get_mut(node) {
             theirs.away(node, out);
         }
@@ -97,14 +106,18 @@ impl Interests {
                 out.push(send(self.own.part(after)));
             }
             Control::InterestApplied { seq } => self.own.applied(from, seq),
+            Control::RoutedWanted { seq } => {
+                let wanted = self.wanted.entry(from.clone()).or_default();
+                *wanted = seq.max(*wanted);
+            }
             other => {
                 let Some(theirs) = self.theirs.get_mut(from) else { return };
                 let was_synced = theirs.is_synced();
                 let mut changes = Vec::new();
                 let answer = theirs.received(from, other, members.now_ms, &mut changes);
-                out.extend(answer.map(send));
                 let synced = (theirs.is_synced() && !was_synced).then(|| theirs.len());
                 self.change_routes(changes, members, out);
+                out.extend(answer.map(send));
                 let event = |filters| Action::Event(Event::RoutesSynced { node: from.clone(), filters });
                 out.extend(synced.map(event));
             }
@@ -136,6 +149,19 @@ impl Interests {
         }
     }
 
+    /// Those that wait for it are told what was routed to them, once all that they do not want any more is out of the routes.
+    fn say_routed(&mut self, out: &mut Vec<Action>) {
+        let (theirs, parting) = (&self.theirs, &self.parting);
+        self.wanted.retain(|node, seq| {
+            let is_applied = theirs.get(node).is_some_and(|theirs| theirs.is_applied(*seq));
+            let waits = !is_applied || parting.iter().any(|(parting, _)| parting == node);
+            if !waits {
+                out.push(Action::Barrier { node: node.clone(), seq: *seq });
+            }
+            waits
+        });
+    }
+
     /// The number of our set with everything that was told so far, once it travels.
     pub(crate) fn flush(&mut self, members: &Members, out: &mut Vec<Action>) -> u64 {
         self.own.flush(members, out)
@@ -164,6 +190,7 @@ impl Interests {
         if !self.parting.is_empty() {
             self.change_routes(Vec::new(), members, out);
         }
+        self.say_routed(out);
         for (node, _) in members.peers().filter(|(_, peer)| peer.live) {
             let Some(theirs) = self.theirs.get_mut(node) else { continue };
             let again = theirs.ask_again(members.now_ms, members.settings.ask_again_ms);

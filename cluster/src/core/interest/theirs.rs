@@ -47,6 +47,11 @@ impl Theirs {
         matches!(self.state, State::Synced)
     }
 
+    /// Whether routes are by its set of this number.
+    pub(super) fn is_applied(&self, seq: u64) -> bool {
+        self.is_synced() && self.seq >= seq
+    }
+
     pub(super) fn has(&self, key: &FilterKey) -> bool {
         self.filters.contains_key(key)
     }

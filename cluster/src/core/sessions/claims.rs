@@ -386,7 +386,7 @@ impl Claims {
             }
             return;
         }
-        owner.took(key.clone(), epoch.clone(), from.clone(), members.now_ms);
+        owner.took(key.clone(), epoch.clone(), from.clone(), members);
         let owned = Owned { key: key.clone(), epoch: epoch.clone() };
         said.push((members.keeper(&key, None).clone(), Control::Owns(owned)));
         if members.get(&from).is_some() {

@@ -8,12 +8,14 @@
 //! 3. The owner closes its client, gathers the state and offers it. The claimant fetches it, commits it, and owns the session
 //!    from then on, which it tells the keeper. If it does not want it any more, the session stays where it was. If the keeper of now is
 //!    not the one that promised it, or knows other members since, that is asked (1) before the client gets it.
-//! 4. When every member routes to the new owner, it tells the old one, which forwards what came meanwhile and forgets it.
+//! 4. When every member routes to the new owner, it tells the old one, which forwards what came meanwhile, takes the session's filters
+//!    out of its set, and forgets it when nothing comes by earlier ones any more (`drain`).
 //!
 //! Until step 4 the old owner keeps the session, so that whoever of the three dies, somebody has it; two that have it are told
 //! apart by their epochs.
 
 mod claims;
+mod drain;
 mod keeper;
 mod leaving;
 mod owner;
@@ -21,6 +23,7 @@ mod owner;
 use super::action::Action;
 use super::clock::Epoch;
 use super::control::Control;
+use super::forwards::Records;
 use super::interest::Interests;
 use super::members::Members;
 use super::name::NodeName;
@@ -83,8 +86,8 @@ impl Sessions {
         self.deliver(members, out);
     }
 
-    pub(crate) fn restored(&mut self, owned: Owned, members: &mut Members) {
-        self.owner.restored(owned, members);
+    pub(crate) fn restored(&mut self, owned: Owned, given: bool, members: &mut Members) {
+        self.owner.restored(owned, given, members);
     }
 
     pub(crate) fn handed_over(
@@ -110,6 +113,38 @@ impl Sessions {
         // What was told of it travels now, so that its old owner is free soon.
         let seq = interests.flush(members, out);
         self.claims.installed(key, epoch, taken, seq, &mut self.owner, members, &mut self.said, out);
+        self.deliver(members, out);
+    }
+
+    /// A session that moved wants nothing here any more.
+    pub(crate) fn withdrawn(
+        &mut self,
+        key: &SessionKey,
+        interests: &mut Interests,
+        members: &mut Members,
+        out: &mut Vec<Action>,
+    ) {
+        let seq = interests.flush(members, out);
+        self.owner.withdrawn(key, seq, members, &mut self.said, out);
+        self.deliver(members, out);
+    }
+
+    /// What this node has routed before its set of that number is with its sessions.
+    pub(crate) fn own_routed(&mut self, seq: u64) {
+        self.owner.own_routed(seq);
+    }
+
+    /// What follows a session that moved is sent, and with numbers up to `last` not answered.
+    pub(crate) fn followed(
+        &mut self,
+        key: SessionKey,
+        to: NodeName,
+        epoch: Epoch,
+        last: u64,
+        members: &mut Members,
+        out: &mut Vec<Action>,
+    ) {
+        self.owner.followed(key, to, epoch, last, members, &mut self.said);
         self.deliver(members, out);
     }
 
@@ -164,9 +199,11 @@ impl Sessions {
                     self.keeper.received(from, control, members, said, out);
                 }
             }
-            Control::RegisterNext { .. } | Control::HandOver { .. } | Control::StateWanted { .. } => {
-                self.owner.received(from, control, members, said, out)
-            }
+            Control::RegisterNext { .. }
+            | Control::HandOver { .. }
+            | Control::StateWanted { .. }
+            | Control::Routed { .. }
+            | Control::Followed { .. } => self.owner.received(from, control, members, said, out),
             Control::Taken { ref key, .. } | Control::Superseded { ref key, .. } => {
                 let key = key.clone();
                 self.owner.received(from, control, members, said, out);
@@ -207,10 +244,16 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn tick(&mut self, interests: &Interests, members: &mut Members, out: &mut Vec<Action>) {
+    pub(crate) fn tick(
+        &mut self,
+        interests: &Interests,
+        records: &Records,
+        members: &mut Members,
+        out: &mut Vec<Action>,
+    ) {
         self.claims.tell_taken(interests, &self.owner, members, &mut self.said);
         self.claims.tick(members, &mut self.said, out);
-        self.owner.tick(members, &mut self.said, out);
+        self.owner.tick(records, members, &mut self.said, out);
         self.keeper.tick(members, out);
         if let Some(leaving) = &mut self.leaving {
             leaving.tick(&self.owner, members, &mut self.said);

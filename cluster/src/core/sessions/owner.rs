@@ -1,12 +1,15 @@
 //! The sessions that are ours: registered with their keepers, handed over when a keeper says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::Said;
+use super::drain::Drains;
 use crate::core::action::Action;
 use crate::core::clock::Epoch;
 use crate::core::control::Control;
+use crate::core::forwards::Records;
+use crate::core::member::Boot;
 use crate::core::members::Members;
 use crate::core::name::NodeName;
 use crate::core::settings::{Fault, PART_BYTES};
@@ -17,12 +20,24 @@ struct Session {
     epoch: Epoch,
     /// The store had it at the start, and its client has not come since.
     restored: bool,
+    /// When the process before this one ended, its state had been given away.
+    given: bool,
 }
 
 /// A session that was taken from another node, also when it is over since.
 struct Taken {
     epoch: Epoch,
     forget_ms: u64,
+    /// What still follows it from there; `None`: nothing.
+    follows: Option<Follows>,
+}
+
+/// What follows a session.
+enum Follows {
+    /// More may be sent.
+    Some,
+    /// It was sent, by that process with numbers up to that one.
+    UpTo(Boot, u64),
 }
 
 /// How long it is remembered that a session was taken, in case that its old owner asks: it asks every few seconds.
@@ -50,8 +65,11 @@ enum Step {
     /// The other node is gone, and may have taken it. Meanwhile it is ours, and whoever wants it gets it. When the other node is
     /// back it is offered it again, and says.
     Doubtful { state: Vec<u8>, until_ms: u64 },
-    /// It lives there; what still comes for it goes there: until then, and as long as others keep hints for us.
-    Lingering { until_ms: u64 },
+    /// It lives there; what still comes for it goes there: until then, and until all has come that was routed here before our set of
+    /// that number (`None`: not known yet), or follows it here.
+    Lingering { until_ms: u64, seq: Option<u64> },
+    /// It lives there, and the host sends what has come last.
+    Following,
 }
 
 /// How far the registration with one keeper is.
@@ -80,6 +98,7 @@ pub(super) struct Owner {
     moves: BTreeMap<SessionKey, Move>,
     /// By session and old owner.
     taken: BTreeMap<(SessionKey, NodeName), Taken>,
+    drains: Drains,
     rounds: BTreeMap<NodeName, Round>,
     last_round: u64,
 }
@@ -94,9 +113,9 @@ impl Owner {
         self.moves.len()
     }
 
-    pub(super) fn restored(&mut self, owned: Owned, members: &mut Members) {
+    pub(super) fn restored(&mut self, owned: Owned, given: bool, members: &mut Members) {
         members.clock.see(owned.epoch.time, members.now_ms);
-        self.sessions.insert(owned.key, Session { epoch: owned.epoch, restored: true });
+        self.sessions.insert(owned.key, Session { epoch: owned.epoch, restored: true, given });
     }
 
     /// A keeper gave us a session that nobody else has.
@@ -112,11 +131,12 @@ impl Owner {
         self.will(key.clone(), None, members, said);
         match self.moves.remove(&key) {
             Some(Move { step: Step::Doubtful { .. }, .. }) => out.push(Action::HandOverCancelled { key: key.clone() }),
+            Some(Move { step: Step::Following, .. }) => {}
             // It moved and ended there, and its client is here again.
             Some(Move { to, epoch, .. }) => out.push(Action::MoveOver { key: key.clone(), to, epoch }),
             None => {}
         }
-        self.sessions.insert(key, Session { epoch, restored: false });
+        self.sessions.insert(key, Session { epoch, restored: false, given: false });
     }
 
     /// Whether a session is ours, or was and moved a moment ago.
@@ -132,12 +152,14 @@ impl Owner {
     }
 
     /// We took a session from another node.
-    pub(super) fn took(&mut self, key: SessionKey, epoch: Epoch, from: NodeName, now_ms: u64) {
+    pub(super) fn took(&mut self, key: SessionKey, epoch: Epoch, from: NodeName, members: &Members) {
         // It came back while we were lingering: what comes for it here is its own again.
         self.moves.remove(&key);
-        let taken = Taken { epoch: epoch.clone(), forget_ms: now_ms + TAKEN_KEEP_MS };
+        let says = members.get(&from).is_some_and(|peer| peer.says_routed());
+        let follows = says.then_some(Follows::Some);
+        let taken = Taken { epoch: epoch.clone(), forget_ms: members.now_ms + TAKEN_KEEP_MS, follows };
         self.taken.insert((key.clone(), from), taken);
-        self.sessions.insert(key, Session { epoch, restored: false });
+        self.sessions.insert(key, Session { epoch, restored: false, given: false });
     }
 
     /// Under which epoch a session was taken from a node that has it `since` an earlier one.
@@ -278,6 +300,13 @@ impl Owner {
             Control::StateWanted { key, epoch, offset } => self.state_wanted(from, key, epoch, offset, members, said),
             Control::Taken { key, epoch } => self.taken(from, key, &epoch, members, said, out),
             Control::Superseded { key, epoch, by } => self.superseded(from, key, epoch, by, members, said, out),
+            Control::Routed { seq, last } => self.drains.routed(from, seq, last),
+            Control::Followed { key, epoch, last } => {
+                let (boot, of) = (members.boot_of(from), (key, from.clone()));
+                if let Some(taken) = self.taken.get_mut(&of).filter(|taken| taken.epoch == epoch) {
+                    taken.follows = boot.map(|boot| Follows::UpTo(boot, last));
+                }
+            }
             _ => {}
         }
     }
@@ -398,7 +427,10 @@ impl Owner {
             let moved = Control::MovedTo { owned, to: to.clone(), epoch: epoch.clone() };
             said.push((members.keeper(&key, None).clone(), moved));
         }
-        let step = Step::Lingering { until_ms: members.now_ms + members.settings.linger_ms };
+        // One that does not say what it has routed is given a moment.
+        let all_say = members.peers().all(|(_, peer)| peer.says_routed());
+        let linger_ms = if all_say { 0 } else { members.settings.linger_ms };
+        let step = Step::Lingering { until_ms: members.now_ms + linger_ms, seq: None };
         self.moves.insert(key, Move { step, ..moving });
     }
 
@@ -438,7 +470,8 @@ impl Owner {
         out: &mut Vec<Action>,
     ) {
         let is_it = |moving: &Move| {
-            moving.to == *from && moving.epoch == *epoch && !matches!(moving.step, Step::Lingering { .. })
+            let is_over = matches!(moving.step, Step::Lingering { .. } | Step::Following);
+            moving.to == *from && moving.epoch == *epoch && !is_over
         };
         if !self.moves.get(&key).is_some_and(is_it) {
             return;
@@ -478,6 +511,11 @@ impl Owner {
             // It was offered: who took it, perhaps to give it on, says so, and then what came meanwhile goes there. If nobody
             // took it, we say that it is ours, and hear of this again. Who might have taken it is later than this one.
             Some(_) => return,
+            // It was taken, but not that we heard of it before we ended.
+            None if session.given => {
+                let moving = Move { to: by, first: epoch.clone(), epoch, later: None, step: Step::Gathering };
+                return self.moved(key, moving, members, said, out);
+            }
             None => {}
         }
         self.gone(&key, members, said);
@@ -487,6 +525,8 @@ impl Owner {
     /// A node that was to take sessions is gone: those that it was not offered stay.
     pub(super) fn lost(&mut self, node: &NodeName, members: &Members, out: &mut Vec<Action>) {
         self.rounds.remove(node);
+        self.drains.lost(node);
+        self.taken.iter_mut().filter(|((_, from), _)| from == node).for_each(|(_, taken)| taken.follows = None);
         self.moves.retain(|key, moving| {
             if moving.to != *node {
                 return true;
@@ -500,21 +540,60 @@ impl Owner {
                     let (state, until_ms) = (std::mem::take(state), members.now_ms + DOUBT_MS);
                     moving.step = Step::Doubtful { state, until_ms };
                 }
-                Step::Doubtful { .. } | Step::Lingering { .. } => {}
+                Step::Doubtful { .. } | Step::Lingering { .. } | Step::Following => {}
             }
             true
         });
     }
 
-    pub(super) fn tick(&mut self, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
+    /// The host has taken back what a session that moved wanted: our set of that number is without it.
+    pub(super) fn withdrawn(
+        &mut self,
+        key: &SessionKey,
+        seq: u64,
+        members: &Members,
+        said: &mut Said,
+        out: &mut Vec<Action>,
+    ) {
+        if let Some(Move { step: Step::Lingering { seq: without, .. }, .. }) = self.moves.get_mut(key) {
+            *without = Some(seq);
+            self.drains.begin(seq, members, said, out);
+        }
+    }
+
+    pub(super) fn own_routed(&mut self, seq: u64) {
+        self.drains.own_routed(seq);
+    }
+
+    /// The host has sent all that follows a session.
+    pub(super) fn followed(&mut self, key: SessionKey, to: NodeName, epoch: Epoch, last: u64, members: &Members, said: &mut Said) {
+        let is_it = |moving: &Move| matches!(moving.step, Step::Following) && moving.epoch == epoch;
+        if self.moves.get(&key).is_some_and(is_it) {
+            self.moves.remove(&key);
+        }
+        if members.get(&to).is_some_and(|peer| peer.says_routed()) {
+            said.push((to, Control::Followed { key, epoch, last }));
+        }
+    }
+
+    pub(super) fn tick(&mut self, records: &Records, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
         let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
         self.taken.retain(|_, taken| now_ms < taken.forget_ms);
         let mut over = Vec::new();
-        let lingers = members.awaits_hints();
+        let lingers = members.awaits_old_hints();
         for (key, moving) in &mut self.moves {
             match &mut moving.step {
                 Step::Doubtful { until_ms, .. } if now_ms >= *until_ms => over.push(key.clone()),
-                Step::Lingering { until_ms } if now_ms >= *until_ms && !lingers => over.push(key.clone()),
+                Step::Lingering { until_ms, seq: Some(seq) }
+                    if now_ms >= *until_ms
+                        && !lingers
+                        && self.drains.is_over(*seq, records)
+                        && !is_followed(&self.taken, key, records) =>
+                {
+                    let (key, to, epoch) = (key.clone(), moving.to.clone(), moving.epoch.clone());
+                    moving.step = Step::Following;
+                    out.push(Action::MoveOver { key, to, epoch });
+                }
                 Step::Offered { state, said_ms } if now_ms >= *said_ms + wait_ms => {
                     *said_ms = now_ms;
                     let Some(since) = self.sessions.get(key).map(|session| session.epoch.clone()) else { continue };
@@ -525,25 +604,39 @@ impl Owner {
             }
         }
         for key in over {
-            match self.moves.remove(&key) {
-                Some(moving @ Move { step: Step::Doubtful { .. }, .. }) => self.stays(key, moving, members, said, out),
-                Some(Move { to, epoch, .. }) => out.push(Action::MoveOver { key, to, epoch }),
-                None => {}
+            if let Some(moving) = self.moves.remove(&key) {
+                self.stays(key, moving, members, said, out);
             }
         }
+        let seq_of = |moving: &Move| match moving.step {
+            Step::Lingering { seq, .. } => seq,
+            _ => None,
+        };
+        let wanted: BTreeSet<u64> = self.moves.values().filter_map(seq_of).collect();
+        self.drains.keep(|seq| wanted.contains(&seq));
+        self.drains.tick(records, members, said);
     }
 
     pub(super) fn due_ms(&self, members: &Members) -> u64 {
         let due = self.moves.values().filter_map(|moving| match &moving.step {
             Step::Doubtful { until_ms, .. } => Some(*until_ms),
-            // Who keeps hints says when there are none any more.
-            Step::Lingering { .. } if members.awaits_hints() => None,
-            Step::Lingering { until_ms } => Some(*until_ms),
+            Step::Lingering { until_ms, .. } => Some(*until_ms).filter(|until_ms| *until_ms > members.now_ms),
             Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
-            Step::Gathering => None,
+            Step::Gathering | Step::Following => None,
         });
-        due.min().unwrap_or(u64::MAX)
+        let forget = self.taken.values().filter(|taken| taken.follows.is_some()).map(|taken| taken.forget_ms);
+        due.chain(forget).min().unwrap_or(u64::MAX).min(self.drains.due_ms(members))
     }
+}
+
+/// Whether something still follows a session that was taken here from somewhere.
+fn is_followed(taken: &BTreeMap<(SessionKey, NodeName), Taken>, key: &SessionKey, records: &Records) -> bool {
+    let of_key = taken.iter().filter(|((of, _), _)| of == key);
+    of_key.into_iter().any(|((_, from), taken)| match taken.follows {
+        None => false,
+        Some(Follows::Some) => true,
+        Some(Follows::UpTo(boot, last)) => !records.has_all(from, boot, last),
+    })
 }
 
 /// Tells a keeper that a session stays ours, and that its demand is over: who still wants the session asks again.
