@@ -16,7 +16,7 @@ pub(super) fn end_subscription(tree: &mut Tree, place: Place, session: &Arc<Sess
     let group = tree.group_at(place).cloned();
     let filter = changes.notes_interests().then(|| tree.filter(place));
     let ended = tree.unsubscribe(place, session);
-    if let Some(filter) = filter.filter(|_| ended) {
+    if let Some(filter) = filter.filter(|filter| ended && !session.has_withdrawn(filter)) {
         let (tenant, durable) = (session.key().tenant().clone(), session.number() != 0);
         changes.interest(|| Interest { tenant, filter, added: false, durable });
     }

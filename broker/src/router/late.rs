@@ -64,7 +64,6 @@ mod tests {
         }
         assert!(sessions.leave(&session, Leave::default(), 0, &mut out.spare).stays);
         let session = open(&sessions, &key, false, &mut out);
-        session.session().moves_in(&[]);
         let fewer = with(&key, &["open", "shared"].map(allow), NoMatch::Deny, &Limits::default());
         let revoked = router::recheck(&fewer, &session, &mut out.spare.changes).revoked;
         assert_eq!(revoked.iter().map(|(filter, _)| &**filter).collect::<Vec<_>>(), ["secret/#"]);

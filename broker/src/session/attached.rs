@@ -46,7 +46,8 @@ impl Attached {
         let (home, will) = (Some(home), will.map(Box::new));
         let output = Output { home, open: true, limits, expiry_s, will, aliases, stored, ..Output::default() };
         let (level, armed, output) = (AtomicU8::new(protocol.level()), AtomicBool::new(false), Mutex::new(output));
-        Attached::to(&Arc::new(Session { key, number, level, armed, output }), protocol, 0)
+        let withdrawn = AtomicBool::new(false);
+        Attached::to(&Arc::new(Session { key, number, level, armed, withdrawn, output }), protocol, 0)
     }
 
     pub(super) fn to(session: &Arc<Session>, protocol: Protocol, epoch: u32) -> Self {

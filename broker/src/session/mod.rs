@@ -149,6 +149,8 @@ pub struct Session {
     level: AtomicU8,
     /// Bytes wait and the owner has been told. Written under the lock, read without.
     armed: AtomicBool,
+    /// It lives on another node.
+    withdrawn: AtomicBool,
     output: Mutex<Output>,
     key: Arc<SessionKey>,
     number: SessionNumber,

@@ -6,12 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gatemq_types::QoS;
 
 use super::queue::{Queued, Waiting};
 use super::stored::Stored;
 use super::{Delivered, Message, Output, Session, Spare, qos_of};
+use crate::remote::Interest;
 
 /// Publications that are remembered of a session that moves in; beyond that the second one is not known.
 const REMEMBERED_MAX: usize = 100_000;
@@ -26,6 +28,8 @@ pub(super) const DIRECT: Way = 0;
 #[derive(Default)]
 pub(super) struct Arriving {
     came: HashMap<u64, Copies>,
+    /// Something has followed it since it was last asked.
+    is_followed: bool,
 }
 
 #[derive(Default)]
@@ -82,7 +86,7 @@ pub struct Late {
 impl Session {
     /// It moves in: from now on what comes by both ways is taken once, until [`Self::has_moved_in`]. `came`: what the nodes knew of
     /// that from which it comes.
-    pub fn moves_in(&self, came: &[Came]) {
+    pub(crate) fn moves_in(&self, came: &[Came]) {
         if let Some(stored) = Stored::there(&mut self.output.lock().stored) {
             let arriving = stored.arriving.get_or_insert_default();
             let known = |(publication, taken): &Came| (*publication, Copies { taken: *taken, by_way: Vec::new() });
@@ -99,11 +103,16 @@ impl Session {
         (stored.last_seq, came.map(|(publication, copies)| (*publication, copies.taken)).collect())
     }
 
-    /// Nothing of it comes any more from where it was.
-    pub fn has_moved_in(&self) {
-        if let Some(stored) = Stored::there(&mut self.output.lock().stored) {
-            stored.arriving = None;
+    /// A while after it moved in: nothing comes any more from where it was, unless something has come since this was last asked. Whether
+    /// that is so, or it has ended.
+    pub fn has_moved_in(&self) -> bool {
+        let mut output = self.output.lock();
+        let Some(stored) = Stored::there(&mut output.stored) else { return true };
+        if stored.arriving.as_mut().is_some_and(|arriving| std::mem::take(&mut arriving.is_followed)) {
+            return false;
         }
+        stored.arriving = None;
+        true
     }
 
     /// Takes a message from where it was: as a subscription of its would, if none did.
@@ -113,6 +122,9 @@ impl Session {
         let mut output = self.output.lock();
         if !output.open {
             return Delivered::Closed;
+        }
+        if let Some(arriving) = output.stored.as_mut().and_then(|stored| stored.arriving.as_mut()) {
+            arriving.is_followed = true;
         }
         match output.is_new(&queued, way) {
             true => output.enqueue_new(self, queued, spare),
@@ -126,18 +138,40 @@ impl Session {
         Delivered::Dropped
     }
 
-    /// What waits for it at QoS 1 and 2 with a higher number than `seq`.
+    /// What came for it at QoS 1 and 2 after the message with the number `seq`, and waits. Costs what came since.
     pub fn late(&self, seq: u64) -> Vec<Late> {
         let output = self.output.lock();
-        let queue = output.queue.iter().flat_map(|queue| queue.all());
-        let late = queue.filter_map(|waiting| match waiting {
-            Waiting::Message(queued) if queued.seq > seq => {
-                let Queued { seq, first, identifier, ref message, .. } = *queued;
-                Some(Late { seq, first, identifier, message: message.clone() })
-            }
+        let newest = output.queue.iter().flat_map(|queue| queue.newest());
+        let messages = newest.filter_map(|waiting| match waiting {
+            Waiting::Message(queued) if queued.seq != 0 => Some(queued),
             _ => None,
         });
-        late.collect()
+        let late = messages.take_while(|queued| queued.seq > seq).map(|queued| {
+            let Queued { seq, first, identifier, ref message, .. } = *queued;
+            Late { seq, first, identifier, message: message.clone() }
+        });
+        let mut late: Vec<_> = late.collect();
+        late.reverse();
+        late
+    }
+
+    /// It lives on another node, to which others are to send from now on what it has subscribed: it is no interest of this node any more.
+    /// What comes all the same it gets, until it is [forgotten](crate::Sessions::forget). What others are to be told, once. Shared
+    /// subscriptions stay as they are.
+    pub fn withdraws(self: &Arc<Self>) -> Vec<Interest> {
+        if self.withdrawn.swap(true, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        let (tenant, durable, places) = (self.key().tenant(), self.number() != 0, self.places());
+        let tree = tenant.tree.read();
+        let filters = places.into_iter().map(|place| tree.filter(place));
+        let plain = filters.filter(|filter| !filter.starts_with('$'));
+        plain.map(|filter| Interest { tenant: tenant.clone(), filter, added: false, durable }).collect()
+    }
+
+    /// Whether the others know already that a subscription of it is no interest of this node.
+    pub(crate) fn has_withdrawn(&self, filter: &str) -> bool {
+        self.withdrawn.load(Ordering::Acquire) && !filter.starts_with('$')
     }
 }
 

@@ -75,9 +75,9 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// All that waits, in order.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Waiting> {
-        self.waiting.iter()
+    /// All that waits, the newest first.
+    pub(super) fn newest(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.iter().rev()
     }
 
     /// A message whose bytes are counted already.

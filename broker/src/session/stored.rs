@@ -160,7 +160,8 @@ impl Session {
             output.queue = Some(queue);
         }
         let (level, armed) = (AtomicU8::new(protocol.level()), AtomicBool::new(false));
-        Arc::new(Session { key, number, level, armed, output: Mutex::new(output) })
+        let withdrawn = AtomicBool::new(false);
+        Arc::new(Session { key, number, level, armed, withdrawn, output: Mutex::new(output) })
     }
 
     /// What it got with these numbers came by a shared subscription; see [`Queue::restore_group`].

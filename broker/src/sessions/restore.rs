@@ -10,7 +10,7 @@ use super::{Away, Entry, Sessions, leave};
 use crate::changes::{Changes, SessionNumber};
 use crate::remote::Interest;
 use crate::retained::{Publisher, Stored, Who};
-use crate::session::{Message, RestoredMessage, Session, SessionLimits, Spare};
+use crate::session::{Came, Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
 use crate::{SessionKey, Will, router};
 
@@ -52,6 +52,35 @@ impl Sessions {
     /// # Errors
     /// There is a later one of its key, so this one had ended, and a crash took only that: [`Self::end_restored`].
     pub fn restore(&self, restored: Restored, changes: &mut Changes) -> Result<Arc<Session>, Arc<Session>> {
+        self.take_in(restored, None, changes)
+    }
+
+    /// Takes a session that comes from another node, in place of `before`, if there is one: that went there, and what came for it since
+    /// is for this one. It has its subscriptions still, so that nothing comes between; when that is taken, [`Self::forget`] ends it.
+    /// `came`: what is known where it comes from of publications that may come once more.
+    ///
+    /// # Errors
+    /// There is another one of its key.
+    pub fn move_in(
+        &self,
+        restored: Restored,
+        came: &[Came],
+        before: Option<&Arc<Session>>,
+        changes: &mut Changes,
+    ) -> Result<Arc<Session>, Arc<Session>> {
+        if let Some(before) = before {
+            self.take_out(before);
+        }
+        self.take_in(restored, Some(came), changes)
+    }
+
+    /// `came`: it moves in. What comes as soon as it has subscribed is to be known when it comes again.
+    fn take_in(
+        &self,
+        restored: Restored,
+        came: Option<&[Came]>,
+        changes: &mut Changes,
+    ) -> Result<Arc<Session>, Arc<Session>> {
         let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
         let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
         let hash = self.hash(&restored.key);
@@ -63,6 +92,9 @@ impl Sessions {
                 return Err(Session::restored(restored));
             }
             let session = Session::restored(restored);
+            if let Some(came) = came {
+                session.moves_in(came);
+            }
             let expires = inner.moment(expires_ms);
             inner.expiring.insert(expires, session.clone());
             let will_due = due_ms.map(|due_ms| inner.moment(due_ms));
@@ -82,10 +114,15 @@ impl Sessions {
 
     /// Ends a session that lives on another node from now on, with all that it has. Its client is away.
     pub fn forget(&self, session: &Arc<Session>, spare: &mut Spare) {
+        self.take_out(session);
+        router::forget(session, spare);
+    }
+
+    /// Nobody finds it any more; it has what it has until it is [forgotten](Self::forget).
+    pub fn take_out(&self, session: &Arc<Session>) {
         // A will that waits is the other node's.
         drop(session.take_will());
         self.inner.lock().remove(self.hash(session.key()), session);
-        router::forget(session, spare);
     }
 
     /// Tells the store how a session is now.

@@ -358,6 +358,11 @@ impl Core {
         self.sessions.leaving(&self.members) + self.forwards.unanswered(&self.members)
     }
 
+    /// Where a session lives that was ours, for some minutes after it went.
+    pub fn went(&self, key: &SessionKey) -> Option<&NodeName> {
+        self.sessions.went(key)
+    }
+
     /// The epoch under which a session is ours.
     pub fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
         self.sessions.epoch(key)

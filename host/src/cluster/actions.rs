@@ -15,6 +15,7 @@ impl Driver {
         match action {
             Action::Send { to, control } => self.cluster.send_control(&to, &control),
             Action::Route { node, key, interest } => self.route(&node, &key, interest),
+            Action::Barrier { node, seq } => self.barrier(node, seq),
             Action::Forward { to, id, forward, low, .. } => self.forward(&to, id, (forward, low)),
             Action::CommitHint { to, id, forward } => self.commit_hint(to, id, forward),
             Action::SendHint { to, forward, low } => {
@@ -45,6 +46,19 @@ impl Driver {
         }
     }
 
+    /// Each worker tells what a turn of it has routed before its next one.
+    fn barrier(&self, of: NodeName, seq: u64) {
+        let (node, cluster) = (self.node.clone(), self.cluster.clone());
+        tokio::spawn(async move {
+            for worker in 0..node.workers() as u32 {
+                if node.on_worker(worker, |_| ()).await.is_none() {
+                    return; // The broker stops.
+                }
+            }
+            cluster.inbox.tell(Told::Core(Input::BarrierPassed { node: of, seq }));
+        });
+    }
+
     fn forward(&mut self, to: &NodeName, id: u64, number: (Forward, u64)) {
         let Some(Waiting { content, .. }) = self.waiting.get(&id) else { return };
         let item = Item { number: Some(number), what: What::New(content.clone()) };
@@ -54,6 +68,9 @@ impl Driver {
     /// A node has a message, or it is kept for it; or why it is not.
     fn accepted(&mut self, id: u64, refused: Option<NotAccepted>) {
         let Some(Waiting { to, answer, .. }) = self.waiting.remove(&id) else { return };
+        if let Some(of) = self.following.remove(&id) {
+            self.has_followed(&of, refused.is_none());
+        }
         let awaited = answer.as_ref().and_then(Answer::incoming);
         match (refused, answer) {
             (Some(why), answer) => {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemq_broker::Session;
 use gatemq_broker::remote::Forward;
-use gatemq_broker::session::Late;
+use gatemq_broker::session::{Late, Message};
+use gatemq_broker::{Session, Tenant};
 use serde::{Deserialize, Serialize};
 
 /// What goes with a message's packet.
@@ -64,6 +64,13 @@ impl Content {
         let forward = Arc::new(Forward { tenant, message, first, from: None, to: Vec::new() });
         let late = Some((key.user().into(), key.client_id().into(), first, identifier));
         Content { forward, plain: false, shares: Arc::default(), late }
+    }
+
+    /// What followed a session here, for where that is now. `late`: as it came.
+    pub(super) fn astray(tenant: Arc<Tenant>, message: Message, late: (Box<str>, Box<str>, u8, u32)) -> Self {
+        let (message, first) = (Arc::new(message), late.2);
+        let forward = Arc::new(Forward { tenant, message, first, from: None, to: Vec::new() });
+        Content { forward, plain: false, shares: Arc::default(), late: Some(late) }
     }
 
     /// About how many bytes it takes.

@@ -14,12 +14,12 @@ use tokio::sync::oneshot;
 use super::Cluster;
 use super::awaited::Answer;
 use super::content::{Content, Header};
+use super::follow::Handing;
 use super::hints::Hints;
 use super::kept_routes::KeptRoutes;
 use super::orders::Orders;
 use super::quotas::{COUNT_MS, Counts};
 use super::records::Records;
-use super::sessions::Handing;
 use super::together::Together;
 use super::told::Told;
 use super::wrongs::Wrongs;
@@ -72,6 +72,10 @@ pub(crate) struct Driver {
     pub(super) claims: HashMap<u64, (Key, oneshot::Sender<Result<(), ClaimRefusal>>)>,
     /// Sessions that are on their way to other nodes.
     pub(super) handing: HashMap<Key, Handing>,
+    /// What follows them, by the number of its forward: whose, and its number there.
+    pub(super) following: HashMap<u64, (Key, u64)>,
+    /// When it is looked next what has come for them.
+    pub(super) follows_at_ms: u64,
     /// What the actions of this round want stored, and who is told of each when it is.
     pub(super) ops: Vec<Op>,
     pub(super) stored: Vec<(NodeName, Forward)>,
@@ -100,6 +104,8 @@ impl Driver {
             arrived: HashMap::new(),
             claims: HashMap::new(),
             handing: HashMap::new(),
+            following: HashMap::new(),
+            follows_at_ms: 0,
             ops: Vec::new(),
             stored: Vec::new(),
             deliveries: HashMap::new(),
@@ -116,7 +122,8 @@ impl Driver {
         loop {
             cluster.inbox.take(&mut told);
             if told.is_empty() {
-                let due = Duration::from_millis(self.core.due_ms().saturating_sub(clock::now_ms()).min(COUNT_MS));
+                let due_ms = self.core.due_ms().min(self.follows_at_ms());
+                let due = Duration::from_millis(due_ms.saturating_sub(clock::now_ms()).min(COUNT_MS));
                 tokio::select! {
                     () = cluster.inbox.told() => cluster.inbox.take(&mut told),
                     () = tokio::time::sleep(due) => told.push(Told::Core(Input::Tick)),
@@ -135,6 +142,7 @@ impl Driver {
         if let Some(counts) = self.count_sessions(clock::now_ms()) {
             self.core.handle(clock::now_ms(), counts, actions);
         }
+        self.follow_all();
         for told in told.drain(..) {
             self.take(told, actions);
             // In their order, before what follows is heard.
@@ -173,11 +181,17 @@ impl Driver {
             }
             Told::Forward { to, content, durable, answer } => {
                 let Ok(to) = NodeName::new(&to) else { return };
-                self.next_id += 1;
-                let bytes = u32::try_from(content.bytes()).unwrap_or(u32::MAX);
-                let wanted = vec![ForwardWanted { id: self.next_id, bytes, durable }];
-                self.waiting.insert(self.next_id, Waiting { to: to.clone(), content, answer });
-                Input::Forward { to, wanted }
+                self.wants(to, content, durable, answer)
+            }
+            Told::Follow { of, to, content } => {
+                let forward = self.wants(to, content, true, None);
+                self.following.extend(of.map(|of| (self.next_id, of)));
+                forward
+            }
+            Told::Astray { key, content } => {
+                // If it is nowhere, it has ended.
+                let Some(to) = self.core.went(&key).cloned() else { return };
+                self.wants(to, content, true, None)
             }
             Told::Arrived { from, forward, low, sent, answer } => {
                 self.records.raised(&from, forward.boot, low, &mut self.ops);
@@ -198,6 +212,15 @@ impl Driver {
             Told::Ask(ask) => return ask(self),
         };
         self.core.handle(clock::now_ms(), input, actions);
+    }
+
+    /// A message is to be forwarded.
+    fn wants(&mut self, to: NodeName, content: Content, durable: bool, answer: Option<Answer>) -> Input {
+        self.next_id += 1;
+        let bytes = u32::try_from(content.bytes()).unwrap_or(u32::MAX);
+        let wanted = vec![ForwardWanted { id: self.next_id, bytes, durable }];
+        self.waiting.insert(self.next_id, Waiting { to: to.clone(), content, answer });
+        Input::Forward { to, wanted }
     }
 
     /// What a node sent before it was a member here waits, in its order: sent again it would come after what was sent behind it.

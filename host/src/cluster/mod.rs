@@ -7,7 +7,7 @@
 //! | [`actions`], [`routes`] | what the core wants done |
 //! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
-//! | [`claim`], [`sessions`], [`state`] | one live session a client, and its moves between nodes |
+//! | [`claim`], [`sessions`], [`state`], [`follow`] | one live session a client, its moves between nodes, and what follows it |
 //! | [`wills`] | wills of clients whose node dies |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`quotas`] | what of a tenant's bounds is this node's |
@@ -25,6 +25,7 @@ mod backlog;
 mod claim;
 mod content;
 mod driver;
+mod follow;
 mod hints;
 mod kept_routes;
 mod link;

@@ -12,7 +12,8 @@ use gatemq_store::Op;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Cluster;
-use super::content::Header;
+use super::claim::key_of;
+use super::content::{Content, Header};
 use super::told::Told;
 use crate::worker::Worker;
 
@@ -85,7 +86,7 @@ impl Sent {
         let Header { tenant, plain, shares, publication, late } = &self.header;
         let Ok(tenant) = worker.node.tenants.get_or_create(tenant) else { return };
         if let Some((user, client_id, first, identifier)) = late {
-            return self.deliver_late(worker, &tenant, (user, client_id), (*first, *identifier), out);
+            return self.deliver_late(worker, &tenant, (user, client_id, *first, *identifier), out);
         }
         let sent = router::FromNode { packet: &self.packet, plain: *plain, shares, publication: *publication };
         let routed = router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out);
@@ -94,21 +95,27 @@ impl Sent {
         }
     }
 
-    /// To a session that has come from the node that sends it.
+    /// To a session that has come from the node that sends it, perhaps to go on.
     fn deliver_late(
         &self,
         worker: &Worker,
         tenant: &Arc<Tenant>,
-        (user, client_id): (&str, &str),
-        (first, identifier): (u8, u32),
+        late: (&str, &str, u8, u32),
         out: &mut Out,
     ) {
-        let session = SessionKey::new(tenant.clone(), user, client_id).ok();
-        let session = session.and_then(|key| worker.node.sessions.get(&key));
-        let message = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get());
-        if let (Some(session), Some(message)) = (session, message) {
-            let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
-            router::deliver_late(&session, self.from, late, &mut out.spare);
+        let (user, client_id, first, identifier) = late;
+        let Ok(key) = SessionKey::new(tenant.clone(), user, client_id) else { return };
+        let Some(message) = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get()) else { return };
+        match (worker.node.sessions.get(&key), worker.node.cluster()) {
+            (Some(session), _) => {
+                let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
+                router::deliver_late(&session, self.from, late, &mut out.spare);
+            }
+            (None, Some(cluster)) => {
+                let content = Content::astray(tenant.clone(), message, (user.into(), client_id.into(), first, identifier));
+                cluster.inbox.tell(Told::Astray { key: key_of(&key), content });
+            }
+            (None, None) => {}
         }
     }
 }

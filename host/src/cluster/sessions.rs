@@ -11,15 +11,15 @@ use gatemq_types::event::Fact;
 use tokio::sync::oneshot;
 
 use super::MARKS;
-use super::content::Content;
 use super::driver::Driver;
+use super::follow::{Handing, put_given};
 use super::state::State;
 use super::told::Told;
 use crate::connection;
 use crate::durable;
 use crate::node::Node;
 
-/// How long after a move something may still come from where the session was.
+/// How long after something has come from where a session was more may.
 const LATE_FOR: Duration = Duration::from_secs(60);
 /// What came here for a session while it was elsewhere. Other nodes have numbers with the upper bit.
 const HERE: Way = 1;
@@ -27,13 +27,6 @@ const HERE: Way = 1;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Operations of a batch of the store.
 const OPS_MAX: usize = 1024;
-
-/// A session that is being handed over.
-pub(super) struct Handing {
-    session: Arc<Session>,
-    /// What came later is not in its state.
-    last_seq: u64,
-}
 
 impl Driver {
     pub(super) fn act_on_sessions(&mut self, action: Action) {
@@ -46,14 +39,9 @@ impl Driver {
                 }
             }
             Action::HandOver { key, .. } => self.hand_over(key),
-            Action::HandOverCancelled { key } => _ = self.handing.remove(&key),
-            Action::Moved { key, to, .. } => self.moved(&key, &to),
-            Action::MoveOver { key, to, .. } => {
-                self.moved(&key, &to);
-                if let Some(handing) = self.handing.remove(&key) {
-                    self.forget_session(handing.session, None);
-                }
-            }
+            Action::HandOverCancelled { key } => _ = self.no_more_handed(&key),
+            Action::Moved { key, to, .. } => self.moved(&key, to),
+            Action::MoveOver { key, to, epoch } => self.move_over(key, to, epoch),
             Action::Install { key, epoch, from, state } => self.install(key, epoch, from, state),
             Action::Superseded { key, by, .. } => {
                 if let Some(session) = self.session(&key) {
@@ -77,6 +65,11 @@ impl Driver {
     fn granted(&mut self, request: u64, epoch: &Epoch) {
         let Some((key, answer)) = self.claims.remove(&request) else { return };
         self.ops.extend(put_epoch(&key, epoch));
+        // It moved and ended there: what is left of it here is not what its client is to find.
+        if let Some(handing) = self.no_more_handed(&key).filter(Handing::has_moved) {
+            self.node.sessions.take_out(&handing.session);
+            self.forget_session(handing.session, None);
+        }
         // Who asked may have gone, and says so.
         let _ = answer.send(Ok(()));
     }
@@ -89,6 +82,7 @@ impl Driver {
             return None;
         }
         let key = super::claim::key_of(key);
+        self.no_more_handed(&key);
         self.ops.push(Op::DeleteValue { owner: MARKS.into(), key: epoch_key(&key) });
         Some(Input::SessionGone { key })
     }
@@ -98,7 +92,7 @@ impl Driver {
         let session = self.session(&key);
         tokio::spawn(async move {
             let state = match session {
-                Some(session) => match gathered(&node, &session).await {
+                Some(session) => match gathered(&node, &key, &session).await {
                     Ok(state) => state.map(|state| (session, state)),
                     // It is still there: who asks for it hears nothing, and asks again.
                     Err(why) => return tracing::error!(?key, "a session is not handed over: {why}"),
@@ -108,7 +102,7 @@ impl Driver {
             let bytes = state.as_ref().and_then(|(_, state)| postcard::to_allocvec(state).ok());
             let given = key.clone();
             if let Some((session, state)) = state {
-                let handing = Handing { session, last_seq: state.last_seq };
+                let handing = Handing::new(session, state.last_seq);
                 let keep = move |driver: &mut Driver| _ = driver.handing.insert(key, handing);
                 cluster.inbox.tell(Told::Ask(Box::new(keep)));
             }
@@ -116,22 +110,8 @@ impl Driver {
         });
     }
 
-    /// What came for a session after its state goes to where it is now.
-    fn moved(&mut self, key: &Key, to: &NodeName) {
-        let Some(handing) = self.handing.get_mut(key) else { return };
-        let late = handing.session.late(handing.last_seq);
-        handing.last_seq = late.last().map_or(handing.last_seq, |last| last.seq);
-        let told = late.into_iter().map(|late| Told::Forward {
-            to: to.as_str().into(),
-            content: Content::late(&handing.session, late),
-            durable: true,
-            answer: None,
-        });
-        self.cluster.inbox.tell_all(told.collect::<Vec<_>>());
-    }
-
     /// A session lives elsewhere; `by`: another one of its key does, so what it had is lost.
-    fn forget_session(&self, session: Arc<Session>, by: Option<NodeName>) {
+    pub(super) fn forget_session(&self, session: Arc<Session>, by: Option<NodeName>) {
         let node = self.node.clone();
         tokio::spawn(async move {
             node.on_worker(0, move |worker| {
@@ -151,7 +131,7 @@ impl Driver {
 
     fn install(&mut self, key: Key, epoch: Epoch, from: NodeName, state: Vec<u8>) {
         // It comes back before everybody knew that it had gone: what came here meanwhile is in none of its states.
-        let before = self.handing.remove(&key);
+        let before = self.no_more_handed(&key);
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
             let taken = installed(&node, (&key, &epoch), &state, before).await;
@@ -168,8 +148,12 @@ impl Driver {
             // Its subscriptions were told before, so the core hears of them first.
             cluster.inbox.tell(Told::Core(input));
             if let Ok(session) = taken {
-                tokio::time::sleep(LATE_FOR).await;
-                session.has_moved_in();
+                loop {
+                    tokio::time::sleep(LATE_FOR).await;
+                    if session.has_moved_in() {
+                        break;
+                    }
+                }
             }
         });
     }
@@ -191,7 +175,7 @@ fn put_epoch(key: &Key, epoch: &Epoch) -> Option<Op> {
 }
 
 /// Closes the client of a session and reads its state; `None`: it ended with its client.
-async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Result<Option<State>, String> {
+async fn gathered(node: &Arc<Node>, key: &Key, session: &Arc<Session>) -> Result<Option<State>, String> {
     const STOPS: &str = "the broker stops";
     let of = session.clone();
     let stays = node.on_worker(0, move |worker| connection::take_away(worker, &of)).await.ok_or(STOPS)?;
@@ -208,9 +192,13 @@ async fn gathered(node: &Arc<Node>, session: &Arc<Session>) -> Result<Option<Sta
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     barriers(node).await.ok_or(STOPS)?;
-    let (node, number) = (node.clone(), SessionId(session.number()));
+    let (node, number, given) = (node.clone(), SessionId(session.number()), put_given(key, cut.0));
     let read = move || match &node.store {
-        Some(store) => State::read(&**store, number, cut),
+        Some(store) => {
+            // Before it is given: whoever is back without knowing that it was taken knows what is to follow it.
+            gatemq_store::wait(|answer| store.commit(Batch { ops: vec![given] }, answer))?;
+            State::read(&**store, number, cut)
+        }
         None => Ok(None),
     };
     let read = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
@@ -248,16 +236,16 @@ async fn installed(
     let restore = move |worker: &crate::worker::Worker| {
         let hot = &mut *worker.hot.borrow_mut();
         let sessions = &worker.node.sessions;
+        let here = sessions.get(&limits);
+        let session = sessions.move_in(restored, &state.came, here.as_ref(), &mut hot.out.spare.changes);
         let late = before.map_or_else(Vec::new, |handing| handing.session.late(handing.last_seq));
-        if let Some(before) = sessions.get(&limits) {
-            sessions.forget(&before, &mut hot.out.spare);
-        }
-        let session = sessions.restore(restored, &mut hot.out.spare.changes);
         if let Ok(session) = &session {
-            session.moves_in(&state.came);
             for late in late {
                 router::deliver_late(session, HERE, late, &mut hot.out.spare);
             }
+        }
+        if let Some(here) = here {
+            sessions.forget(&here, &mut hot.out.spare);
         }
         worker.deliver_armed(hot);
         session

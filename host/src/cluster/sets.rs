@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gatemq_broker::session::Message;
-use gatemq_cluster::core::{Entry, Epoch, HybridTime, Input, Mark, NodeName, Owned, Set};
+use gatemq_cluster::core::{Entry, Epoch, HybridTime, Input, Mark, NodeName, Owned, SessionKey, Set};
 use gatemq_store::{DenialBytes, KeptValue, Op, Retained, Store, StoreError};
 use gatemq_types::Subject;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::claim::key_of as key_of_session;
 use super::driver::Driver;
+use super::follow::{GIVEN, Handing, given_key};
 use super::sessions::{EPOCHS, epoch_key};
 use super::told::Told;
 use super::{Cluster, MARKS, wills};
@@ -109,18 +110,24 @@ impl Cluster {
     }
 }
 
-/// What the core is told of the sets before the node joins.
+/// What the core is told of the sets and of sessions before the node joins; and the sessions whose states were given away.
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
+pub(super) fn restored(
+    node: &Node,
+    cluster: &Cluster,
+    store: &dyn Store,
+) -> Result<(Vec<Input>, HashMap<SessionKey, Handing>), StoreError> {
     let mut marks: HashMap<(Set, Box<[u8]>), Kept> = HashMap::new();
-    let (mut inputs, mut epochs) = (Vec::new(), HashMap::new());
+    let (mut inputs, mut epochs, mut given) = (Vec::new(), HashMap::new(), HashMap::new());
     store.scan_values(&mut |owner, key, value| {
         if owner != MARKS {
             return true;
         }
-        if key.starts_with(EPOCHS) {
+        if key.starts_with(GIVEN) {
+            given.extend(postcard::from_bytes::<u64>(&value.bytes).ok().map(|last_seq| (key.to_owned(), last_seq)));
+        } else if key.starts_with(EPOCHS) {
             epochs.extend(postcard::from_bytes(&value.bytes).ok().map(|epoch| (key.to_owned(), epoch)));
         } else if key == CONTACT {
             if let Ok((contact_ms, ran_ms)) = postcard::from_bytes(&value.bytes) {
@@ -131,12 +138,17 @@ pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Res
         }
         true
     })?;
-    inputs.extend(node.sessions.keys().iter().map(|key| {
-        let key = key_of_session(key);
+    let mut handing = HashMap::new();
+    inputs.extend(node.sessions.keys().iter().map(|of| {
+        let key = key_of_session(of);
         // One of a time before the cluster has none: everybody's is later.
         let first = || Epoch { time: HybridTime(0), node: cluster.own.clone() };
         let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
-        Input::SessionRestored(Owned { key, epoch })
+        let last_seq = given.remove(&*given_key(&key));
+        let session = last_seq.and_then(|last_seq| Some(Handing::new(node.sessions.get(of)?, last_seq)));
+        let given = session.is_some();
+        handing.extend(session.map(|session| (key.clone(), session)));
+        Input::SessionRestored { owned: Owned { key, epoch }, given }
     }));
     let sessions = node.sessions.keys().into_iter().filter_map(|key| node.sessions.get(&key));
     inputs.extend(sessions.filter_map(|session| wills::restored(&session)));
@@ -179,7 +191,7 @@ pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Res
     };
     inputs.extend(Set::ALL.map(restored));
     inputs.extend(anew);
-    Ok(inputs)
+    Ok((inputs, handing))
 }
 
 impl Driver {

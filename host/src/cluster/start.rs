@@ -200,7 +200,9 @@ fn driver(
     let mut told = Vec::new();
     if let Some(store) = &node.store {
         let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
-        told.extend(sets::restored(node, handle, &**store).map_err(unreadable)?);
+        let (inputs, handing) = sets::restored(node, handle, &**store).map_err(unreadable)?;
+        told.extend(inputs);
+        driver.handing = handing;
         told.extend(driver.kept_routes.restored(&**store).map_err(unreadable)?);
         told.extend(driver.records.restored(&**store).map_err(unreadable)?);
         for of in &restored {

@@ -35,6 +35,22 @@ pub(super) enum Told {
         /// Who waits.
         answer: Option<Answer>,
     },
+    /// A message that follows a session to where it lives.
+    Follow {
+        /// Whose, and its number there; `None`: it came here for one that had gone on.
+        of: Option<(Key, u64)>,
+        /// Which node.
+        to: NodeName,
+        /// What.
+        content: Content,
+    },
+    /// One that followed a session here, where it is not.
+    Astray {
+        /// Whose.
+        key: Key,
+        /// What.
+        content: Content,
+    },
     /// Another node's message at QoS 1 or 2.
     Arrived {
         /// From whom.

@@ -1,5 +1,5 @@
 //! A node that leaves has others take its sessions: it asks for that, some at a time, and they claim them as for a client. Before, it
-//! waits for hints that others keep for it: they are for these sessions.
+//! waits a while for hints that others keep for it: they are for these sessions, and what follows a session may overtake.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +12,8 @@ use crate::core::words::SessionKey;
 
 /// Sessions that are asked for at a time: as many states of them are in memory, and parts of them on the links.
 const ASKED_MAX: usize = 64;
+/// How long it waits for hints. Others make more of them as long as sessions are here, which may be faster than they come.
+const HINTS_WAIT_MS: u64 = 3_000;
 
 /// See the module.
 pub(super) struct Leaving {
@@ -19,11 +21,13 @@ pub(super) struct Leaving {
     waiting: VecDeque<SessionKey>,
     /// Somebody was; asked again at that time, behind the others.
     asked: BTreeMap<SessionKey, u64>,
+    /// Until when hints are waited for.
+    hints_until_ms: u64,
 }
 
 impl Leaving {
-    pub(super) fn new(keys: Vec<SessionKey>) -> Self {
-        Leaving { waiting: keys.into(), asked: BTreeMap::new() }
+    pub(super) fn new(keys: Vec<SessionKey>, now_ms: u64) -> Self {
+        Leaving { waiting: keys.into(), asked: BTreeMap::new(), hints_until_ms: now_ms.saturating_add(HINTS_WAIT_MS) }
     }
 
     /// How many are not taken yet.
@@ -32,7 +36,8 @@ impl Leaving {
     }
 
     pub(super) fn tick(&mut self, owner: &Owner, members: &Members, said: &mut Said) {
-        let Leaving { waiting, asked } = self;
+        let Leaving { waiting, asked, hints_until_ms } = self;
+        let waits_for_hints = members.awaits_hints() && members.now_ms < *hints_until_ms;
         asked.retain(|key, again_ms| {
             let is_here = owner.epoch(key).is_some();
             let waits = is_here && members.now_ms < *again_ms;
@@ -43,7 +48,7 @@ impl Leaving {
         });
         let mut takes: BTreeMap<&NodeName, Vec<SessionKey>> = BTreeMap::new();
         while asked.len() < ASKED_MAX
-            && !members.awaits_hints()
+            && !waits_for_hints
             && let Some(key) = waiting.pop_front()
         {
             if owner.epoch(&key).is_none() {
@@ -65,7 +70,9 @@ impl Leaving {
         said.extend(takes.into_iter().map(|(to, keys)| (to.clone(), Control::Take { keys })));
     }
 
-    pub(super) fn due_ms(&self) -> u64 {
-        self.asked.values().min().copied().unwrap_or(u64::MAX)
+    pub(super) fn due_ms(&self, members: &Members) -> u64 {
+        let again = self.asked.values().min().copied().unwrap_or(u64::MAX);
+        let waits = !self.waiting.is_empty() && members.now_ms < self.hints_until_ms;
+        if waits { again.min(self.hints_until_ms) } else { again }
     }
 }

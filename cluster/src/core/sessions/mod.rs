@@ -150,7 +150,7 @@ impl Sessions {
 
     /// Others are to take these sessions of ours.
     pub(crate) fn leave(&mut self, keys: Vec<SessionKey>, members: &mut Members, out: &mut Vec<Action>) {
-        self.leaving = Some(Leaving::new(keys));
+        self.leaving = Some(Leaving::new(keys, members.now_ms));
         self.deliver(members, out);
     }
 
@@ -267,8 +267,13 @@ impl Sessions {
     }
 
     pub(crate) fn due_ms(&self, members: &Members) -> u64 {
-        let leaving = self.leaving.as_ref().map_or(u64::MAX, Leaving::due_ms);
+        let leaving = self.leaving.as_ref().map_or(u64::MAX, |leaving| leaving.due_ms(members));
         self.claims.due_ms(members).min(self.owner.due_ms(members)).min(self.keeper.due_ms()).min(leaving)
+    }
+
+    /// Where a session lives that was ours, for some minutes after it went.
+    pub(crate) fn went(&self, key: &SessionKey) -> Option<&NodeName> {
+        self.owner.went(key)
     }
 
     /// The epoch under which a session is ours.

@@ -42,6 +42,10 @@ enum Follows {
 
 /// How long it is remembered that a session was taken, in case that its old owner asks: it asks every few seconds.
 pub(super) const TAKEN_KEEP_MS: u64 = 60_000;
+/// How long it is remembered where a session went: what followed it here is sent on.
+const WENT_KEEP_MS: u64 = 600_000;
+/// How often it is looked what is to be forgotten.
+const FORGETS_MS: u64 = 1_000;
 /// How long it is in doubt whether a taker that is gone has the session. Less than the minute in which takers know what comes twice.
 const DOUBT_MS: u64 = 30_000;
 
@@ -98,6 +102,10 @@ pub(super) struct Owner {
     moves: BTreeMap<SessionKey, Move>,
     /// By session and old owner.
     taken: BTreeMap<(SessionKey, NodeName), Taken>,
+    /// Where those live that moved and are not here any more, and until when that is remembered.
+    went: BTreeMap<SessionKey, (NodeName, u64)>,
+    /// When it is looked next what is to be forgotten.
+    forgets_ms: u64,
     drains: Drains,
     rounds: BTreeMap<NodeName, Round>,
     last_round: u64,
@@ -106,6 +114,11 @@ pub(super) struct Owner {
 impl Owner {
     pub(super) fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
         self.sessions.get(key).map(|session| &session.epoch)
+    }
+
+    /// Where a session lives that was here.
+    pub(super) fn went(&self, key: &SessionKey) -> Option<&NodeName> {
+        self.went.get(key).map(|(to, _)| to)
     }
 
     /// How many sessions are on their way to other nodes.
@@ -127,6 +140,7 @@ impl Owner {
         said: &mut Said,
         out: &mut Vec<Action>,
     ) {
+        self.went.remove(&key);
         // Its client is back; if it leaves another one, that is told.
         self.will(key.clone(), None, members, said);
         match self.moves.remove(&key) {
@@ -153,6 +167,7 @@ impl Owner {
 
     /// We took a session from another node.
     pub(super) fn took(&mut self, key: SessionKey, epoch: Epoch, from: NodeName, members: &Members) {
+        self.went.remove(&key);
         // It came back while we were lingering: what comes for it here is its own again.
         self.moves.remove(&key);
         let says = members.get(&from).is_some_and(|peer| peer.says_routed());
@@ -570,6 +585,7 @@ impl Owner {
         let is_it = |moving: &Move| matches!(moving.step, Step::Following) && moving.epoch == epoch;
         if self.moves.get(&key).is_some_and(is_it) {
             self.moves.remove(&key);
+            self.went.insert(key.clone(), (to.clone(), members.now_ms + WENT_KEEP_MS));
         }
         if members.get(&to).is_some_and(|peer| peer.says_routed()) {
             said.push((to, Control::Followed { key, epoch, last }));
@@ -578,7 +594,12 @@ impl Owner {
 
     pub(super) fn tick(&mut self, records: &Records, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
         let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
-        self.taken.retain(|_, taken| now_ms < taken.forget_ms);
+        if now_ms >= self.forgets_ms {
+            // It costs what there is of them.
+            self.forgets_ms = now_ms + FORGETS_MS;
+            self.taken.retain(|_, taken| now_ms < taken.forget_ms);
+            self.went.retain(|_, (_, forget_ms)| now_ms < *forget_ms);
+        }
         let mut over = Vec::new();
         let lingers = members.awaits_old_hints();
         for (key, moving) in &mut self.moves {
@@ -588,7 +609,7 @@ impl Owner {
                     if now_ms >= *until_ms
                         && !lingers
                         && self.drains.is_over(*seq, records)
-                        && !is_followed(&self.taken, key, records) =>
+                        && !is_followed(&self.taken, key, records, members) =>
                 {
                     let (key, to, epoch) = (key.clone(), moving.to.clone(), moving.epoch.clone());
                     moving.step = Step::Following;
@@ -624,19 +645,24 @@ impl Owner {
             Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
             Step::Gathering | Step::Following => None,
         });
-        let forget = self.taken.values().filter(|taken| taken.follows.is_some()).map(|taken| taken.forget_ms);
-        due.chain(forget).min().unwrap_or(u64::MAX).min(self.drains.due_ms(members))
+        // Something may be waited for that is to be forgotten.
+        let forgets = self.moves.is_empty().then_some(u64::MAX).unwrap_or(self.forgets_ms);
+        due.min().unwrap_or(u64::MAX).min(self.drains.due_ms(members)).min(forgets)
     }
 }
 
 /// Whether something still follows a session that was taken here from somewhere.
-fn is_followed(taken: &BTreeMap<(SessionKey, NodeName), Taken>, key: &SessionKey, records: &Records) -> bool {
-    let of_key = taken.iter().filter(|((of, _), _)| of == key);
-    of_key.into_iter().any(|((_, from), taken)| match taken.follows {
-        None => false,
-        Some(Follows::Some) => true,
-        Some(Follows::UpTo(boot, last)) => !records.has_all(from, boot, last),
-    })
+fn is_followed(
+    taken: &BTreeMap<(SessionKey, NodeName), Taken>,
+    key: &SessionKey,
+    records: &Records,
+    members: &Members,
+) -> bool {
+    let follows = |from: &NodeName| match taken.get(&(key.clone(), from.clone()))?.follows.as_ref()? {
+        Follows::Some => Some(true),
+        Follows::UpTo(boot, last) => Some(!records.has_all(from, *boot, *last)),
+    };
+    members.peers().any(|(from, _)| follows(from) == Some(true))
 }
 
 /// Tells a keeper that a session stays ours, and that its demand is over: who still wants the session asks again.
