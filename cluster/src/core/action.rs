@@ -31,8 +31,8 @@ pub enum Action {
     Barrier {
         /// Who asked; this node too.
         node: NodeName,
-        /// The number of its set.
-        seq: u64,
+        /// Its number for the answer.
+        request: u64,
     },
 
     // ---- forwards

@@ -300,16 +300,21 @@ pub enum Control {
         /// The session's epoch.
         epoch: Epoch,
     },
-    /// Sessions have left the sender, and its set number `seq` is without them: what may still come by earlier ones? Since protocol 2.
+    /// A session has left the sender, and its set number `seq` is without it: what have you routed here before you routed by that, and to
+    /// the session's new place? Since protocol 2.
     RoutedWanted {
-        /// Its number.
+        /// The sender's number for the answer. Asked again, it is the same.
+        request: u64,
+        /// Of its set.
         seq: u64,
+        /// Where the session lives.
+        to: NodeName,
     },
-    /// The sender routes by your set number `seq`, and what it has routed to you by earlier ones and you have not answered has numbers
-    /// up to `last` of its process. Since protocol 2.
+    /// The sender routes by that set and that of the new place, and what it had routed before to you and you have not answered has numbers up to `last` of its
+    /// process. Since protocol 2.
     Routed {
-        /// Its number.
-        seq: u64,
+        /// As in the request.
+        request: u64,
         /// 0: you have answered everything.
         last: u64,
     },

@@ -197,7 +197,7 @@ pub enum Input {
         /// As in the action.
         node: NodeName,
         /// As in the action.
-        seq: u64,
+        request: u64,
     },
     /// [`Action::MoveOver`](super::Action::MoveOver) is done: what follows the session was told with [`Input::Forward`], and was accepted.
     Followed {

@@ -128,11 +128,11 @@ impl Core {
             Input::SessionRestored { owned, given } => sessions.restored(owned, given, members),
             Input::HandedOver { key, state } => sessions.handed_over(key, state, members, out),
             Input::Withdrawn { key } => sessions.withdrawn(&key, interests, members, out),
-            Input::BarrierPassed { node, seq } => match node == *members.own() {
-                true => sessions.own_routed(seq),
+            Input::BarrierPassed { node, request } => match node == *members.own() {
+                true => sessions.own_routed(request),
                 false => {
                     let last = forwards.unanswered_up_to(&node);
-                    out.push(Action::Send { to: node, control: Control::Routed { seq, last } });
+                    out.push(Action::Send { to: node, control: Control::Routed { request, last } });
                 }
             },
             Input::Followed { key, to, epoch } => {

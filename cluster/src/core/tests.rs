@@ -75,8 +75,8 @@ impl Side {
                         inbox.push_back((to, Input::Received { from: node.clone(), boot, control }));
                     }
                     // Nothing is between router and core.
-                    Action::Barrier { node: who, seq } => {
-                        inbox.push_back((node.clone(), Input::BarrierPassed { node: who, seq }));
+                    Action::Barrier { node: who, request } => {
+                        inbox.push_back((node.clone(), Input::BarrierPassed { node: who, request }));
                     }
                     other => self.done.push((node.clone(), other)),
                 }
@@ -350,13 +350,18 @@ fn nothing_is_granted_before_everybody_has_registered() {
 
 /// Has a client of node 1 take its session from node 2. What both did.
 fn take_over(side: &mut Side, state: Option<Vec<u8>>) -> Vec<Action> {
-    side.tell(2, Input::Claim { request: 1, key: key("c") });
+    take_over_of(side, "c", state)
+}
+
+fn take_over_of(side: &mut Side, client: &str, state: Option<Vec<u8>>) -> Vec<Action> {
+    let key = key(client);
+    side.tell(2, Input::Claim { request: 1, key: key.clone() });
     side.took(2);
-    side.tell(1, Input::Claim { request: 2, key: key("c") });
+    side.tell(1, Input::Claim { request: 2, key: key.clone() });
     let demand = side.took(2);
     assert!(matches!(demand[..], [Action::HandOver { .. }]), "{demand:?}");
     side.took(1);
-    side.tell(2, Input::HandedOver { key: key("c"), state });
+    side.tell(2, Input::HandedOver { key, state });
     side.took(1)
 }
 
@@ -382,30 +387,33 @@ fn a_takeover_brings_the_state() {
     assert!(side.cores[&name(2)].1.epoch(&key("c")).is_none());
 }
 
-/// Guards promise 5 over a move: where a session was, it is forgotten only when all that others had routed there has come, and what
-/// followed it there; and its next place learns when nothing follows any more.
+/// Guards promise 5 over a move: where a session was, it is forgotten only when all that others had routed there has come, also if others
+/// left before with the same filters; and what followed it there; and its next place learns when nothing follows any more.
 #[test]
 fn what_was_routed_to_a_session_that_moved_is_waited_for() {
     let is_over = |actions: Vec<Action>| actions.iter().any(|action| matches!(action, Action::MoveOver { .. }));
     let mut side = Side::joined(3);
-    let took = take_over(&mut side, Some(Vec::new()));
-    let [Action::Install { epoch, .. }] = &took[..] else { panic!("{took:?}") };
-    let epoch = epoch.clone();
-    // Two are under way to where it was.
+    let (boot, mut first) = (side.cores[&name(3)].0, None);
     let wanted = |id| vec![ForwardWanted { id, bytes: 1, durable: true }];
-    side.tell(3, Input::Forward { to: name(2), wanted: wanted(1) });
-    side.tell(3, Input::Forward { to: name(2), wanted: wanted(2) });
-    side.tell(1, Input::Installed { key: key("c"), epoch: epoch.clone(), taken: true });
-    side.tell(2, Input::Withdrawn { key: key("c") });
-    let boot = side.cores[&name(3)].0;
-    for seq in [2, 1] {
-        side.wait(100);
-        assert!(!is_over(side.took(2)), "{seq} is still to come");
-        let forward = Forward { boot, seq };
-        side.tell(2, Input::Arrived { from: name(3), forward, low: 1 });
-        side.tell(2, Input::Settled { from: name(3), forward, stored: true });
+    for (client, forwards) in [("c", [1, 2]), ("d", [3, 4])] {
+        let took = take_over_of(&mut side, client, Some(Vec::new()));
+        let [Action::Install { epoch, .. }] = &took[..] else { panic!("{took:?}") };
+        let epoch = first.get_or_insert(epoch.clone()).clone().max(epoch.clone());
+        // Two are under way to where it was.
+        forwards.iter().for_each(|id| side.tell(3, Input::Forward { to: name(2), wanted: wanted(*id) }));
+        side.tell(1, Input::Installed { key: key(client), epoch, taken: true });
+        side.tell(2, Input::Withdrawn { key: key(client) });
+        for seq in forwards.into_iter().rev() {
+            side.wait(100);
+            assert!(!is_over(side.took(2)), "{client}: {seq} is still to come");
+            let forward = Forward { boot, seq };
+            side.tell(2, Input::Arrived { from: name(3), forward, low: forwards[0] });
+            side.tell(2, Input::Settled { from: name(3), forward, stored: true });
+        }
+        assert!(is_over(side.took(2)), "{client}");
+        side.tell(3, Input::Answered { from: name(2), forwards: forwards.map(|seq| Forward { boot, seq }).to_vec() });
     }
-    assert!(is_over(side.took(2)));
+    let epoch = first.unwrap();
     // It goes on to the third before the second has sent what came last.
     side.tell(3, Input::Claim { request: 3, key: key("c") });
     side.tell(1, Input::HandedOver { key: key("c"), state: Some(Vec::new()) });

@@ -46,8 +46,8 @@ impl World {
             Action::Store { .. } | Action::Forget { .. } | Action::Load { .. } | Action::Contact { .. } => {
                 self.act_set(node, action);
             }
-            Action::Barrier { node: who, seq } => {
-                self.inbox.push_back((node, Input::BarrierPassed { node: who, seq }));
+            Action::Barrier { node: who, request } => {
+                self.inbox.push_back((node, Input::BarrierPassed { node: who, request }));
             }
             Action::Granted { .. }
             | Action::ClaimRefused { .. }

@@ -15,7 +15,7 @@ impl Driver {
         match action {
             Action::Send { to, control } => self.cluster.send_control(&to, &control),
             Action::Route { node, key, interest } => self.route(&node, &key, interest),
-            Action::Barrier { node, seq } => self.barrier(node, seq),
+            Action::Barrier { node, request } => self.barrier(node, request),
             Action::Forward { to, id, forward, low, .. } => self.forward(&to, id, (forward, low)),
             Action::CommitHint { to, id, forward } => self.commit_hint(to, id, forward),
             Action::SendHint { to, forward, low } => {
@@ -47,7 +47,7 @@ impl Driver {
     }
 
     /// Each worker tells what a turn of it has routed before its next one.
-    fn barrier(&self, of: NodeName, seq: u64) {
+    fn barrier(&self, of: NodeName, request: u64) {
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
             for worker in 0..node.workers() as u32 {
@@ -55,7 +55,7 @@ impl Driver {
                     return; // The broker stops.
                 }
             }
-            cluster.inbox.tell(Told::Core(Input::BarrierPassed { node: of, seq }));
+            cluster.inbox.tell(Told::Core(Input::BarrierPassed { node: of, request }));
         });
     }
 

@@ -96,23 +96,20 @@ impl Sent {
     }
 
     /// To a session that has come from the node that sends it, perhaps to go on.
-    fn deliver_late(
-        &self,
-        worker: &Worker,
-        tenant: &Arc<Tenant>,
-        late: (&str, &str, u8, u32),
-        out: &mut Out,
-    ) {
+    fn deliver_late(&self, worker: &Worker, tenant: &Arc<Tenant>, late: (&str, &str, u8, u32), out: &mut Out) {
         let (user, client_id, first, identifier) = late;
         let Ok(key) = SessionKey::new(tenant.clone(), user, client_id) else { return };
-        let Some(message) = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get()) else { return };
+        let Some(message) = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get()) else {
+            return;
+        };
         match (worker.node.sessions.get(&key), worker.node.cluster()) {
             (Some(session), _) => {
                 let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
                 router::deliver_late(&session, self.from, late, &mut out.spare);
             }
             (None, Some(cluster)) => {
-                let content = Content::astray(tenant.clone(), message, (user.into(), client_id.into(), first, identifier));
+                let content =
+                    Content::astray(tenant.clone(), message, (user.into(), client_id.into(), first, identifier));
                 cluster.inbox.tell(Told::Astray { key: key_of(&key), content });
             }
             (None, None) => {}

@@ -16,6 +16,9 @@ use super::words::{FilterKey, Interest, InterestChange};
 use own::Own;
 use theirs::Theirs;
 
+/// Questions of others that wait for their sets; more are not heard.
+const WANTED_MAX: usize = 10_000;
+
 /// The interest of all nodes.
 pub(crate) struct Interests {
     own: Own,
@@ -23,8 +26,9 @@ pub(crate) struct Interests {
     /// Routes that are gone, as far as we know; taken away once we know of all live members. Until then what they were for may
     /// have moved to a member of which we do not know it yet.
     parting: BTreeSet<(NodeName, FilterKey)>,
-    /// By which of its sets a node wants to be routed to before it is told what was routed by earlier ones.
-    wanted: BTreeMap<NodeName, u64>,
+    /// Who wants to know what was routed to it before, with its number for the answer; and by which of its sets, and to which node, is to
+    /// be routed first.
+    wanted: BTreeMap<(NodeName, u64), (u64, NodeName)>,
     next_digest_ms: u64,
 }
 
@@ -81,7 +85,7 @@ impl Interests {
     /// Of a node that is away only the durable part is kept. One that left and has none is forgotten.
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
         self.own.forget_applied(node);
-        self.wanted.remove(node);
+        self.wanted.retain(|(of, _), _| of != node);
         if let Some(theirs) = self.theirs.get_mut(node) {
             theirs.away(node, out);
         }
@@ -106,9 +110,10 @@ impl Interests {
                 out.push(send(self.own.part(after)));
             }
             Control::InterestApplied { seq } => self.own.applied(from, seq),
-            Control::RoutedWanted { seq } => {
-                let wanted = self.wanted.entry(from.clone()).or_default();
-                *wanted = seq.max(*wanted);
+            // It asks again.
+            Control::RoutedWanted { .. } if self.wanted.len() >= WANTED_MAX => {}
+            Control::RoutedWanted { request, seq, to } => {
+                self.wanted.insert((from.clone(), request), (seq, to));
             }
             other => {
                 let Some(theirs) = self.theirs.get_mut(from) else { return };
@@ -149,14 +154,17 @@ impl Interests {
         }
     }
 
-    /// Those that wait for it are told what was routed to them, once all that they do not want any more is out of the routes.
-    fn say_routed(&mut self, out: &mut Vec<Action>) {
+    /// Those that wait for it are told what was routed to them, once all that they do not want any more is out of the routes, and all that
+    /// the other node wants is in them.
+    fn say_routed(&mut self, members: &Members, out: &mut Vec<Action>) {
         let (theirs, parting) = (&self.theirs, &self.parting);
-        self.wanted.retain(|node, seq| {
+        self.wanted.retain(|(node, request), (seq, to)| {
             let is_applied = theirs.get(node).is_some_and(|theirs| theirs.is_applied(*seq));
-            let waits = !is_applied || parting.iter().any(|(parting, _)| parting == node);
+            let is_synced = |theirs: &Theirs| theirs.is_synced() && members.is_live(to);
+            let is_new = to == members.own() || theirs.get(to).is_some_and(is_synced);
+            let waits = !is_applied || !is_new || parting.iter().any(|(parting, _)| parting == node);
             if !waits {
-                out.push(Action::Barrier { node: node.clone(), seq: *seq });
+                out.push(Action::Barrier { node: node.clone(), request: *request });
             }
             waits
         });
@@ -190,7 +198,7 @@ impl Interests {
         if !self.parting.is_empty() {
             self.change_routes(Vec::new(), members, out);
         }
-        self.say_routed(out);
+        self.say_routed(members, out);
         for (node, _) in members.peers().filter(|(_, peer)| peer.live) {
             let Some(theirs) = self.theirs.get_mut(node) else { continue };
             let again = theirs.ask_again(members.now_ms, members.settings.ask_again_ms);

@@ -129,9 +129,9 @@ impl Sessions {
         self.deliver(members, out);
     }
 
-    /// What this node has routed before its set of that number is with its sessions.
-    pub(crate) fn own_routed(&mut self, seq: u64) {
-        self.owner.own_routed(seq);
+    /// What this node has routed is with its sessions, as was asked under that number.
+    pub(crate) fn own_routed(&mut self, request: u64) {
+        self.owner.own_routed(request);
     }
 
     /// What follows a session that moved is sent, and with numbers up to `last` not answered.

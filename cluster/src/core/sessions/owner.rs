@@ -69,9 +69,9 @@ enum Step {
     /// The other node is gone, and may have taken it. Meanwhile it is ours, and whoever wants it gets it. When the other node is
     /// back it is offered it again, and says.
     Doubtful { state: Vec<u8>, until_ms: u64 },
-    /// It lives there; what still comes for it goes there: until then, and until all has come that was routed here before our set of
-    /// that number (`None`: not known yet), or follows it here.
-    Lingering { until_ms: u64, seq: Option<u64> },
+    /// It lives there; what still comes for it goes there: until then, and until all has come that was routed here for it, as that drain
+    /// says (`None`: it has not begun), or follows it here. Not longer than hints are kept.
+    Lingering { until_ms: u64, at_most_ms: u64, drain: Option<u64> },
     /// It lives there, and the host sends what has come last.
     Following,
 }
@@ -315,7 +315,7 @@ impl Owner {
             Control::StateWanted { key, epoch, offset } => self.state_wanted(from, key, epoch, offset, members, said),
             Control::Taken { key, epoch } => self.taken(from, key, &epoch, members, said, out),
             Control::Superseded { key, epoch, by } => self.superseded(from, key, epoch, by, members, said, out),
-            Control::Routed { seq, last } => self.drains.routed(from, seq, last),
+            Control::Routed { request, last } => self.drains.routed(from, request, last),
             Control::Followed { key, epoch, last } => {
                 let (boot, of) = (members.boot_of(from), (key, from.clone()));
                 if let Some(taken) = self.taken.get_mut(&of).filter(|taken| taken.epoch == epoch) {
@@ -445,7 +445,8 @@ impl Owner {
         // One that does not say what it has routed is given a moment.
         let all_say = members.peers().all(|(_, peer)| peer.says_routed());
         let linger_ms = if all_say { 0 } else { members.settings.linger_ms };
-        let step = Step::Lingering { until_ms: members.now_ms + linger_ms, seq: None };
+        let (until_ms, at_most_ms) = (members.now_ms + linger_ms, members.now_ms + members.settings.hint_keep_ms);
+        let step = Step::Lingering { until_ms, at_most_ms, drain: None };
         self.moves.insert(key, Move { step, ..moving });
     }
 
@@ -464,6 +465,7 @@ impl Owner {
 
     /// A node is there, perhaps back: what it may have taken is offered to it again.
     pub(super) fn offer_again(&mut self, to: &NodeName, members: &Members, said: &mut Said) {
+        self.drains.ask(to, members, said);
         for (key, moving) in self.moves.iter_mut().filter(|(_, moving)| moving.to == *to) {
             let (Step::Doubtful { state, .. }, Some(session)) = (&mut moving.step, self.sessions.get(key)) else {
                 continue;
@@ -570,18 +572,25 @@ impl Owner {
         said: &mut Said,
         out: &mut Vec<Action>,
     ) {
-        if let Some(Move { step: Step::Lingering { seq: without, .. }, .. }) = self.moves.get_mut(key) {
-            *without = Some(seq);
-            self.drains.begin(seq, members, said, out);
+        if let Some(Move { to, step: Step::Lingering { drain, .. }, .. }) = self.moves.get_mut(key) {
+            *drain = Some(self.drains.begin(seq, to, members, said, out));
         }
     }
 
-    pub(super) fn own_routed(&mut self, seq: u64) {
-        self.drains.own_routed(seq);
+    pub(super) fn own_routed(&mut self, request: u64) {
+        self.drains.own_routed(request);
     }
 
     /// The host has sent all that follows a session.
-    pub(super) fn followed(&mut self, key: SessionKey, to: NodeName, epoch: Epoch, last: u64, members: &Members, said: &mut Said) {
+    pub(super) fn followed(
+        &mut self,
+        key: SessionKey,
+        to: NodeName,
+        epoch: Epoch,
+        last: u64,
+        members: &Members,
+        said: &mut Said,
+    ) {
         let is_it = |moving: &Move| matches!(moving.step, Step::Following) && moving.epoch == epoch;
         if self.moves.get(&key).is_some_and(is_it) {
             self.moves.remove(&key);
@@ -605,11 +614,12 @@ impl Owner {
         for (key, moving) in &mut self.moves {
             match &mut moving.step {
                 Step::Doubtful { until_ms, .. } if now_ms >= *until_ms => over.push(key.clone()),
-                Step::Lingering { until_ms, seq: Some(seq) }
-                    if now_ms >= *until_ms
-                        && !lingers
-                        && self.drains.is_over(*seq, records)
-                        && !is_followed(&self.taken, key, records, members) =>
+                Step::Lingering { until_ms, at_most_ms, drain: Some(drain) }
+                    if now_ms >= *at_most_ms
+                        || now_ms >= *until_ms
+                            && !lingers
+                            && self.drains.is_over(*drain, records)
+                            && !is_followed(&self.taken, key, records, members) =>
                 {
                     let (key, to, epoch) = (key.clone(), moving.to.clone(), moving.epoch.clone());
                     moving.step = Step::Following;
@@ -629,12 +639,14 @@ impl Owner {
                 self.stays(key, moving, members, said, out);
             }
         }
-        let seq_of = |moving: &Move| match moving.step {
-            Step::Lingering { seq, .. } => seq,
-            _ => None,
-        };
-        let wanted: BTreeSet<u64> = self.moves.values().filter_map(seq_of).collect();
-        self.drains.keep(|seq| wanted.contains(&seq));
+        if !self.drains.is_empty() {
+            let drain = |moving: &Move| match moving.step {
+                Step::Lingering { drain, .. } => drain,
+                _ => None,
+            };
+            let wanted: BTreeSet<u64> = self.moves.values().filter_map(drain).collect();
+            self.drains.keep(|drain| wanted.contains(&drain));
+        }
         self.drains.tick(records, members, said);
     }
 
