@@ -169,9 +169,14 @@ impl Session {
         plain.map(|filter| Interest { tenant: tenant.clone(), filter, added: false, durable }).collect()
     }
 
+    /// Whether it lives on another node.
+    pub(crate) fn lives_elsewhere(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+
     /// Whether the others know already that a subscription of it is no interest of this node.
     pub(crate) fn has_withdrawn(&self, filter: &str) -> bool {
-        self.withdrawn.load(Ordering::Acquire) && !filter.starts_with('$')
+        self.lives_elsewhere() && !filter.starts_with('$')
     }
 }
 

@@ -136,13 +136,14 @@ impl Sessions {
     }
 
     /// The keys of the sessions that can go to another node: their clients are away and have left no will that waits, and no shared
-    /// subscription has something for them here.
+    /// subscription has something for them here. Those that live on another node already are none.
     pub fn movable(&self) -> Vec<Arc<SessionKey>> {
         let inner = self.inner.lock();
         let away = inner.table.iter().filter(|entry| entry.away.is_some_and(|away| away.will_due.is_none()));
         let away: Vec<_> = away.map(|entry| entry.session.clone()).collect();
         drop(inner);
-        away.iter().filter(|session| !session.has_group_waiting()).map(|session| session.key().clone()).collect()
+        let is_here = |session: &&Arc<Session>| !session.lives_elsewhere() && !session.has_group_waiting();
+        away.iter().filter(is_here).map(|session| session.key().clone()).collect()
     }
 
     /// Ends a session that [`Self::restore`] did not take, when all shared subscriptions have come back: what it had by them

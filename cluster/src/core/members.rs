@@ -18,7 +18,7 @@ pub(crate) struct Peer {
     /// It answers; else it is suspected.
     pub(crate) live: bool,
     /// It says that hints for us wait there, and that nothing comes of its processes before this one.
-    hints: (bool, Boot),
+    pub(crate) hints: (bool, Boot),
 }
 
 impl Peer {
@@ -34,8 +34,8 @@ impl Peer {
 
     /// It has something for us that it had not sent when it last ended. One that does not say what it has routed: that it had not sent
     /// at once.
-    fn keeps_old_hints(&self) -> bool {
-        self.live && self.hints.0 && (self.hints.1 < self.member.boot || !self.says_routed())
+    pub(crate) fn keeps_old_hints(&self) -> bool {
+        self.hints.0 && (self.hints.1 < self.member.boot || !self.says_routed())
     }
 }
 
@@ -131,7 +131,7 @@ impl Members {
 
     /// As [`Self::awaits_hints`], of what no number says that it has come: what an earlier process of somebody routed.
     pub(crate) fn awaits_old_hints(&self) -> bool {
-        self.peers.values().any(Peer::keeps_old_hints)
+        self.peers.values().any(|peer| peer.live && peer.keeps_old_hints())
     }
 
     /// The members as a number: two nodes that have the same one have the same members, as the same processes.

@@ -200,13 +200,14 @@ impl Core {
         if self.members.get(node).is_none_or(|peer| peer.member.boot != boot) {
             return;
         }
+        let hints = self.members.get(node).map_or((false, false), |peer| (peer.hints.0, peer.keeps_old_hints()));
         self.members.remove(node);
         self.members.unsettle();
         self.interests.lost(node, left, out);
         self.forwards.away(node, &self.members, out);
         self.sets.reset(node);
         self.quotas.lost(node);
-        self.sessions.lost(node, left, &self.members, out);
+        self.sessions.lost(node, left, hints, &self.records, &self.members, out);
         self.sessions.view_changed(&mut self.members, out);
     }
 
@@ -355,7 +356,7 @@ impl Core {
     /// After [`Input::Leave`]: how many sessions are still to be taken, if somebody takes them, or on their way; and what members
     /// that are there have not answered.
     pub fn leaving(&self) -> usize {
-        self.sessions.leaving(&self.members) + self.forwards.unanswered(&self.members)
+        self.sessions.leaving(&self.records, &self.members) + self.forwards.unanswered(&self.members)
     }
 
     /// Where a session lives that was ours, for some minutes after it went.

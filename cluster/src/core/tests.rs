@@ -435,6 +435,37 @@ fn what_was_routed_to_a_session_that_moved_is_waited_for() {
     assert!(is_over(side.took(1)));
 }
 
+/// Guards the same where a node ends that has routed something there: it keeps that, and it comes when it is back. Whoever leaves does not
+/// wait for it.
+#[test]
+fn what_a_lost_node_has_routed_to_a_session_that_moved_is_waited_for() {
+    let is_over = |actions: Vec<Action>| actions.iter().any(|action| matches!(action, Action::MoveOver { .. }));
+    let mut side = Side::joined(3);
+    let took = take_over(&mut side, Some(Vec::new()));
+    let [Action::Install { epoch, .. }] = &took[..] else { panic!("{took:?}") };
+    let epoch = epoch.clone();
+    let (boot, id) = (side.cores[&name(3)].0, 1);
+    side.tell(3, Input::Forward { to: name(2), wanted: vec![ForwardWanted { id, bytes: 1, durable: true }] });
+    side.tell(1, Input::Installed { key: key("c"), epoch, taken: true });
+    side.tell(2, Input::Withdrawn { key: key("c") });
+    side.wait(100);
+    assert!(!is_over(side.took(2)) && side.cores[&name(2)].1.leaving() == 1);
+    side.lose(3, Lost::Left);
+    side.wait(100);
+    assert!(!is_over(side.took(2)) && side.cores[&name(2)].1.leaving() == 0);
+    // It has as a hint what was under way, and is back.
+    side.cores.insert(name(3), (Boot(9), Core::new(settings(3), Boot(9))));
+    let forward = Forward { boot, seq: 1 };
+    side.tell(3, Input::HintRestored { to: name(2), forward, bytes: 1, since_ms: side.now_ms });
+    side.join(3);
+    assert!(!is_over(side.took(2)), "it is still to come");
+    side.tell(2, Input::Arrived { from: name(3), forward, low: 1 });
+    side.tell(2, Input::Settled { from: name(3), forward, stored: true });
+    side.tell(3, Input::Answered { from: name(2), forwards: vec![forward] });
+    side.wait(5_000);
+    assert!(is_over(side.took(2)));
+}
+
 /// Guards the same over a restart: where a session was whose state had been given away, it is not ended when another has it, but what came
 /// for it follows it; one whose state had not is in the way, and ends.
 #[test]

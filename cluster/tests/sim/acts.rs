@@ -348,10 +348,7 @@ impl World {
                 self.inbox.extend([(node, interest), (node, Input::Withdrawn { key })]);
             }
             Action::MoveOver { key, to, epoch } => {
-                let at = self.index(&to);
-                if let Some(session) = self.remove(node, &key, true) {
-                    self.nodes[node].disk.stubs.insert((key.clone(), session.life), session.stub(at, epoch.clone()));
-                }
+                self.remove(node, &key, true);
                 self.inbox.push_back((node, Input::Followed { key, to, epoch }));
             }
             Action::Install { key, epoch, state, .. } => {
@@ -370,11 +367,15 @@ impl World {
         }
     }
 
-    /// Removes a session; `moved`: only one that lives elsewhere.
+    /// Removes a session; `moved`: only one that lives elsewhere. Of that its filters stay.
     fn remove(&mut self, node: usize, key: &SessionKey, moved: bool) -> Option<Session> {
         let session = self.nodes[node].disk.sessions.get(key).filter(|session| !moved || session.moved_to.is_some())?;
         let session = session.clone();
         self.nodes[node].disk.sessions.remove(key);
+        if let Some((to, epoch)) = session.moved_to.clone() {
+            let of = (key.clone(), session.life);
+            self.nodes[node].disk.stubs.insert(of, session.clone().stub(to, epoch));
+        }
         let process = self.nodes[node].process.as_mut()?;
         process.connected.remove(key);
         process.gathering.remove(key);

@@ -2,10 +2,10 @@
 //!
 //! When a session has left, our set of filters is without those that it alone wanted, and every member routes what it wants to its new
 //! place. Each is asked then, and answers when it routes by that set and by that of the new place: up to which number it has sent us
-//! anything by then. When all of that is committed here, nothing comes for the session any more. Whoever is lost is not waited for: what
-//! it had not sent it has as hints, should it come back.
+//! anything by then. When all of that is committed here, nothing comes for the session any more. Of whoever is lost before it may come as
+//! hints, when it is back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Said;
 use crate::core::action::Action;
@@ -21,11 +21,21 @@ struct Drain {
     seq: u64,
     /// Where it lives.
     to: NodeName,
-    /// Who may have routed something to us, and up to which number, once it has said so.
-    left: BTreeMap<NodeName, (Boot, Option<u64>)>,
+    /// Who may have routed something to us.
+    left: BTreeMap<NodeName, Left>,
     /// What this node has routed is with the session.
     own: bool,
     asked_ms: u64,
+}
+
+/// What may come from a node.
+enum Left {
+    /// It has not said.
+    Asked(Boot),
+    /// What that process has sent up to that number.
+    UpTo(Boot, u64),
+    /// It was lost, and keeps what it had not sent.
+    Away,
 }
 
 impl Drain {
@@ -39,6 +49,8 @@ impl Drain {
 pub(super) struct Drains {
     drains: BTreeMap<u64, Drain>,
     last: u64,
+    /// Those who kept hints for us when they were lost, and are not back.
+    keep_hints: BTreeSet<NodeName>,
 }
 
 impl Drains {
@@ -54,9 +66,10 @@ impl Drains {
         self.last += 1;
         let request = self.last;
         let asked = members.peers().filter(|(_, peer)| peer.says_routed());
-        let left: BTreeMap<_, _> = asked.map(|(node, peer)| (node.clone(), (peer.member.boot, None))).collect();
-        let drain = Drain { seq, to: to.clone(), left, own: false, asked_ms: members.now_ms };
+        let asked = asked.map(|(node, peer)| (node.clone(), Left::Asked(peer.member.boot)));
+        let mut drain = Drain { seq, to: to.clone(), left: asked.collect(), own: false, asked_ms: members.now_ms };
         said.extend(drain.left.keys().map(|node| (node.clone(), drain.question(request))));
+        drain.left.extend(self.keep_hints.iter().map(|node| (node.clone(), Left::Away)));
         out.push(Action::Barrier { node: members.own().clone(), request });
         self.drains.insert(request, drain);
         request
@@ -65,9 +78,14 @@ impl Drains {
     /// A member says it.
     pub(super) fn routed(&mut self, from: &NodeName, request: u64, last: u64) {
         let Some(drain) = self.drains.get_mut(&request) else { return };
-        if let Some((_, known)) = drain.left.get_mut(from) {
+        match drain.left.get_mut(from) {
+            Some(left @ Left::Asked(_)) => {
+                let Left::Asked(boot) = *left else { return };
+                *left = Left::UpTo(boot, last);
+            }
             // Asked again, it may have sent more since; or have let go of what it had sent.
-            *known = Some(known.map_or(last, |known| known.min(last)));
+            Some(Left::UpTo(_, known)) => *known = last.min(*known),
+            Some(Left::Away) | None => {}
         }
     }
 
@@ -81,20 +99,41 @@ impl Drains {
     /// A member is there, perhaps back from where it did not hear us: it may have routed by what it knew before. Or the channel to it broke.
     pub(super) fn ask(&mut self, node: &NodeName, members: &Members, said: &mut Said) {
         let Some(peer) = members.get(node).filter(|peer| peer.says_routed()) else { return };
+        self.keep_hints.remove(node);
         for (request, drain) in &mut self.drains {
-            drain.left.entry(node.clone()).or_insert((peer.member.boot, None));
+            let left = drain.left.entry(node.clone()).or_insert(Left::Away);
+            if let Left::Away = left {
+                *left = Left::Asked(peer.member.boot);
+            }
             said.push((node.clone(), drain.question(*request)));
         }
     }
 
-    pub(super) fn lost(&mut self, node: &NodeName) {
-        self.drains.values_mut().for_each(|drain| _ = drain.left.remove(node));
+    /// It is no member any more; `hints`: it kept some for us, and some of an earlier process.
+    pub(super) fn lost(&mut self, node: &NodeName, (has_hints, had_hints): (bool, bool), records: &Records) {
+        if has_hints {
+            self.keep_hints.insert(node.clone());
+        }
+        for drain in self.drains.values_mut() {
+            match drain.left.get_mut(node) {
+                Some(left) if had_hints || !left.has_come(node, records) => *left = Left::Away,
+                Some(_) => _ = drain.left.remove(node),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether nothing comes but from who is no member now.
+    pub(super) fn awaits_only_lost(&self, drain: u64, records: &Records) -> bool {
+        let is_no_member =
+            |(node, left): (&NodeName, &Left)| matches!(left, Left::Away) || left.has_come(node, records);
+        self.drains.get(&drain).is_none_or(|drain| drain.own && drain.left.iter().all(is_no_member))
     }
 
     /// Whether all has come.
     pub(super) fn is_over(&self, drain: u64, records: &Records) -> bool {
         let drain = self.drains.get(&drain);
-        drain.is_none_or(|drain| drain.own && drain.left.iter().all(|left| has_come(left, records)))
+        drain.is_none_or(|drain| drain.own && drain.left.iter().all(|(node, left)| left.has_come(node, records)))
     }
 
     /// Asks those again who have not answered, or whose forwards have not come.
@@ -102,7 +141,8 @@ impl Drains {
         let wait_ms = members.settings.ask_again_ms;
         for (request, drain) in self.drains.iter_mut().filter(|(_, drain)| members.now_ms >= drain.asked_ms + wait_ms) {
             drain.asked_ms = members.now_ms;
-            let left = drain.left.iter().filter(|left| !has_come(*left, records));
+            let is_asked = |node: &NodeName, left: &Left| !matches!(left, Left::Away) && !left.has_come(node, records);
+            let left = drain.left.iter().filter(|(node, left)| is_asked(node, left));
             said.extend(left.map(|(node, _)| (node.clone(), drain.question(*request))));
         }
     }
@@ -122,6 +162,11 @@ impl Drains {
     }
 }
 
-fn has_come((node, (boot, last)): (&NodeName, &(Boot, Option<u64>)), records: &Records) -> bool {
-    last.is_some_and(|last| records.has_all(node, *boot, last))
+impl Left {
+    fn has_come(&self, node: &NodeName, records: &Records) -> bool {
+        match self {
+            Left::UpTo(boot, last) => records.has_all(node, *boot, *last),
+            Left::Asked(_) | Left::Away => false,
+        }
+    }
 }

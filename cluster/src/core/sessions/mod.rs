@@ -57,9 +57,18 @@ impl Sessions {
     }
 
     /// A member was lost: called when the members are without it, before [`Self::view_changed`].
-    pub(crate) fn lost(&mut self, node: &NodeName, left: bool, members: &Members, out: &mut Vec<Action>) {
+    /// `hints`: whether it kept some for us, and some of an earlier process.
+    pub(crate) fn lost(
+        &mut self,
+        node: &NodeName,
+        left: bool,
+        hints: (bool, bool),
+        records: &Records,
+        members: &Members,
+        out: &mut Vec<Action>,
+    ) {
         self.keeper.lost(node, left, members);
-        self.owner.lost(node, members, out);
+        self.owner.lost(node, hints, records, members, out);
         self.claims.lost(node);
     }
 
@@ -155,9 +164,9 @@ impl Sessions {
     }
 
     /// How many of them are still here, or on their way.
-    pub(crate) fn leaving(&self, members: &Members) -> usize {
+    pub(crate) fn leaving(&self, records: &Records, members: &Members) -> usize {
         let left = self.leaving.as_ref().filter(|_| members.has_takers()).map_or(0, Leaving::left);
-        left + self.owner.moving()
+        left + self.owner.moving(records)
     }
 
     pub(crate) fn gone(&mut self, key: &SessionKey, members: &mut Members, out: &mut Vec<Action>) {

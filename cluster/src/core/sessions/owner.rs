@@ -121,9 +121,13 @@ impl Owner {
         self.went.get(key).map(|(to, _)| to)
     }
 
-    /// How many sessions are on their way to other nodes.
-    pub(super) fn moving(&self) -> usize {
-        self.moves.len()
+    /// How many sessions are on their way to other nodes. Not those for which something comes only when a node is back that was lost.
+    pub(super) fn moving(&self, records: &Records) -> usize {
+        let moves = |moving: &&Move| match moving.step {
+            Step::Lingering { drain: Some(drain), .. } => !self.drains.awaits_only_lost(drain, records),
+            _ => true,
+        };
+        self.moves.values().filter(moves).count()
     }
 
     pub(super) fn restored(&mut self, owned: Owned, given: bool, members: &mut Members) {
@@ -540,9 +544,16 @@ impl Owner {
     }
 
     /// A node that was to take sessions is gone: those that it was not offered stay.
-    pub(super) fn lost(&mut self, node: &NodeName, members: &Members, out: &mut Vec<Action>) {
+    pub(super) fn lost(
+        &mut self,
+        node: &NodeName,
+        hints: (bool, bool),
+        records: &Records,
+        members: &Members,
+        out: &mut Vec<Action>,
+    ) {
         self.rounds.remove(node);
-        self.drains.lost(node);
+        self.drains.lost(node, hints, records);
         self.taken.iter_mut().filter(|((_, from), _)| from == node).for_each(|(_, taken)| taken.follows = None);
         self.moves.retain(|key, moving| {
             if moving.to != *node {
