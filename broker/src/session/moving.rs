@@ -18,7 +18,8 @@ use crate::remote::Interest;
 /// Publications that are remembered of a session that moves in; beyond that the second one is not known.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// By which way a message comes: 0 is by a subscription, another number a node where the session was.
+/// By which way a message comes: 0 is by a subscription, another number one of the times that the session was at a node: what is there
+/// follows it once.
 pub type Way = u32;
 
 /// By a subscription.

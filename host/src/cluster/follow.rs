@@ -12,7 +12,7 @@ use gatemq_cluster::core::{Epoch, Input, NodeName, SessionKey as Key};
 use gatemq_store::{KeptValue, Op, Seq, SessionId};
 
 use super::MARKS;
-use super::content::Content;
+use super::content::{Content, way_from};
 use super::driver::Driver;
 use super::told::Told;
 use crate::clock;
@@ -111,10 +111,11 @@ impl Driver {
         let late = handing.session.late(handing.last_seq);
         handing.last_seq = late.last().map_or(handing.last_seq, |last| last.seq);
         handing.under_way.extend(late.iter().map(|late| late.seq));
+        let way = way_from(&self.cluster.own, self.node.boot_ms, &handing.session);
         let told = late.into_iter().map(|late| Told::Follow {
             of: Some((key.clone(), late.seq)),
             to: to.clone(),
-            content: Content::late(&handing.session, late),
+            content: Content::late(&handing.session, late, way),
         });
         self.cluster.inbox.tell_all(told.collect::<Vec<_>>());
         self.end_move(key);

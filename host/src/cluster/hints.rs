@@ -75,7 +75,8 @@ impl Hints {
         (now_ms, expires_ms): (u64, u64),
         ops: &mut Vec<Op>,
     ) -> Option<Op> {
-        let mut payload = postcard::to_allocvec(&Kept { header, since_ms: now_ms, expires_ms }).ok()?;
+        let way = header.way;
+        let mut payload = postcard::to_allocvec(&(Kept { header, since_ms: now_ms, expires_ms }, way)).ok()?;
         let head = u32::try_from(payload.len()).ok()?.to_be_bytes();
         payload.splice(0..0, head);
         payload.extend_from_slice(packet);
@@ -160,7 +161,10 @@ fn aged(packet: &[u8], expires_ms: u64, now_ms: u64) -> Option<bytes::Bytes> {
 fn unpack(payload: &[u8]) -> Option<(Kept, bytes::Bytes)> {
     let (head, rest) = payload.split_first_chunk::<4>()?;
     let (kept, packet) = rest.split_at_checked(u32::from_be_bytes(*head) as usize)?;
-    Some((postcard::from_bytes(kept).ok()?, bytes::Bytes::copy_from_slice(packet)))
+    let (mut kept, rest): (Kept, &[u8]) = postcard::take_from_bytes(kept).ok()?;
+    // An earlier version has none.
+    kept.header.way = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).ok()? };
+    Some((kept, bytes::Bytes::copy_from_slice(packet)))
 }
 
 /// Everything that a queue has, for the core: in order, as number, bytes, and since when. What is empty is taken out of the store.

@@ -83,7 +83,7 @@ pub(super) fn way_of(node: &NodeName) -> Way {
 impl Sent {
     /// What nobody here can have is done with: sending it again does not help.
     fn deliver(&self, worker: &Worker, out: &mut Out) {
-        let Header { tenant, plain, shares, publication, late } = &self.header;
+        let Header { tenant, plain, shares, publication, late, .. } = &self.header;
         let Ok(tenant) = worker.node.tenants.get_or_create(tenant) else { return };
         if let Some((user, client_id, first, identifier)) = late {
             return self.deliver_late(worker, &tenant, (user, client_id, *first, *identifier), out);
@@ -93,6 +93,11 @@ impl Sent {
         if routed.is_err() {
             tracing::debug!("a message of another node cannot be published");
         }
+    }
+
+    /// By which way it has followed a session here.
+    fn way(&self) -> Way {
+        if self.header.way == 0 { self.from } else { self.header.way }
     }
 
     /// To a session that has come from the node that sends it, perhaps to go on.
@@ -105,11 +110,11 @@ impl Sent {
         match (worker.node.sessions.get(&key), worker.node.cluster()) {
             (Some(session), _) => {
                 let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
-                router::deliver_late(&session, self.from, late, &mut out.spare);
+                router::deliver_late(&session, self.way(), late, &mut out.spare);
             }
             (None, Some(cluster)) => {
-                let content =
-                    Content::astray(tenant.clone(), message, (user.into(), client_id.into(), first, identifier));
+                let late = (user.into(), client_id.into(), first, identifier);
+                let content = Content::astray(tenant.clone(), message, late, self.way());
                 cluster.inbox.tell(Told::Astray { key: key_of(&key), content });
             }
             (None, None) => {}
