@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::changes::{Change, Changes};
 use crate::remote::Interest;
-use crate::session::{Closed, Home, Session, Spare};
+use crate::session::{Closed, Home, Late, Session, Spare};
 use crate::tree::{Place, Tree};
 
 /// Subscriptions that are ended under one hold of the tree's lock.
@@ -52,6 +52,13 @@ pub(crate) fn close(session: &Arc<Session>, now_ms: u64, armed: &mut Vec<Home>, 
 pub(crate) fn forget(session: &Arc<Session>, spare: &mut Spare) {
     let Closed { subscriptions, .. } = session.close();
     end(session, subscriptions.into_iter(), spare);
+}
+
+/// As [`forget`]; returns what came for it after the message with the number `seq`, and waited.
+pub(crate) fn end_moved(session: &Arc<Session>, seq: u64, spare: &mut Spare) -> Vec<Late> {
+    let (Closed { subscriptions, .. }, late) = session.close_moved(seq);
+    end(session, subscriptions.into_iter(), spare);
+    late
 }
 
 /// Takes it out of the tree and the store.

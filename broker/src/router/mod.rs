@@ -14,7 +14,7 @@ mod retained;
 mod shared;
 mod subscribe;
 
-pub(crate) use close::{close, forget};
+pub(crate) use close::{close, end_moved, forget};
 pub use from_node::{FromNode, publish_from_node};
 pub use late::deliver_late;
 pub(crate) use layouts::Layouts;

@@ -319,26 +319,36 @@ impl Session {
 
     /// Ends it: what waits is gone, and nothing is appended from now on. What it had is returned once.
     pub(crate) fn close(&self) -> Closed {
+        self.end().close()
+    }
+
+    fn end(&self) -> Output {
         let mut output = self.output.lock();
         let (epoch, dropped) = (output.epoch.wrapping_add(1), output.dropped);
-        let mut old = std::mem::replace(&mut *output, Output { epoch, dropped, ..Output::default() });
+        let old = std::mem::replace(&mut *output, Output { epoch, dropped, ..Output::default() });
         self.armed.store(false, Ordering::Release);
-        drop(output);
-        let mut shared = old.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
-        if let Some(queue) = old.queue.take() {
+        old
+    }
+}
+
+impl Output {
+    /// Of a session that has ended.
+    fn close(mut self) -> Closed {
+        let mut shared = self.flights.as_mut().map(|flights| flights.take_shared()).unwrap_or_default();
+        if let Some(queue) = self.queue.take() {
             // What was sent before what was not.
             shared.extend(queue.into_shared());
         }
         // Those of each together.
         shared.sort_by_key(|kept| kept.group.as_ref().map_or(0, |group| Arc::as_ptr(group) as usize));
-        let mut stored = old.stored.take();
+        let mut stored = self.stored.take();
         let returned = |kept: Kept| {
             let Kept { first, message, group, seq, .. } = kept;
             let places = stored.as_mut().map(|stored| stored.places(seq)).unwrap_or_default();
             Some(Returned { group: group?, first, message, places })
         };
         let shared = shared.into_iter().filter_map(returned).collect();
-        Closed { home: old.home, subscriptions: old.subscriptions, shared }
+        Closed { home: self.home, subscriptions: std::mem::take(&mut self.subscriptions), shared }
     }
 }
 

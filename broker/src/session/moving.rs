@@ -12,7 +12,7 @@ use gatemq_types::QoS;
 
 use super::queue::{Queued, Waiting};
 use super::stored::Stored;
-use super::{Delivered, Message, Output, Session, Spare, qos_of};
+use super::{Closed, Delivered, Message, Output, Session, Spare, qos_of};
 use crate::remote::Interest;
 
 /// Publications that are remembered of a session that moves in; beyond that the second one is not known.
@@ -58,6 +58,22 @@ impl Arriving {
 }
 
 impl Output {
+    /// See [`Session::late`].
+    fn late(&self, seq: u64) -> Vec<Late> {
+        let newest = self.queue.iter().flat_map(|queue| queue.newest());
+        let messages = newest.filter_map(|waiting| match waiting {
+            Waiting::Message(queued) if queued.seq != 0 => Some(queued),
+            _ => None,
+        });
+        let late = messages.take_while(|queued| queued.seq > seq).map(|queued| {
+            let Queued { seq, first, identifier, ref message, .. } = *queued;
+            Late { seq, first, identifier, message: message.clone() }
+        });
+        let mut late: Vec<_> = late.collect();
+        late.reverse();
+        late
+    }
+
     pub(super) fn is_new(&mut self, queued: &Queued, way: Way) -> bool {
         let publication = queued.message.publication();
         let arriving = self.stored.as_mut().and_then(|stored| stored.arriving.as_mut());
@@ -135,25 +151,25 @@ impl Session {
 
     /// A message from where it was that its client may not have.
     pub(crate) fn deny_late(&self) -> Delivered {
-        self.output.lock().count_denied(1);
+        let mut output = self.output.lock();
+        if !output.open {
+            // Its subscriptions are gone for that.
+            return Delivered::Closed;
+        }
+        output.count_denied(1);
         Delivered::Dropped
     }
 
     /// What came for it at QoS 1 and 2 after the message with the number `seq`, and waits. Costs what came since.
     pub fn late(&self, seq: u64) -> Vec<Late> {
-        let output = self.output.lock();
-        let newest = output.queue.iter().flat_map(|queue| queue.newest());
-        let messages = newest.filter_map(|waiting| match waiting {
-            Waiting::Message(queued) if queued.seq != 0 => Some(queued),
-            _ => None,
-        });
-        let late = messages.take_while(|queued| queued.seq > seq).map(|queued| {
-            let Queued { seq, first, identifier, ref message, .. } = *queued;
-            Late { seq, first, identifier, message: message.clone() }
-        });
-        let mut late: Vec<_> = late.collect();
-        late.reverse();
-        late
+        self.output.lock().late(seq)
+    }
+
+    /// Ends it, as [`Self::close`], and what [`Self::late`] would return with that: nothing comes between.
+    pub(crate) fn close_moved(&self, seq: u64) -> (Closed, Vec<Late>) {
+        let old = self.end();
+        let late = old.late(seq);
+        (old.close(), late)
     }
 
     /// It lives on another node, to which others are to send from now on what it has subscribed: it is no interest of this node any more.

@@ -10,7 +10,7 @@ use super::{Away, Entry, Sessions, leave};
 use crate::changes::{Changes, SessionNumber};
 use crate::remote::Interest;
 use crate::retained::{Publisher, Stored, Who};
-use crate::session::{Came, Message, RestoredMessage, Session, SessionLimits, Spare};
+use crate::session::{Came, Late, Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
 use crate::{SessionKey, Will, router};
 
@@ -52,50 +52,55 @@ impl Sessions {
     /// # Errors
     /// There is a later one of its key, so this one had ended, and a crash took only that: [`Self::end_restored`].
     pub fn restore(&self, restored: Restored, changes: &mut Changes) -> Result<Arc<Session>, Arc<Session>> {
-        self.take_in(restored, None, changes)
+        let (returned, subscriptions) = Returned::new(restored);
+        if !self.take_in(&returned, None) {
+            return Err(returned.session);
+        }
+        subscribe_all(&returned.session, subscriptions, changes);
+        Ok(returned.session)
     }
 
     /// Takes a session that comes from another node, in place of `before`, if there is one: that went there, and what came for it since
-    /// is for this one. It has its subscriptions still, so that nothing comes between; when that is taken, [`Self::forget`] ends it.
-    /// `came`: what is known where it comes from of publications that may come once more.
+    /// is for this one. Both have their subscriptions and whoever looks finds one of them, so that nothing comes between; then
+    /// [`Self::end_moved`] ends the one before. `came`: what is known where it comes from of publications that may come once more.
     ///
     /// # Errors
-    /// There is another one of its key.
+    /// There is another one of its key, of which nothing changes.
     pub fn move_in(
         &self,
         restored: Restored,
         came: &[Came],
         before: Option<&Arc<Session>>,
-        changes: &mut Changes,
+        spare: &mut Spare,
     ) -> Result<Arc<Session>, Arc<Session>> {
-        if let Some(before) = before {
-            self.take_out(before);
+        let (returned, subscriptions) = Returned::new(restored);
+        returned.session.moves_in(came);
+        subscribe_all(&returned.session, subscriptions, &mut spare.changes);
+        if self.take_in(&returned, before) {
+            return Ok(returned.session);
         }
-        self.take_in(restored, Some(came), changes)
+        router::forget(&returned.session, spare);
+        Err(returned.session)
     }
 
-    /// `came`: it moves in. What comes as soon as it has subscribed is to be known when it comes again.
-    fn take_in(
-        &self,
-        restored: Restored,
-        came: Option<&[Came]>,
-        changes: &mut Changes,
-    ) -> Result<Arc<Session>, Arc<Session>> {
-        let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
-        let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
-        let hash = self.hash(&restored.key);
-        let subscriptions = restored.subscriptions.clone();
-        let session = {
+    /// From now on it is found, and `before` is not. False: there is another one of its key.
+    fn take_in(&self, returned: &Returned, before: Option<&Arc<Session>>) -> bool {
+        let Returned { session, expires_ms, due_ms } = returned;
+        let hash = self.hash(session.key());
+        if let Some(before) = before {
+            // A will that waits is the other node's.
+            drop(before.take_will());
+        }
+        {
             let mut guard = self.inner.lock();
             let inner = &mut *guard;
-            if inner.table.find(hash, |known| known.is_of(&restored.key)).is_some() {
-                return Err(Session::restored(restored));
+            if let Some(before) = before {
+                inner.remove(hash, before);
             }
-            let session = Session::restored(restored);
-            if let Some(came) = came {
-                session.moves_in(came);
+            if inner.table.find(hash, |known| known.is_of(session.key())).is_some() {
+                return false;
             }
-            let expires = inner.moment(expires_ms);
+            let expires = inner.moment(*expires_ms);
             inner.expiring.insert(expires, session.clone());
             let will_due = due_ms.map(|due_ms| inner.moment(due_ms));
             if let Some(due) = will_due {
@@ -103,19 +108,21 @@ impl Sessions {
             }
             let entry = Entry { session: session.clone(), away: Some(Away { expires, will_due }) };
             inner.table.insert_unique(hash, entry, |known| self.hash(known.session.key()));
-            session
-        };
-        session.key().tenant().usage.sessions.take_anyway(1);
-        for (filter, options, identifier) in subscriptions {
-            subscribe(&session, &filter, options, identifier, changes);
         }
-        Ok(session)
+        session.key().tenant().usage.sessions.take_anyway(1);
+        true
     }
 
     /// Ends a session that lives on another node from now on, with all that it has. Its client is away.
     pub fn forget(&self, session: &Arc<Session>, spare: &mut Spare) {
         self.take_out(session);
         router::forget(session, spare);
+    }
+
+    /// As [`Self::forget`]; what came for it after the message with the number `seq`, and waited, is for the one that is in its place.
+    pub fn end_moved(&self, session: &Arc<Session>, seq: u64, spare: &mut Spare) -> Vec<Late> {
+        self.take_out(session);
+        router::end_moved(session, seq, spare)
     }
 
     /// Nobody finds it any more; it has what it has until it is [forgotten](Self::forget).
@@ -151,6 +158,29 @@ impl Sessions {
     pub fn end_restored(&self, session: &Arc<Session>, now_ms: u64, spare: &mut Spare) {
         // Nobody is connected.
         router::close(session, now_ms, &mut Vec::new(), spare);
+    }
+}
+
+/// A session as it comes back, whose client is away.
+struct Returned {
+    session: Arc<Session>,
+    expires_ms: u64,
+    due_ms: Option<u64>,
+}
+
+impl Returned {
+    /// And what it has subscribed.
+    fn new(restored: Restored) -> (Self, Vec<(String, u8, u32)>) {
+        let expires_ms = leave::moment_ms(restored.expiry_s, restored.away_since_ms);
+        let due_ms = restored.will.as_ref().map(|will| leave::moment_ms(will.delay_s(), restored.away_since_ms));
+        let subscriptions = restored.subscriptions.clone();
+        (Returned { session: Session::restored(restored), expires_ms, due_ms }, subscriptions)
+    }
+}
+
+fn subscribe_all(session: &Arc<Session>, subscriptions: Vec<(String, u8, u32)>, changes: &mut Changes) {
+    for (filter, options, identifier) in subscriptions {
+        subscribe(session, &filter, options, identifier, changes);
     }
 }
 

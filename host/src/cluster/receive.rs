@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemq_broker::session::{Late, Message, Way};
+use gatemq_broker::session::{Delivered, Late, Message, Way};
 use gatemq_broker::{Out, SessionKey, Tenant, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
 use gatemq_store::Op;
@@ -104,20 +104,24 @@ impl Sent {
     fn deliver_late(&self, worker: &Worker, tenant: &Arc<Tenant>, late: (&str, &str, u8, u32), out: &mut Out) {
         let (user, client_id, first, identifier) = late;
         let Ok(key) = SessionKey::new(tenant.clone(), user, client_id) else { return };
-        let Some(message) = Message::of_packet(&self.packet, self.header.publication, worker.now_ms.get()) else {
-            return;
-        };
-        match (worker.node.sessions.get(&key), worker.node.cluster()) {
-            (Some(session), _) => {
-                let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
-                router::deliver_late(&session, self.way(), late, &mut out.spare);
+        let (publication, now_ms) = (self.header.publication, worker.now_ms.get());
+        let message = || Message::of_packet(&self.packet, publication, now_ms);
+        // One that is found may have ended at this moment, and another be in its place.
+        while let Some(session) = worker.node.sessions.get(&key) {
+            let Some(message) = message() else { return };
+            let late = Late { seq: 0, first, identifier, message: Arc::new(message) };
+            if router::deliver_late(&session, self.way(), late, &mut out.spare) != Delivered::Closed {
+                return;
             }
-            (None, Some(cluster)) => {
-                let late = (user.into(), client_id.into(), first, identifier);
-                let content = Content::astray(tenant.clone(), message, late, self.way());
-                cluster.inbox.tell(Told::Astray { key: key_of(&key), content });
+            let is_there = worker.node.sessions.get(&key).is_some_and(|now| Arc::ptr_eq(&now, &session));
+            if is_there {
+                return;
             }
-            (None, None) => {}
+        }
+        if let (Some(message), Some(cluster)) = (message(), worker.node.cluster()) {
+            let late = (user.into(), client_id.into(), first, identifier);
+            let content = Content::astray(tenant.clone(), message, late, self.way());
+            cluster.inbox.tell(Told::Astray { key: key_of(&key), content });
         }
     }
 }

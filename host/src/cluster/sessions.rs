@@ -237,15 +237,12 @@ async fn installed(
         let hot = &mut *worker.hot.borrow_mut();
         let sessions = &worker.node.sessions;
         let here = sessions.get(&limits);
-        let session = sessions.move_in(restored, &state.came, here.as_ref(), &mut hot.out.spare.changes);
-        let late = before.map_or_else(Vec::new, |handing| handing.session.late(handing.last_seq));
-        if let Ok(session) = &session {
-            for late in late {
+        let session = sessions.move_in(restored, &state.came, here.as_ref(), &mut hot.out.spare);
+        if let (Ok(session), Some(here)) = (&session, &here) {
+            let last_seq = before.filter(|before| Arc::ptr_eq(&before.session, here)).map(|before| before.last_seq);
+            for late in sessions.end_moved(here, last_seq.unwrap_or(u64::MAX), &mut hot.out.spare) {
                 router::deliver_late(session, HERE, late, &mut hot.out.spare);
             }
-        }
-        if let Some(here) = here {
-            sessions.forget(&here, &mut hot.out.spare);
         }
         worker.deliver_armed(hot);
         session
