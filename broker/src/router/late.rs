@@ -34,7 +34,7 @@ mod tests {
     use crate::router;
     use crate::router::testing::subscribe;
     use crate::session::{Dropped, Message};
-    use crate::sessions::{Leave, Opening};
+    use crate::sessions::{Leave, Opening, Restored};
     use crate::{Attached, Home, Out, SessionKey, SessionLimits, Sessions, TopicCache};
 
     fn late(topic: &str) -> Late {
@@ -80,5 +80,90 @@ mod tests {
         let new = open(&sessions, &key, true, &mut out);
         deliver_late(new.session(), 7, late("open"), &mut out.spare);
         assert!(topics(&new).is_empty(), "it has subscribed nothing");
+    }
+
+    fn moved_in(key: &Arc<SessionKey>, number: u64, filter: &str) -> Restored {
+        Restored {
+            number,
+            key: key.clone(),
+            protocol: Protocol::V5,
+            expiry_s: 60,
+            away_since_ms: 1,
+            limits: SessionLimits::default(),
+            version: 1,
+            last_seq: 0,
+            subscriptions: vec![(filter.to_owned(), 1, 0)],
+            messages: Vec::new(),
+            released: Vec::new(),
+            received: Vec::new(),
+            will: None,
+        }
+    }
+
+    fn publications(late: &[Late]) -> Vec<u64> {
+        late.iter().map(|late| late.message.publication()).collect()
+    }
+
+    /// Guards promise 5 over a move: a session that comes back takes the place of what is still here of it, so that nothing comes between,
+    /// and what came for both, before anything follows it, it has once; each of the times that it was at a node counts for itself. Other
+    /// nodes are told once that it wants nothing here any more.
+    #[test]
+    fn a_session_that_comes_back_takes_its_old_ones_place() {
+        let (key, sessions, mut out) = (key("c"), Sessions::default(), Out::new(TopicCache::new(8, 8)));
+        sessions.store_from(1);
+        out.number_publications(1 << 40);
+        out.spare.changes.note_interests();
+        let all = with(&key, &[Grant::allow(Actions::ALL, "#")], NoMatch::Deny, &Limits::default());
+        let publisher = open(&sessions, &crate::identity::testing::key("publisher"), true, &mut out);
+        let send = |out: &mut Out| {
+            router::testing::send(&all, &publisher, &router::testing::frame(Protocol::V5, 0x32, "t", &[], b"x"), out)
+        };
+        let told = |out: &mut Out| {
+            out.spare.changes.take_interests().into_iter().map(|of| (of.filter, of.added)).collect::<Vec<_>>()
+        };
+        let old = sessions.move_in(moved_in(&key, 7, "t"), &[], None, &mut out.spare).unwrap();
+        assert_eq!((told(&mut out), send(&mut out).delivered), (vec![("t".to_owned(), true)], 1));
+        let withdrawn: Vec<_> = old.withdraws().into_iter().map(|of| (of.filter, of.added)).collect();
+        assert_eq!((withdrawn, old.withdraws().len()), (vec![("t".to_owned(), false)], 0));
+        assert!(sessions.movable().is_empty(), "it lives elsewhere");
+        assert_eq!(send(&mut out).delivered, 1, "what comes all the same it gets");
+
+        let [first, second] = publications(&old.late(0))[..] else { panic!("two") };
+        // The first is in the state that comes back.
+        let new = sessions.move_in(moved_in(&key, 8, "t"), &[(first, 1)], Some(&old), &mut out.spare).unwrap();
+        assert!(Arc::ptr_eq(&sessions.get(&key).unwrap(), &new));
+        assert_eq!(send(&mut out).delivered, 2, "both are there");
+        let third = publications(&new.late(0))[0];
+        let rest = sessions.end_moved(&old, 1, &mut out.spare);
+        assert_eq!(publications(&rest), [second, third]);
+        assert_eq!(told(&mut out), [("t".to_owned(), true)], "its end was told before");
+        for late in rest {
+            deliver_late(&new, 1, late, &mut out.spare);
+        }
+        assert_eq!(publications(&new.late(0)), [third, second]);
+        // Other ways, and the same message twice from one node, where it was twice.
+        let message = new.late(0).remove(1).message;
+        let again = |publication| Late {
+            seq: 0,
+            first: 0x32,
+            identifier: 0,
+            message: match publication {
+                0 => message.clone(),
+                _ => Arc::new(Message::of_packet(&message.packet(0x32, 0), publication, 0).unwrap()),
+            },
+        };
+        for way in [5, 6] {
+            deliver_late(&new, way, again(0), &mut out.spare);
+            deliver_late(&new, way, again(first), &mut out.spare);
+        }
+        assert_eq!(publications(&new.late(0)), [third, second]);
+        assert_eq!(
+            deliver_late(&old, 5, again(0), &mut out.spare),
+            Delivered::Closed,
+            "whoever has found the old one looks again"
+        );
+        // One that has come since is not thrown out.
+        assert!(sessions.move_in(moved_in(&key, 9, "t"), &[], Some(&old), &mut out.spare).is_err());
+        assert_eq!(send(&mut out).delivered, 1);
     }
 }
