@@ -669,7 +669,7 @@ impl Owner {
             Step::Gathering | Step::Following => None,
         });
         // Something may be waited for that is to be forgotten.
-        let forgets = self.moves.is_empty().then_some(u64::MAX).unwrap_or(self.forgets_ms);
+        let forgets = if self.moves.is_empty() { u64::MAX } else { self.forgets_ms };
         due.min().unwrap_or(u64::MAX).min(self.drains.due_ms(members)).min(forgets)
     }
 }
