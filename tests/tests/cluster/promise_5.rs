@@ -14,8 +14,8 @@ use super::{comes, joins};
 use crate::crash::load::{self, ALL, END, EndsAll, Field, Holds};
 use crate::crash::subscriber::Subscriber;
 
-/// Where messages may overtake one another: what has not come so long after the last one is lost.
-const LINGERS: Duration = Duration::from_secs(8);
+/// Where messages may overtake one another: what has come so long after everything has is all.
+const LINGERS: Duration = Duration::from_secs(3);
 const LIMITS: &str = "[limits]\nqueue_messages_max = 1000000\nqueue_bytes_max = 1000000000";
 
 /// Publishers are at the first, subscribers at the last.

@@ -99,6 +99,12 @@ impl Field {
         self.acknowledged.lock().unwrap().insert((topic, number));
     }
 
+    /// Whether all that was acknowledged is among these.
+    pub(crate) fn has_all(&self, taken: &[(String, u64)]) -> bool {
+        let taken: BTreeSet<_> = taken.iter().collect();
+        self.acknowledged.lock().unwrap().iter().all(|of| taken.contains(of))
+    }
+
     pub(crate) fn count_acknowledged(&self) -> u64 {
         self.acknowledged.lock().unwrap().len() as u64
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use gatemq_tests::PATIENCE;
 use gatemq_tests::client::{Client, Received};
 use gatemq_tests::session::{ConnAck, Connect, Level, Message, ack};
 
@@ -25,7 +26,8 @@ pub(crate) struct Subscriber {
     pub(crate) taken: Vec<(String, u64)>,
     pub(crate) unreleased: HashMap<u16, (String, Vec<u8>)>,
     pub(crate) has_session: bool,
-    /// Where the last message may overtake others: it ends when nothing has come for so long after it.
+    /// Where the last message may overtake others: it ends when it has everything and nothing has come for so long, or when it waits in
+    /// vain.
     pub(crate) lingers: Option<Duration>,
 }
 
@@ -87,15 +89,23 @@ impl Subscriber {
             self.has_session = true;
             field.subscribed();
         }
-        let (mut count, mut ended) = (0, false);
+        let (mut count, mut ended, mut quiet) = (0, false, Duration::ZERO);
         while self.breaks_after.is_none_or(|after| count < after || (self.stays_away && field.is_ending())) {
             let packet = match self.lingers.filter(|_| ended) {
                 None => packet(client, self.name, || field.may_wait())?,
                 Some(long) => match client.receive(long) {
                     Ok(Received::Packet(packet)) => packet,
-                    _ => return Some(Served::Done),
+                    Ok(Received::Closed) => return Some(Served::Done),
+                    Err(_) => {
+                        quiet += long;
+                        if field.has_all(&self.taken) || quiet >= PATIENCE {
+                            return Some(Served::Done);
+                        }
+                        continue;
+                    }
                 },
             };
+            quiet = Duration::ZERO;
             match packet.first {
                 ack::PUBREL => {
                     let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
