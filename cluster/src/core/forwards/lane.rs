@@ -2,9 +2,11 @@
 //!
 //! While there are hints, new forwards become hints as well: so they arrive in the order in which they were published. A hint
 //! goes out as soon as the node is there, in order, [`IN_FLIGHT_MAX`] at a time; when the last one is answered, forwards go
-//! straight again. Both are bounded ([`Settings`](crate::core::Settings)); what does not fit is refused.
+//! straight again. Both are bounded ([`Settings`](crate::core::Settings)); what does not fit is refused. A new one for a node that is there
+//! is accepted when the node has it, or after the wait for an answer, as a forward that goes straight is: so nobody publishes faster for
+//! long than the node takes, and the hints come to an end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::core::action::{Action, Event, NotAccepted};
 use crate::core::control::Control;
@@ -32,8 +34,16 @@ struct Direct {
 enum Stored {
     /// The store has it to do; the host's number of the forward.
     Not { id: u64, answered: bool },
-    /// It is.
+    /// It is, and not accepted yet: the node is there, and is given a while to answer.
+    Unaccepted { id: u64 },
+    /// It is, and accepted.
     Yes,
+}
+
+impl Stored {
+    fn is_stored(&self) -> bool {
+        !matches!(self, Stored::Not { .. })
+    }
 }
 
 /// A forward that waits in the store.
@@ -51,6 +61,8 @@ pub(super) struct Lane {
     direct: BTreeMap<u64, Direct>,
     hints: BTreeMap<Forward, Hint>,
     hint_bytes: u64,
+    /// Those that are stored and not accepted, in the order in which they were stored; or were it a moment ago.
+    unaccepted: VecDeque<Forward>,
     /// What the node was told last of its hints.
     told: Option<(bool, Boot)>,
 }
@@ -151,8 +163,10 @@ impl Lane {
                     *answered = true;
                     out.push(Action::Accepted { id: *id });
                 }
-                Stored::Yes => {
-                    self.remove_hint(forward);
+                Stored::Unaccepted { .. } | Stored::Yes => {
+                    if let Some(Hint { stored: Stored::Unaccepted { id }, .. }) = self.remove_hint(forward) {
+                        out.push(Action::Accepted { id });
+                    }
                     out.push(Action::DropHint { to: from.clone(), forward });
                 }
             }
@@ -185,9 +199,31 @@ impl Lane {
             }
             return;
         }
+        // What was sent before it was a hint has waited already.
+        if members.is_live(to) && hint.sent_ms.is_none() && !members.settings.has(Fault::AcknowledgedBeforeHint) {
+            hint.stored = Stored::Unaccepted { id };
+            self.unaccepted.push_back(forward);
+            return;
+        }
         hint.stored = Stored::Yes;
         if !members.settings.has(Fault::AcknowledgedBeforeHint) {
             out.push(Action::Accepted { id });
+        }
+    }
+
+    /// Accepts those that the node has not answered in time, or all where it is not there.
+    fn accept(&mut self, live: bool, members: &Members, out: &mut Vec<Action>) {
+        while let Some(forward) = self.unaccepted.front().copied() {
+            if let Some(hint) = self.hints.get_mut(&forward)
+                && let Stored::Unaccepted { id } = hint.stored
+            {
+                if live && members.now_ms < hint.since_ms + members.settings.ack_wait_ms {
+                    return;
+                }
+                hint.stored = Stored::Yes;
+                out.push(Action::Accepted { id });
+            }
+            self.unaccepted.pop_front();
         }
     }
 
@@ -212,7 +248,7 @@ impl Lane {
             }
             // The window is also that of hints: a receiver remembers no more of what it got behind one that it lacks.
             let fits = forward.seq < lowest.seq.saturating_add(members.settings.window);
-            if !fits || !matches!(hint.stored, Stored::Yes) {
+            if !fits || !hint.stored.is_stored() {
                 break;
             }
             if hint.sent_ms.is_none_or(|sent_ms| now_ms >= sent_ms + wait_ms) {
@@ -251,6 +287,7 @@ impl Lane {
         for (seq, direct) in std::mem::take(&mut self.direct) {
             self.give_up(to, seq, direct, false, members, out);
         }
+        self.accept(false, members, out);
     }
 
     fn give_up(
@@ -275,14 +312,14 @@ impl Lane {
             let (seq, direct) = first.remove_entry();
             self.give_up(to, seq, direct, members.is_live(to), members, out);
         }
+        self.accept(members.is_live(to), members, out);
         self.expire(to, members, out);
         self.send_hints(to, members, out);
     }
 
     fn expire(&mut self, to: &NodeName, members: &Members, out: &mut Vec<Action>) {
-        let over = |hint: &Hint| {
-            matches!(hint.stored, Stored::Yes) && members.now_ms >= hint.since_ms + members.settings.hint_keep_ms
-        };
+        let over =
+            |hint: &Hint| hint.stored.is_stored() && members.now_ms >= hint.since_ms + members.settings.hint_keep_ms;
         let (mut count, mut bytes) = (0, 0);
         for _ in 0..EXPIRED_PER_TICK {
             let Some((forward, hint)) = self.hints.first_key_value().filter(|(_, hint)| over(hint)) else { break };
@@ -315,12 +352,14 @@ impl Lane {
     pub(super) fn due_ms(&self, node: &NodeName, members: &Members) -> u64 {
         let settings = &members.settings;
         let late = self.direct.values().next().map(|direct| direct.sent_ms + settings.ack_wait_ms);
-        let first = self.hints.values().next().filter(|hint| matches!(hint.stored, Stored::Yes));
+        let first = self.hints.values().next().filter(|hint| hint.stored.is_stored());
+        let unaccepted = self.unaccepted.front().and_then(|forward| self.hints.get(forward));
+        let accept = unaccepted.map(|hint| hint.since_ms + settings.ack_wait_ms);
         let over = first.map(|hint| hint.since_ms + settings.hint_keep_ms);
         let again = first.filter(|_| members.is_live(node)).map(|hint| match hint.sent_ms {
             Some(sent_ms) => sent_ms + settings.ask_again_ms,
             None => members.now_ms,
         });
-        [late, over, again].into_iter().flatten().min().unwrap_or(u64::MAX)
+        [late, over, again, accept].into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 }
