@@ -1,20 +1,21 @@
 //! Sessions that move between nodes: what the core wants done with them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatemq_broker::session::Way;
 use gatemq_broker::{Session, SessionKey, router};
-use gatemq_cluster::core::{Action, Epoch, Input, NodeName, SessionKey as Key};
-use gatemq_store::{Batch, KeptValue, Op, Owner, SessionId, StoreError};
+use gatemq_cluster::core::{Action, Epoch, HybridTime, Input, NodeName, Owned as OwnedSession, SessionKey as Key};
+use gatemq_store::{Batch, KeptValue, Op, Owner, SessionId, Store, StoreError};
 use gatemq_types::event::Fact;
 use tokio::sync::oneshot;
 
-use super::MARKS;
 use super::driver::Driver;
-use super::follow::{Handing, put_given};
+use super::follow::{GIVEN, Handing, given_key, put_given};
 use super::state::State;
 use super::told::Told;
+use super::{Cluster, MARKS};
 use crate::connection;
 use crate::durable;
 use crate::node::Node;
@@ -159,11 +160,45 @@ impl Driver {
     }
 }
 
+/// What the core is told of sessions before the node joins; and those whose states were given away.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) fn restored(
+    node: &Node,
+    cluster: &Cluster,
+    store: &dyn Store,
+) -> Result<(Vec<Input>, HashMap<Key, Handing>), StoreError> {
+    let (mut epochs, mut given) = (HashMap::new(), HashMap::new());
+    store.scan_values(&mut |owner, key, value| {
+        if owner == MARKS && key.starts_with(GIVEN) {
+            given.extend(postcard::from_bytes::<u64>(&value.bytes).ok().map(|last_seq| (key.to_owned(), last_seq)));
+        } else if owner == MARKS && key.starts_with(EPOCHS) {
+            epochs.extend(postcard::from_bytes(&value.bytes).ok().map(|epoch| (key.to_owned(), epoch)));
+        }
+        true
+    })?;
+    let (mut inputs, mut wills, mut handing) = (Vec::new(), Vec::new(), HashMap::new());
+    for session in node.sessions.keys().into_iter().filter_map(|key| node.sessions.get(&key)) {
+        let key = super::claim::key_of(session.key());
+        // One of a time before the cluster has none: everybody's is later.
+        let first = || Epoch { time: HybridTime(0), node: cluster.own.clone() };
+        let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
+        wills.extend(super::wills::restored(&session));
+        let given = given.remove(&*given_key(&key));
+        let owned = OwnedSession { key: key.clone(), epoch };
+        inputs.push(Input::SessionRestored { owned, given: given.is_some() });
+        handing.extend(given.map(|last_seq| (key, Handing::new(session, last_seq))));
+    }
+    inputs.extend(wills);
+    Ok((inputs, handing))
+}
+
 /// Keys of values that are sessions' epochs.
-pub(super) const EPOCHS: char = 's';
+const EPOCHS: char = 's';
 
 /// Where a session's epoch is kept.
-pub(super) fn epoch_key(key: &Key) -> Box<str> {
+fn epoch_key(key: &Key) -> Box<str> {
     let Key { tenant, user, client_id } = key;
     format!("{EPOCHS}{tenant}\0{user}\0{client_id}").into()
 }

@@ -8,21 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gatemq_broker::session::Message;
-use gatemq_cluster::core::{Entry, Epoch, HybridTime, Input, Mark, NodeName, Owned, SessionKey, Set};
+use gatemq_cluster::core::{Entry, Input, Mark, NodeName, Set};
 use gatemq_store::{DenialBytes, KeptValue, Op, Retained, Store, StoreError};
 use gatemq_types::Subject;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::claim::key_of as key_of_session;
 use super::driver::Driver;
-use super::follow::{GIVEN, Handing, given_key};
-use super::sessions::{EPOCHS, epoch_key};
 use super::told::Told;
-use super::{Cluster, MARKS, wills};
+use super::{Cluster, MARKS};
 use crate::admin::Replicated;
 use crate::durable;
-use crate::node::Node;
 
 /// The key of the times that the core wants kept.
 const CONTACT: &str = "contact";
@@ -110,26 +106,18 @@ impl Cluster {
     }
 }
 
-/// What the core is told of the sets and of sessions before the node joins; and the sessions whose states were given away.
+/// What the core is told of the sets before the node joins.
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) fn restored(
-    node: &Node,
-    cluster: &Cluster,
-    store: &dyn Store,
-) -> Result<(Vec<Input>, HashMap<SessionKey, Handing>), StoreError> {
+pub(super) fn restored(cluster: &Cluster, store: &dyn Store) -> Result<Vec<Input>, StoreError> {
     let mut marks: HashMap<(Set, Box<[u8]>), Kept> = HashMap::new();
-    let (mut inputs, mut epochs, mut given) = (Vec::new(), HashMap::new(), HashMap::new());
+    let mut inputs = Vec::new();
     store.scan_values(&mut |owner, key, value| {
         if owner != MARKS {
             return true;
         }
-        if key.starts_with(GIVEN) {
-            given.extend(postcard::from_bytes::<u64>(&value.bytes).ok().map(|last_seq| (key.to_owned(), last_seq)));
-        } else if key.starts_with(EPOCHS) {
-            epochs.extend(postcard::from_bytes(&value.bytes).ok().map(|epoch| (key.to_owned(), epoch)));
-        } else if key == CONTACT {
+        if key == CONTACT {
             if let Ok((contact_ms, ran_ms)) = postcard::from_bytes(&value.bytes) {
                 inputs.push(Input::ContactRestored { contact_ms, ran_ms });
             }
@@ -138,20 +126,6 @@ pub(super) fn restored(
         }
         true
     })?;
-    let mut handing = HashMap::new();
-    inputs.extend(node.sessions.keys().iter().map(|of| {
-        let key = key_of_session(of);
-        // One of a time before the cluster has none: everybody's is later.
-        let first = || Epoch { time: HybridTime(0), node: cluster.own.clone() };
-        let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
-        let last_seq = given.remove(&*given_key(&key));
-        let session = last_seq.and_then(|last_seq| Some(Handing::new(node.sessions.get(of)?, last_seq)));
-        let given = session.is_some();
-        handing.extend(session.map(|session| (key.clone(), session)));
-        Input::SessionRestored { owned: Owned { key, epoch }, given }
-    }));
-    let sessions = node.sessions.keys().into_iter().filter_map(|key| node.sessions.get(&key));
-    inputs.extend(sessions.filter_map(|session| wills::restored(&session)));
     let (mut known, mut anew) = (Vec::new(), Vec::new());
     let mut found = |input: Input| {
         let Input::Put { set, key, value, .. } = &input else { return };
@@ -191,7 +165,7 @@ pub(super) fn restored(
     };
     inputs.extend(Set::ALL.map(restored));
     inputs.extend(anew);
-    Ok((inputs, handing))
+    Ok(inputs)
 }
 
 impl Driver {

@@ -15,7 +15,7 @@ use super::hints::{self, Hints, RestoredHints};
 use super::link::NetLink;
 use super::network::Network;
 use super::told::Told;
-use super::{Cluster, sets};
+use super::{Cluster, sessions, sets};
 use crate::admin::Desk;
 use crate::clock;
 use crate::config::{self, ClusterTls, OnRefused};
@@ -200,7 +200,8 @@ fn driver(
     let mut told = Vec::new();
     if let Some(store) = &node.store {
         let unreadable = |e: gatemq_store::StoreError| format!("the store: {e}");
-        let (inputs, handing) = sets::restored(node, handle, &**store).map_err(unreadable)?;
+        told.extend(sets::restored(handle, &**store).map_err(unreadable)?);
+        let (inputs, handing) = sessions::restored(node, handle, &**store).map_err(unreadable)?;
         told.extend(inputs);
         driver.handing = handing;
         told.extend(driver.kept_routes.restored(&**store).map_err(unreadable)?);
