@@ -387,6 +387,44 @@ fn a_takeover_brings_the_state() {
     assert!(side.cores[&name(2)].1.epoch(&key("c")).is_none());
 }
 
+/// Guards the end of hints: a new one for a node that is there is accepted when the node has it, or after the wait for an answer, so that
+/// nobody publishes faster for long than the node takes; or at once when the node is away.
+#[test]
+fn a_hint_of_a_node_that_is_there_is_accepted_when_it_answers_or_in_time() {
+    let wait_ms = settings(1).ack_wait_ms;
+    let mut side = Side::joined(2);
+    let boot = side.cores[&name(1)].0;
+    let forward = |side: &mut Side, id| {
+        side.tell(1, Input::Forward { to: name(2), wanted: vec![ForwardWanted { id, bytes: 1, durable: true }] });
+    };
+    let stored = |side: &mut Side, seq| {
+        side.tell(1, Input::HintsCommitted { to: name(2), forwards: vec![Forward { boot, seq }], stored: true });
+    };
+    let accepted = |side: &mut Side| {
+        let id = |action| if let Action::Accepted { id } = action { Some(id) } else { None };
+        side.took(1).into_iter().filter_map(id).collect::<Vec<_>>()
+    };
+    forward(&mut side, 1);
+    side.wait(wait_ms);
+    stored(&mut side, 1);
+    assert_eq!(accepted(&mut side), [1], "it has waited");
+    for id in 2..=5 {
+        forward(&mut side, id);
+        stored(&mut side, id);
+    }
+    side.wait(wait_ms / 2);
+    assert!(accepted(&mut side).is_empty());
+    side.tell(1, Input::Answered { from: name(2), forwards: vec![Forward { boot, seq: 3 }] });
+    assert_eq!(accepted(&mut side), [3]);
+    side.wait(wait_ms);
+    assert_eq!(accepted(&mut side), [2, 4, 5]);
+    forward(&mut side, 6);
+    stored(&mut side, 6);
+    assert!(accepted(&mut side).is_empty());
+    side.tell(1, Input::PeerSuspected { node: name(2), boot: Boot(2) });
+    assert_eq!(accepted(&mut side), [6]);
+}
+
 /// Guards promise 5 over a move: where a session was, it is forgotten only when all that others had routed there has come, also if others
 /// left before with the same filters; and what followed it there; and its next place learns when nothing follows any more.
 #[test]

@@ -20,6 +20,8 @@ use crate::durable::EPOCH;
 
 /// How often it is looked what has come, in milliseconds.
 const LOOK_MS: u64 = 50;
+/// How long nothing is sent after something could not be kept for another node, in milliseconds.
+const REFUSED_MS: u64 = 1_000;
 /// Begins the key of the value that says that a session's state was given away. No mark's key begins so.
 pub(super) const GIVEN: &str = "g/";
 
@@ -66,6 +68,13 @@ impl Driver {
         let handing = self.handing.remove(key)?;
         self.ops.push(Op::DeleteValue { owner: MARKS.into(), key: given_key(key) });
         Some(handing)
+    }
+
+    /// Another one is in the place of what was left here of it.
+    pub(super) fn has_come_back(&mut self, key: &Key, before: &Arc<Session>) {
+        if self.handing.get(key).is_some_and(|handing| Arc::ptr_eq(&handing.session, before)) {
+            self.no_more_handed(key);
+        }
     }
 
     /// It lives elsewhere: what comes for it here goes there, and others are not to send here what is for it.
@@ -142,6 +151,8 @@ impl Driver {
         }
         if !accepted {
             handing.last_seq = handing.last_seq.min(seq - 1);
+            // There may be no room for a while.
+            self.follows_at_ms = clock::now_ms() + REFUSED_MS;
             return;
         }
         let session = SessionId(handing.session.number());

@@ -132,12 +132,16 @@ impl Driver {
 
     fn install(&mut self, key: Key, epoch: Epoch, from: NodeName, state: Vec<u8>) {
         // It comes back before everybody knew that it had gone: what came here meanwhile is in none of its states.
-        let before = self.no_more_handed(&key);
+        let before = self.handing.get(&key).map(|handing| (handing.session.clone(), handing.last_seq));
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
         tokio::spawn(async move {
-            let taken = installed(&node, (&key, &epoch), &state, before).await;
+            let taken = installed(&node, (&key, &epoch), &state, before.clone()).await;
             match &taken {
                 Ok(session) => {
+                    if let Some((before, _)) = before {
+                        let key = key.clone();
+                        cluster.inbox.tell(Told::Ask(Box::new(move |driver| driver.has_come_back(&key, &before))));
+                    }
                     let from = from.as_str().to_owned().into();
                     node.events.emit(Some(&connection::away(session)), Fact::SessionMoved { from });
                 }
@@ -255,7 +259,7 @@ async fn installed(
     node: &Arc<Node>,
     (key, epoch): (&Key, &Epoch),
     state: &[u8],
-    before: Option<Handing>,
+    before: Option<(Arc<Session>, u64)>,
 ) -> Result<Arc<Session>, String> {
     let state: State = postcard::from_bytes(state).map_err(|_| "its state cannot be read")?;
     let tenant = node.tenants.get_or_create(&key.tenant).map_err(|e| e.to_string())?;
@@ -274,7 +278,7 @@ async fn installed(
         let here = sessions.get(&limits);
         let session = sessions.move_in(restored, &state.came, here.as_ref(), &mut hot.out.spare);
         if let (Ok(session), Some(here)) = (&session, &here) {
-            let last_seq = before.filter(|before| Arc::ptr_eq(&before.session, here)).map(|before| before.last_seq);
+            let last_seq = before.filter(|(before, _)| Arc::ptr_eq(before, here)).map(|(_, last_seq)| last_seq);
             for late in sessions.end_moved(here, last_seq.unwrap_or(u64::MAX), &mut hot.out.spare) {
                 router::deliver_late(session, HERE, late, &mut hot.out.spare);
             }

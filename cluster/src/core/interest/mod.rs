@@ -29,6 +29,8 @@ pub(crate) struct Interests {
     /// Who wants to know what was routed to it before, with its number for the answer; and by which of its sets, and to which node, is to
     /// be routed first.
     wanted: BTreeMap<(NodeName, u64), (u64, NodeName)>,
+    /// Those that said goodbye: what they wanted others have, or nobody until they are back.
+    left: BTreeSet<NodeName>,
     next_digest_ms: u64,
 }
 
@@ -52,6 +54,7 @@ impl Interests {
             theirs: BTreeMap::new(),
             parting: BTreeSet::new(),
             wanted: BTreeMap::new(),
+            left: BTreeSet::new(),
             next_digest_ms: 0,
         }
     }
@@ -72,6 +75,7 @@ impl Interests {
     pub(crate) fn up(&mut self, node: &NodeName, boot: Boot, out: &mut Vec<Action>) {
         let theirs = self.theirs.entry(node.clone()).or_insert_with(|| Theirs::new(boot));
         theirs.up(node, boot, out);
+        self.left.remove(node);
     }
 
     /// What was under way to or from it may be lost.
@@ -86,6 +90,9 @@ impl Interests {
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
         self.own.forget_applied(node);
         self.wanted.retain(|(of, _), _| of != node);
+        if left {
+            self.left.insert(node.clone());
+        }
         if let Some(theirs) = self.theirs.get_mut(node) {
             theirs.away(node, out);
         }
@@ -157,11 +164,16 @@ impl Interests {
     /// Those that wait for it are told what was routed to them, once all that they do not want any more is out of the routes, and all that
     /// the other node wants is in them.
     fn say_routed(&mut self, members: &Members, out: &mut Vec<Action>) {
-        let (theirs, parting) = (&self.theirs, &self.parting);
+        if self.wanted.is_empty() {
+            return;
+        }
+        let lacks = self.lacking(members).is_some();
+        let (theirs, parting, left) = (&self.theirs, &self.parting, &self.left);
         self.wanted.retain(|(node, request), (seq, to)| {
             let is_applied = theirs.get(node).is_some_and(|theirs| theirs.is_applied(*seq));
             let is_synced = |theirs: &Theirs| theirs.is_synced() && members.is_live(to);
-            let is_new = to == members.own() || theirs.get(to).is_some_and(is_synced);
+            let has_left = left.contains(to) && !lacks;
+            let is_new = to == members.own() || has_left || theirs.get(to).is_some_and(is_synced);
             let waits = !is_applied || !is_new || parting.iter().any(|(parting, _)| parting == node);
             if !waits {
                 out.push(Action::Barrier { node: node.clone(), request: *request });
