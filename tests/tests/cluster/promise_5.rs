@@ -124,6 +124,7 @@ pub(super) fn run_with(
         sends.ending.store(true, Ordering::Release);
         takes.ending.store(true, Ordering::Release);
         sending.into_iter().for_each(|one| one.join().expect("a publisher"));
+        takes.expects_all_of(sends);
         // Who is away comes back.
         takes.started(nodes.address(last));
         let mut ends = comes(nodes.brokers[0].as_ref().unwrap(), "ends");

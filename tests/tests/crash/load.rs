@@ -105,6 +105,11 @@ impl Field {
         self.acknowledged.lock().unwrap().iter().all(|of| taken.contains(of))
     }
 
+    /// What was acknowledged in the other field, where the publishers are, is what these subscribers are to have.
+    pub(crate) fn expects_all_of(&self, other: &Field) {
+        *self.acknowledged.lock().unwrap() = other.acknowledged.lock().unwrap().clone();
+    }
+
     pub(crate) fn count_acknowledged(&self) -> u64 {
         self.acknowledged.lock().unwrap().len() as u64
     }

@@ -32,6 +32,9 @@ pub(crate) struct Subscriber {
     /// Where the last message may overtake others: it ends when it has everything and nothing has come for so long, or when it waits in
     /// vain.
     pub(crate) lingers: Option<Duration>,
+    /// It has the last message, and for how long nothing has come since.
+    pub(crate) has_last: bool,
+    pub(crate) quiet: Duration,
 }
 
 impl Subscriber {
@@ -50,6 +53,8 @@ impl Subscriber {
             unreleased,
             has_session,
             lingers,
+            has_last: false,
+            quiet: Duration::ZERO,
         }
     }
 
@@ -92,23 +97,25 @@ impl Subscriber {
             self.has_session = true;
             field.subscribed();
         }
-        let (mut count, mut ended, mut quiet) = (0, false, Duration::ZERO);
+        let mut count = 0;
         while self.breaks_after.is_none_or(|after| count < after || (self.stays_away && field.is_ending())) {
-            let packet = match self.lingers.filter(|_| ended) {
+            let packet = match self.lingers.filter(|_| self.has_last) {
                 None => packet(client, self.name, || field.may_wait())?,
                 Some(long) => match client.receive(long) {
                     Ok(Received::Packet(packet)) => packet,
+                    // It says nothing, so its keep alive is over, sooner or later.
+                    Ok(Received::Closed) if !field.has_all(&self.taken) => return Some(Served::BrokenOff),
                     Ok(Received::Closed) => return Some(Served::Done),
                     Err(_) => {
-                        quiet += long;
-                        if field.has_all(&self.taken) || quiet >= IN_VAIN {
+                        self.quiet += long;
+                        if field.has_all(&self.taken) || self.quiet >= IN_VAIN {
                             return Some(Served::Done);
                         }
                         continue;
                     }
                 },
             };
-            quiet = Duration::ZERO;
+            self.quiet = Duration::ZERO;
             match packet.first {
                 ack::PUBREL => {
                     let id = u16::from_be_bytes([packet.body[0], packet.body[1]]);
@@ -121,7 +128,7 @@ impl Subscriber {
                         if self.lingers.is_none() {
                             return Some(Served::Done);
                         }
-                        ended = true;
+                        self.has_last = true;
                     }
                 }
             }

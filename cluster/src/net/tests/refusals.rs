@@ -96,6 +96,7 @@ async fn a_second_node_of_the_same_name() {
     let member = kit.node("n1", &[]).await;
     let first = kit.node("n2", &[member.seed()]).await;
     let boot = member.host.up("n2").await.boot;
+    first.host.up("n1").await;
     let second = kit.node("n2", &[member.seed()]).await;
     let Joined::Refused { reasons } = second.host.joined().await else { panic!("{:?}", second.host.all()) };
     let taken =
