@@ -348,7 +348,7 @@ impl Output {
             Some(Returned { group: group?, first, message, places })
         };
         let shared = shared.into_iter().filter_map(returned).collect();
-        Closed { home: self.home, subscriptions: std::mem::take(&mut self.subscriptions), shared }
+        Closed { home: self.home, subscriptions: self.subscriptions, shared }
     }
 }
 

@@ -18,6 +18,9 @@ use crate::remote::Interest;
 /// Publications that are remembered of a session that moves in; beyond that the second one is not known.
 const REMEMBERED_MAX: usize = 100_000;
 
+/// Ways of one publication that are told apart.
+const WAYS_MAX: usize = 64;
+
 /// By which way a message comes: 0 is by a subscription, another number one of the times that the session was at a node: what is there
 /// follows it once.
 pub type Way = u32;
@@ -46,6 +49,10 @@ impl Arriving {
             return true;
         }
         let Copies { taken, by_way } = self.came.entry(publication).or_default();
+        // Another node says which way it is. So often it has come before.
+        if by_way.len() >= WAYS_MAX && !by_way.iter().any(|(known, _)| *known == way) {
+            return false;
+        }
         let at = by_way.iter().position(|(known, _)| *known == way).unwrap_or_else(|| {
             by_way.push((way, 0));
             by_way.len() - 1
@@ -219,6 +226,10 @@ mod tests {
             assert_eq!(ways.iter().filter(|way| arriving.is_new(7, **way)).count(), taken, "{ways:?}");
             assert!(arriving.is_new(8, DIRECT));
         }
+        // A node that invents ways has it taken once for each that is told apart, at most as often as one way says.
+        let mut arriving = Arriving::default();
+        assert_eq!((1..10_000).filter(|way| arriving.is_new(7, *way)).count(), 1);
+        assert_eq!(arriving.came[&7].by_way.len(), WAYS_MAX);
         // At the next node, where one copy came before it did.
         let mut arriving = Arriving::default();
         arriving.came.insert(7, Copies { taken: 1, by_way: Vec::new() });

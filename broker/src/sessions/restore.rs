@@ -119,9 +119,8 @@ impl Sessions {
         router::forget(session, spare);
     }
 
-    /// As [`Self::forget`]; what came for it after the message with the number `seq`, and waited, is for the one that is in its place.
+    /// Ends one in whose place another is. What came for it after the message with the number `seq`, and waited, is for that one.
     pub fn end_moved(&self, session: &Arc<Session>, seq: u64, spare: &mut Spare) -> Vec<Late> {
-        self.take_out(session);
         router::end_moved(session, seq, spare)
     }
 

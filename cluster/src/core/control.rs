@@ -330,7 +330,7 @@ pub enum Control {
 }
 
 /// The first protocol with [`Control::Take`], [`Control::RoutedWanted`] and what follows them.
-pub(crate) const SECOND: u16 = 2;
+pub(crate) const PROTOCOL_2: u16 = 2;
 
 /// Why bytes are no message.
 #[derive(Clone, PartialEq, Eq, Debug)]

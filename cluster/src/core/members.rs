@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::action::Action;
 use super::clock::Clock;
-use super::control::{Control, SECOND};
+use super::control::{Control, PROTOCOL_2};
 use super::member::{Boot, Member};
 use super::name::NodeName;
 use super::settings::Settings;
@@ -29,7 +29,7 @@ impl Peer {
 
     /// It says what it has routed to a node that sessions have left.
     pub(crate) fn says_routed(&self) -> bool {
-        self.member.protocol >= SECOND
+        self.member.protocol >= PROTOCOL_2
     }
 
     /// It has something for us that it had not sent when it last ended. One that does not say what it has routed: that it had not sent

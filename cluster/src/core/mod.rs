@@ -200,14 +200,14 @@ impl Core {
         if self.members.get(node).is_none_or(|peer| peer.member.boot != boot) {
             return;
         }
-        let hints = self.members.get(node).map_or((false, false), |peer| (peer.hints.0, peer.keeps_old_hints()));
+        let keeps_hints = self.members.get(node).is_some_and(|peer| peer.hints.0);
         self.members.remove(node);
         self.members.unsettle();
         self.interests.lost(node, left, out);
         self.forwards.away(node, &self.members, out);
         self.sets.reset(node);
         self.quotas.lost(node);
-        self.sessions.lost(node, left, hints, &self.records, &self.members, out);
+        self.sessions.lost(node, left, keeps_hints, &self.records, &self.members, out);
         self.sessions.view_changed(&mut self.members, out);
     }
 

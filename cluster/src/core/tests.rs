@@ -383,6 +383,7 @@ fn a_takeover_brings_the_state() {
     side.wait(2_000);
     assert!(side.took(2).iter().any(|action| matches!(action, Action::Moved { .. })));
     side.tell(2, Input::Withdrawn { key: key("c") });
+    side.wait(100);
     assert!(side.took(2).iter().any(|action| matches!(action, Action::MoveOver { .. })));
     assert!(side.cores[&name(2)].1.epoch(&key("c")).is_none());
 }
@@ -448,6 +449,7 @@ fn what_was_routed_to_a_session_that_moved_is_waited_for() {
             side.tell(2, Input::Arrived { from: name(3), forward, low: forwards[0] });
             side.tell(2, Input::Settled { from: name(3), forward, stored: true });
         }
+        side.wait(100);
         assert!(is_over(side.took(2)), "{client}");
         side.tell(3, Input::Answered { from: name(2), forwards: forwards.map(|seq| Forward { boot, seq }).to_vec() });
     }
@@ -470,6 +472,7 @@ fn what_was_routed_to_a_session_that_moved_is_waited_for() {
     let (boot, seq) = (side.cores[&name(2)].0, 1);
     side.tell(1, Input::Arrived { from: name(2), forward: Forward { boot, seq }, low: 1 });
     side.tell(1, Input::Settled { from: name(2), forward: Forward { boot, seq }, stored: true });
+    side.wait(100);
     assert!(is_over(side.took(1)));
 }
 

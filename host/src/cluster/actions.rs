@@ -10,6 +10,17 @@ use super::receive::{Sent, way_of};
 use super::told::Told;
 use crate::clock;
 
+/// Questions that wait for the next barrier.
+const BARRIERS_MAX: usize = 10_000;
+
+/// Barriers of the workers: see [`Action::Barrier`].
+#[derive(Default)]
+pub(super) struct Barriers {
+    is_under_way: bool,
+    /// Who asks, and under which number.
+    waiting: Vec<(NodeName, u64)>,
+}
+
 impl Driver {
     pub(super) fn act(&mut self, action: Action) {
         match action {
@@ -46,16 +57,33 @@ impl Driver {
         }
     }
 
-    /// Each worker tells what a turn of it has routed before its next one.
-    fn barrier(&self, of: NodeName, request: u64) {
+    /// Each worker tells what a turn of it has routed before its next one. One barrier is under way, whoever asks how often; another one
+    /// begins when it has passed. Of others so many wait; they ask again.
+    fn barrier(&mut self, of: NodeName, request: u64) {
+        let Barriers { is_under_way, waiting } = &mut self.barriers;
+        if of == self.cluster.own || waiting.len() < BARRIERS_MAX {
+            waiting.push((of, request));
+        }
+        if !std::mem::replace(is_under_way, true) {
+            self.begin_barrier();
+        }
+    }
+
+    fn begin_barrier(&mut self) {
         let (node, cluster) = (self.node.clone(), self.cluster.clone());
+        let asked = std::mem::take(&mut self.barriers.waiting);
         tokio::spawn(async move {
             for worker in 0..node.workers() as u32 {
                 if node.on_worker(worker, |_| ()).await.is_none() {
                     return; // The broker stops.
                 }
             }
-            cluster.inbox.tell(Told::Core(Input::BarrierPassed { node: of, request }));
+            let passed = |(node, request)| Told::Core(Input::BarrierPassed { node, request });
+            let next = Told::Ask(Box::new(|driver: &mut Driver| match driver.barriers.waiting.is_empty() {
+                true => driver.barriers.is_under_way = false,
+                false => driver.begin_barrier(),
+            }));
+            cluster.inbox.tell_all(asked.into_iter().map(passed).chain([next]));
         });
     }
 

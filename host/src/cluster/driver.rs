@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use gatemq_broker::changes::SessionNumber;
 use gatemq_cluster::core::{
     Action, ClaimRefusal, Core, Forward, ForwardWanted, Input, Lost, NodeName, SessionKey as Key,
 };
@@ -12,6 +13,7 @@ use gatemq_store::{Batch, Op, OpResult, StoreError};
 use tokio::sync::oneshot;
 
 use super::Cluster;
+use super::actions::Barriers;
 use super::awaited::Answer;
 use super::content::{Content, Header};
 use super::follow::Handing;
@@ -72,10 +74,11 @@ pub(crate) struct Driver {
     pub(super) claims: HashMap<u64, (Key, oneshot::Sender<Result<(), ClaimRefusal>>)>,
     /// Sessions that are on their way to other nodes.
     pub(super) handing: HashMap<Key, Handing>,
-    /// What follows them, by the number of its forward: whose, and its number there.
-    pub(super) following: HashMap<u64, (Key, u64)>,
+    /// What follows them, by the number of its forward: whose, which of its sessions here, and its number there.
+    pub(super) following: HashMap<u64, (Key, SessionNumber, u64)>,
     /// When it is looked next what has come for them.
     pub(super) follows_at_ms: u64,
+    pub(super) barriers: Barriers,
     /// What the actions of this round want stored, and who is told of each when it is.
     pub(super) ops: Vec<Op>,
     pub(super) stored: Vec<(NodeName, Forward)>,
@@ -106,6 +109,7 @@ impl Driver {
             handing: HashMap::new(),
             following: HashMap::new(),
             follows_at_ms: 0,
+            barriers: Barriers::default(),
             ops: Vec::new(),
             stored: Vec::new(),
             deliveries: HashMap::new(),
@@ -185,7 +189,7 @@ impl Driver {
             }
             Told::Follow { of, to, content } => {
                 let forward = self.wants(to, content, true, None);
-                self.following.extend(of.map(|of| (self.next_id, of)));
+                self.following.insert(self.next_id, of);
                 forward
             }
             Told::Astray { key, content } => {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gatemq_broker::Session;
+use gatemq_broker::changes::SessionNumber;
 use gatemq_cluster::core::{Epoch, Input, NodeName, SessionKey as Key};
 use gatemq_store::{KeptValue, Op, Seq, SessionId};
 
@@ -122,7 +123,7 @@ impl Driver {
         handing.under_way.extend(late.iter().map(|late| late.seq));
         let way = way_from(&self.cluster.own, self.node.boot_ms, &handing.session);
         let told = late.into_iter().map(|late| Told::Follow {
-            of: Some((key.clone(), late.seq)),
+            of: (key.clone(), handing.session.number(), late.seq),
             to: to.clone(),
             content: Content::late(&handing.session, late, way),
         });
@@ -143,20 +144,19 @@ impl Driver {
     }
 
     /// The other node has what followed a session, or it is kept for that; or neither can be, and it is sent once more.
-    pub(super) fn has_followed(&mut self, (key, seq): &(Key, u64), accepted: bool) {
-        let Some(handing) = self.handing.get_mut(key) else { return };
-        // Of one that was handed over before, it is not under way.
-        if !handing.under_way.remove(seq) {
+    pub(super) fn has_followed(&mut self, (key, number, seq): &(Key, SessionNumber, u64), accepted: bool) {
+        // Another one may have come and gone since.
+        let Some(handing) = self.handing.get_mut(key).filter(|handing| handing.session.number() == *number) else {
             return;
-        }
+        };
+        handing.under_way.remove(seq);
         if !accepted {
             handing.last_seq = handing.last_seq.min(seq - 1);
             // There may be no room for a while.
             self.follows_at_ms = clock::now_ms() + REFUSED_MS;
             return;
         }
-        let session = SessionId(handing.session.number());
-        self.ops.push(Op::AckOne { session, epoch: EPOCH, seq: Seq(*seq) });
+        self.ops.push(Op::AckOne { session: SessionId(*number), epoch: EPOCH, seq: Seq(*seq) });
         self.end_move(key);
     }
 }

@@ -97,7 +97,8 @@ impl Sent {
 
     /// By which way it has followed a session here.
     fn way(&self) -> Way {
-        if self.header.way == 0 { self.from } else { self.header.way }
+        // Never one of those that are this node's own to say.
+        if self.header.way == 0 { self.from } else { self.header.way | 1 << 31 }
     }
 
     /// To a session that has come from the node that sends it, perhaps to go on.

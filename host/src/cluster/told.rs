@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatemq_broker::SessionKey;
+use gatemq_broker::changes::SessionNumber;
 use gatemq_cluster::core::{ClaimRefusal, Forward, Input, NodeName, SessionKey as Key};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -37,8 +38,8 @@ pub(super) enum Told {
     },
     /// A message that follows a session to where it lives.
     Follow {
-        /// Whose, and its number there; `None`: it came here for one that had gone on.
-        of: Option<(Key, u64)>,
+        /// Whose, which of its sessions here, and its number there.
+        of: (Key, SessionNumber, u64),
         /// Which node.
         to: NodeName,
         /// What.

@@ -16,8 +16,11 @@ use super::words::{FilterKey, Interest, InterestChange};
 use own::Own;
 use theirs::Theirs;
 
-/// Questions of others that wait for their sets; more are not heard.
+/// Questions of one node that wait for sets; more are not heard, and asked again.
 const WANTED_MAX: usize = 10_000;
+/// How often it is looked whether they can be answered, and how many of them at most in each millisecond.
+const LOOK_MS: u64 = 10;
+const LOOKED_AT_PER_MS: u64 = 100;
 
 /// The interest of all nodes.
 pub(crate) struct Interests {
@@ -28,7 +31,9 @@ pub(crate) struct Interests {
     parting: BTreeSet<(NodeName, FilterKey)>,
     /// Who wants to know what was routed to it before, with its number for the answer; and by which of its sets, and to which node, is to
     /// be routed first.
-    wanted: BTreeMap<(NodeName, u64), (u64, NodeName)>,
+    wanted: BTreeMap<NodeName, BTreeMap<u64, (u64, NodeName)>>,
+    /// When it is looked next whether they can be answered.
+    looks_ms: u64,
     /// Those that said goodbye: what they wanted others have, or nobody until they are back.
     left: BTreeSet<NodeName>,
     next_digest_ms: u64,
@@ -54,6 +59,7 @@ impl Interests {
             theirs: BTreeMap::new(),
             parting: BTreeSet::new(),
             wanted: BTreeMap::new(),
+            looks_ms: 0,
             left: BTreeSet::new(),
             next_digest_ms: 0,
         }
@@ -89,7 +95,7 @@ impl Interests {
     /// Of a node that is away only the durable part is kept. One that left and has none is forgotten.
     pub(crate) fn lost(&mut self, node: &NodeName, left: bool, out: &mut Vec<Action>) {
         self.own.forget_applied(node);
-        self.wanted.retain(|(of, _), _| of != node);
+        self.wanted.remove(node);
         if left {
             self.left.insert(node.clone());
         }
@@ -117,10 +123,11 @@ impl Interests {
                 out.push(send(self.own.part(after)));
             }
             Control::InterestApplied { seq } => self.own.applied(from, seq),
-            // It asks again.
-            Control::RoutedWanted { .. } if self.wanted.len() >= WANTED_MAX => {}
             Control::RoutedWanted { request, seq, to } => {
-                self.wanted.insert((from.clone(), request), (seq, to));
+                let wanted = self.wanted.entry(from.clone()).or_default();
+                if wanted.len() < WANTED_MAX {
+                    wanted.insert(request, (seq, to));
+                }
             }
             other => {
                 let Some(theirs) = self.theirs.get_mut(from) else { return };
@@ -164,22 +171,28 @@ impl Interests {
     /// Those that wait for it are told what was routed to them, once all that they do not want any more is out of the routes, and all that
     /// the other node wants is in them.
     fn say_routed(&mut self, members: &Members, out: &mut Vec<Action>) {
-        if self.wanted.is_empty() {
+        if self.wanted.is_empty() || members.now_ms < self.looks_ms {
             return;
         }
         let lacks = self.lacking(members).is_some();
         let (theirs, parting, left) = (&self.theirs, &self.parting, &self.left);
-        self.wanted.retain(|(node, request), (seq, to)| {
-            let is_applied = theirs.get(node).is_some_and(|theirs| theirs.is_applied(*seq));
+        let is_new = |to: &NodeName| {
             let is_synced = |theirs: &Theirs| theirs.is_synced() && members.is_live(to);
-            let has_left = left.contains(to) && !lacks;
-            let is_new = to == members.own() || has_left || theirs.get(to).is_some_and(is_synced);
-            let waits = !is_applied || !is_new || parting.iter().any(|(parting, _)| parting == node);
-            if !waits {
-                out.push(Action::Barrier { node: node.clone(), request: *request });
-            }
-            waits
+            to == members.own() || left.contains(to) && !lacks || theirs.get(to).is_some_and(is_synced)
+        };
+        self.wanted.retain(|node, wanted| {
+            let of_node = theirs.get(node).filter(|_| !parting.iter().any(|(parting, _)| parting == node));
+            wanted.retain(|request, (seq, to)| {
+                let says = of_node.is_some_and(|theirs| theirs.is_applied(*seq)) && is_new(to);
+                if says {
+                    out.push(Action::Barrier { node: node.clone(), request: *request });
+                }
+                !says
+            });
+            !wanted.is_empty()
         });
+        let waiting: usize = self.wanted.values().map(BTreeMap::len).sum();
+        self.looks_ms = members.now_ms + LOOK_MS + waiting as u64 / LOOKED_AT_PER_MS;
     }
 
     /// The number of our set with everything that was told so far, once it travels.
@@ -221,6 +234,7 @@ impl Interests {
     pub(crate) fn due_ms(&self, members: &Members) -> u64 {
         let asked = members.peers().filter_map(|(node, _)| self.theirs.get(node)?.asked_ms());
         let again = asked.map(|asked| asked + members.settings.ask_again_ms).min().unwrap_or(u64::MAX);
-        self.own.due_ms().min(self.next_digest_ms).min(again)
+        let looks_ms = if self.wanted.is_empty() { u64::MAX } else { self.looks_ms };
+        self.own.due_ms().min(self.next_digest_ms).min(again).min(looks_ms)
     }
 }

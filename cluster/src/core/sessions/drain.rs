@@ -98,8 +98,12 @@ impl Drains {
 
     /// A member is there, perhaps back from where it did not hear us: it may have routed by what it knew before. Or the channel to it broke.
     pub(super) fn ask(&mut self, node: &NodeName, members: &Members, said: &mut Said) {
-        let Some(peer) = members.get(node).filter(|peer| peer.says_routed()) else { return };
+        let Some(peer) = members.get(node) else { return };
         self.keep_hints.remove(node);
+        if !peer.says_routed() {
+            // It says of hints alone.
+            return self.drains.values_mut().for_each(|drain| _ = drain.left.remove(node));
+        }
         for (request, drain) in &mut self.drains {
             let left = drain.left.entry(node.clone()).or_insert(Left::Away);
             if let Left::Away = left {
@@ -109,14 +113,14 @@ impl Drains {
         }
     }
 
-    /// It is no member any more; `hints`: it kept some for us, and some of an earlier process.
-    pub(super) fn lost(&mut self, node: &NodeName, (has_hints, had_hints): (bool, bool), records: &Records) {
-        if has_hints {
+    /// It is no member any more.
+    pub(super) fn lost(&mut self, node: &NodeName, keeps_hints: bool, records: &Records) {
+        if keeps_hints {
             self.keep_hints.insert(node.clone());
         }
         for drain in self.drains.values_mut() {
             match drain.left.get_mut(node) {
-                Some(left) if had_hints || !left.has_come(node, records) => *left = Left::Away,
+                Some(left) if keeps_hints || !left.has_come(node, records) => *left = Left::Away,
                 Some(_) => _ = drain.left.remove(node),
                 None => {}
             }
@@ -154,11 +158,6 @@ impl Drains {
     /// Lets go of those that nobody waits for.
     pub(super) fn keep(&mut self, is_wanted: impl Fn(u64) -> bool) {
         self.drains.retain(|drain, _| is_wanted(*drain));
-    }
-
-    pub(super) fn due_ms(&self, members: &Members) -> u64 {
-        let asked_ms = self.drains.values().map(|drain| drain.asked_ms).min();
-        asked_ms.map_or(u64::MAX, |asked_ms| asked_ms + members.settings.ask_again_ms)
     }
 }
 

@@ -57,18 +57,17 @@ impl Sessions {
     }
 
     /// A member was lost: called when the members are without it, before [`Self::view_changed`].
-    /// `hints`: whether it kept some for us, and some of an earlier process.
     pub(crate) fn lost(
         &mut self,
         node: &NodeName,
         left: bool,
-        hints: (bool, bool),
+        keeps_hints: bool,
         records: &Records,
         members: &Members,
         out: &mut Vec<Action>,
     ) {
         self.keeper.lost(node, left, members);
-        self.owner.lost(node, hints, records, members, out);
+        self.owner.lost(node, keeps_hints, records, members, out);
         self.claims.lost(node);
     }
 
@@ -277,7 +276,7 @@ impl Sessions {
 
     pub(crate) fn due_ms(&self, members: &Members) -> u64 {
         let leaving = self.leaving.as_ref().map_or(u64::MAX, |leaving| leaving.due_ms(members));
-        self.claims.due_ms(members).min(self.owner.due_ms(members)).min(self.keeper.due_ms()).min(leaving)
+        self.claims.due_ms(members).min(self.owner.due_ms()).min(self.keeper.due_ms()).min(leaving)
     }
 
     /// Where a session lives that was ours, for some minutes after it went.

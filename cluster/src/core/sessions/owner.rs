@@ -44,6 +44,9 @@ enum Follows {
 pub(super) const TAKEN_KEEP_MS: u64 = 60_000;
 /// How long it is remembered where a session went: what followed it here is sent on.
 const WENT_KEEP_MS: u64 = 600_000;
+/// How often it is looked which moves go on, and how many of them at most in each millisecond.
+const LOOK_MS: u64 = 10;
+const LOOKED_AT_PER_MS: u64 = 100;
 /// How often it is looked what is to be forgotten.
 const FORGETS_MS: u64 = 1_000;
 /// How long it is in doubt whether a taker that is gone has the session. Less than the minute in which takers know what comes twice.
@@ -104,7 +107,8 @@ pub(super) struct Owner {
     taken: BTreeMap<(SessionKey, NodeName), Taken>,
     /// Where those live that moved and are not here any more, and until when that is remembered.
     went: BTreeMap<SessionKey, (NodeName, u64)>,
-    /// When it is looked next what is to be forgotten.
+    /// When it is looked next which moves go on, and what is to be forgotten.
+    looks_ms: u64,
     forgets_ms: u64,
     drains: Drains,
     rounds: BTreeMap<NodeName, Round>,
@@ -547,13 +551,13 @@ impl Owner {
     pub(super) fn lost(
         &mut self,
         node: &NodeName,
-        hints: (bool, bool),
+        keeps_hints: bool,
         records: &Records,
         members: &Members,
         out: &mut Vec<Action>,
     ) {
         self.rounds.remove(node);
-        self.drains.lost(node, hints, records);
+        self.drains.lost(node, keeps_hints, records);
         self.taken.iter_mut().filter(|((_, from), _)| from == node).for_each(|(_, taken)| taken.follows = None);
         self.moves.retain(|key, moving| {
             if moving.to != *node {
@@ -614,8 +618,12 @@ impl Owner {
 
     pub(super) fn tick(&mut self, records: &Records, members: &Members, said: &mut Said, out: &mut Vec<Action>) {
         let (now_ms, wait_ms) = (members.now_ms, members.settings.ask_again_ms);
+        // It costs what there is of them, and sessions may wait for a node that is away, while messages come and go.
+        if now_ms < self.looks_ms {
+            return;
+        }
+        self.looks_ms = now_ms + LOOK_MS + self.moves.len() as u64 / LOOKED_AT_PER_MS;
         if now_ms >= self.forgets_ms {
-            // It costs what there is of them.
             self.forgets_ms = now_ms + FORGETS_MS;
             self.taken.retain(|_, taken| now_ms < taken.forget_ms);
             self.went.retain(|_, (_, forget_ms)| now_ms < *forget_ms);
@@ -661,16 +669,8 @@ impl Owner {
         self.drains.tick(records, members, said);
     }
 
-    pub(super) fn due_ms(&self, members: &Members) -> u64 {
-        let due = self.moves.values().filter_map(|moving| match &moving.step {
-            Step::Doubtful { until_ms, .. } => Some(*until_ms),
-            Step::Lingering { until_ms, .. } => Some(*until_ms).filter(|until_ms| *until_ms > members.now_ms),
-            Step::Offered { said_ms, .. } => Some(said_ms + members.settings.ask_again_ms),
-            Step::Gathering | Step::Following => None,
-        });
-        // Something may be waited for that is to be forgotten.
-        let forgets = if self.moves.is_empty() { u64::MAX } else { self.forgets_ms };
-        due.min().unwrap_or(u64::MAX).min(self.drains.due_ms(members)).min(forgets)
+    pub(super) fn due_ms(&self) -> u64 {
+        if self.moves.is_empty() { u64::MAX } else { self.looks_ms }
     }
 }
 
