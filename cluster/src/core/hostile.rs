@@ -203,3 +203,26 @@ fn a_tenants_bounds_come_with_its_clients() {
     victim.tell(Input::PeerLost { node: name(2), boot: Boot(2), how: Lost::Dead });
     assert_eq!(share(&mut victim), Some((1, 1)));
 }
+
+/// Guards a session's move against a member that asks for ever what was routed to it: so many of its questions wait and no more, and
+/// another one's is answered.
+#[test]
+fn who_asks_too_often_what_was_routed_leaves_room_for_others() {
+    let mut victim = Victim::new(3);
+    let ask = |request| Control::RoutedWanted { request, seq: 0, to: name(1) };
+    (0..12_000).for_each(|request| victim.hears(2, ask(request)));
+    victim.hears(3, ask(7));
+    victim.took();
+    let synced = Control::InterestDigest { seq: 0, digest: 0 };
+    let mut answers = |from| {
+        victim.hears(from, synced.clone());
+        victim.now_ms += 1_000;
+        victim.tell(Input::Tick);
+        victim
+            .took()
+            .into_iter()
+            .filter(|did| matches!(did, Action::Barrier { node, .. } if *node == name(from)))
+            .count()
+    };
+    assert_eq!([answers(3), answers(2)], [1, 10_000]);
+}
