@@ -13,10 +13,10 @@ use gatemq_mqtt::topic::Filter;
 use gatemq_types::QoS;
 use parking_lot::Mutex;
 
-use crate::SessionKey;
 use crate::remote::{Forward, Interest};
 use crate::retained::Publisher;
 use crate::session::{Message, Session};
+use crate::{Heard, SessionKey};
 
 /// Number of a session in the store, or of a shared subscription that has a queue there; given out by [`Numbers`], never
 /// twice.
@@ -165,6 +165,8 @@ pub struct Record {
     pub version: u64,
     /// The highest number of a message that was sent, as far as this record knows: while its client is there, later ones are.
     pub sent_seq: u64,
+    /// What was routed when it was at another node of a cluster.
+    pub heard: Heard,
     /// The will that is to be published.
     pub will: Option<StoredWill>,
 }

@@ -17,6 +17,7 @@
 //! | [`tree`], [`cache`] | from a topic to those who subscribed |
 //! | `retained` | the last message of each topic, for those who subscribe later |
 //! | [`session`], [`sessions`] | the one owner of what goes out to a client, who is there and who is expected back |
+//! | [`heard`] | which publications of a cluster were routed by when |
 //! | [`remote`] | other nodes of a cluster, as those who are sent messages |
 //! | [`denials`] | who is kept out |
 //! | [`will`] | what is published when a client goes without goodbye |
@@ -27,6 +28,7 @@ pub mod cache;
 pub mod changes;
 pub mod denials;
 pub mod grants;
+pub mod heard;
 pub mod identity;
 pub mod permit;
 pub mod rate;
@@ -45,6 +47,7 @@ pub mod will;
 pub use cache::TopicCache;
 pub use denials::Denials;
 pub use grants::{GrantError, GrantTable, Grants, Values};
+pub use heard::{Heard, Publication};
 pub use identity::{Because, Explanation, Identity, IdentityError, Marks, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,

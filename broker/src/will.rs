@@ -145,6 +145,7 @@ impl LeftWill {
             messages: Vec::new(),
             released: Vec::new(),
             received: Vec::new(),
+            heard: crate::Heard::default(),
             will: None,
         };
         LeftWill { will, session: Session::restored(restored) }

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gatemq_broker::changes::{Changes, RetainedChanges};
+use gatemq_broker::heard::COUNTED_BITS;
 use gatemq_broker::remote::Interest;
-use gatemq_broker::{GrantTable, Hasher, Home, Sessions, Tenant, TenantLimit, Tenants};
+use gatemq_broker::{GrantTable, Hasher, Home, Publication, Sessions, Tenant, TenantLimit, Tenants};
 
 use gatemq_store::{Store, StoreError, StoredSession};
 use gatemq_types::event::{Fact, Peer};
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, way_of};
 use crate::config::{self, Limits};
 use crate::denials::NodeDenials;
 use crate::durable;
@@ -144,9 +145,10 @@ impl Node {
     }
 
     /// From where on a worker numbers publications in a cluster: no other worker, node or process does from the same number.
-    pub(crate) fn publications(&self, worker: u32) -> Option<u64> {
-        let of = format!("{}/{}/{worker}", self.events.node(), self.boot_ms);
-        self.is_clustered.then(|| xxh3_64(of.as_bytes()) << 40)
+    pub(crate) fn publications(&self, worker: u32) -> Option<Publication> {
+        let node = self.events.node();
+        let number = xxh3_64(format!("{node}/{}/{worker}", self.boot_ms).as_bytes()) << COUNTED_BITS;
+        self.is_clustered.then(|| Publication { node: way_of(node), number })
     }
 
     /// Takes back what the store has, before the first client comes. Returns what its cluster has to know.

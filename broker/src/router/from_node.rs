@@ -4,14 +4,14 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use gatemq_mqtt::{PacketLimits, Publish};
-use gatemq_types::Protocol;
+use gatemq_types::{Protocol, QoS};
 
 use super::Layouts;
 use super::publish::{NotPublishable, Origin, Out, Reach, Routed, forward, route};
 use crate::permit::{PublishAction, PublishPermit};
 use crate::remote::destination;
 use crate::session::{Delivered, Source};
-use crate::{Hasher, Tenant};
+use crate::{Hasher, Publication, Tenant};
 
 /// What another node has sent.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,8 @@ pub struct FromNode<'a> {
     pub plain: bool,
     /// Filters of shared subscriptions of which one member here is to have it.
     pub shares: &'a [Box<str>],
-    /// Its number in the cluster.
-    pub publication: u64,
+    /// Which one it is.
+    pub publication: Publication,
 }
 
 /// Delivers it. `hasher` is the node's.
@@ -48,6 +48,10 @@ pub fn publish_from_node(
         false => Routed::default(),
     };
     let mut source = Source::new(permit.topic(), &message, now_ms).numbered(publication);
+    if plain && message.qos != QoS::AtMostOnce {
+        // At QoS 0 it has overtaken others, and for a shared subscription it may come from another node than where it was published.
+        out.heard.hear(publication);
+    }
     let Out { armed, spare, buffers, delivered, dropped, forwards, .. } = out;
     let mut layouts = Layouts::new(&permit, from, &message, buffers);
     let (before, mut to) = ((routed.delivered, routed.dropped), Vec::new());
@@ -111,7 +115,8 @@ mod tests {
         let mut passed = Vec::new();
         for (forward, to) in forwards.iter().flat_map(|forward| forward.to.iter().map(move |to| (forward, to))) {
             let packet = forward.message.packet(forward.first, 0);
-            let sent = FromNode { packet: &packet, plain: to.plain, shares: &to.shares, publication: 0 };
+            let sent =
+                FromNode { packet: &packet, plain: to.plain, shares: &to.shares, publication: Publication::default() };
             publish_from_node(&b.tenant, sent, &Hasher::default(), 0, &mut b.out).unwrap();
             passed.push((to.plain, to.shares.len()));
         }
@@ -223,7 +228,7 @@ mod tests {
         let other = Tenants::new(2).get_or_create("other").unwrap();
         let packet = frame(Protocol::V5, 0x30, "t", &[], b"x");
         let mut give = |tenant: &Arc<Tenant>, packet: &[u8]| {
-            let sent = FromNode { packet, plain: true, shares: &[], publication: 0 };
+            let sent = FromNode { packet, plain: true, shares: &[], publication: Publication::default() };
             publish_from_node(tenant, sent, &Hasher::default(), 0, &mut b.out).map(|routed| routed.delivered)
         };
         assert_eq!((give(&b.tenant, &packet), give(&other, &packet)), (Ok(1), Ok(0)));

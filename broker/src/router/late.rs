@@ -30,6 +30,7 @@ mod tests {
     use gatemq_types::{Actions, Constraints, Grant, Limits, NoMatch, Protocol};
 
     use super::*;
+    use crate::heard::{COUNTED_BITS, Heard, Publication};
     use crate::identity::testing::{key, with};
     use crate::router;
     use crate::router::testing::subscribe;
@@ -96,6 +97,7 @@ mod tests {
             messages: Vec::new(),
             released: Vec::new(),
             received: Vec::new(),
+            heard: Heard::default(),
             will: None,
         }
     }
@@ -111,7 +113,7 @@ mod tests {
     fn a_session_that_comes_back_takes_its_old_ones_place() {
         let (key, sessions, mut out) = (key("c"), Sessions::default(), Out::new(TopicCache::new(8, 8)));
         sessions.store_from(1);
-        out.number_publications(1 << 40);
+        out.number_publications(Publication { node: 1, number: 1 << COUNTED_BITS });
         out.spare.changes.note_interests();
         let all = with(&key, &[Grant::allow(Actions::ALL, "#")], NoMatch::Deny, &Limits::default());
         let publisher = open(&sessions, &crate::identity::testing::key("publisher"), true, &mut out);
@@ -165,5 +167,37 @@ mod tests {
         // One that has come since is not thrown out.
         assert!(sessions.move_in(moved_in(&key, 9, "t"), &[], Some(&old), &mut out.spare).is_err());
         assert_eq!(send(&mut out).delivered, 1);
+    }
+
+    /// Guards promise 5 over a move: what another node has published before it, and comes late to where the session lives now, it has,
+    /// or it follows it; what was published later is new, each time that a subscription wants it.
+    #[test]
+    fn what_was_routed_where_it_was_is_not_new_to_it() {
+        let (key, sessions, mut out) = (key("c"), Sessions::default(), Out::new(TopicCache::new(8, 8)));
+        sessions.store_from(1);
+        let of = |node, count| Publication { node, number: 1_u64 << COUNTED_BITS | count };
+        let mut there = Out::new(TopicCache::new(8, 8));
+        let from_node = |publication, qos: u8, out: &mut Out| {
+            let packet = router::testing::frame(Protocol::V5, 0x30 | qos << 1, "t", &[], b"x");
+            let sent = router::FromNode { packet: &packet, plain: true, shares: &[], publication };
+            router::publish_from_node(key.tenant(), sent, &crate::Hasher::default(), 0, out).unwrap();
+        };
+        from_node(of(7, 5), 1, &mut there);
+        // It may have overtaken others.
+        from_node(of(7, 9), 0, &mut there);
+        let restored = Restored { heard: there.heard(), ..moved_in(&key, 7, "t") };
+        let session = sessions.restore(restored, &mut Default::default()).unwrap();
+        let mut come = |publication| {
+            from_node(publication, 1, &mut out);
+            session.late(0).len()
+        };
+        assert_eq!([of(7, 4), of(7, 5), of(8, 5), of(7, 6), of(7, 7)].map(&mut come), [0, 0, 1, 2, 3]);
+        let again = Late { seq: 0, first: 0x32, identifier: 0, message: session.late(0).remove(0).message };
+        let again = Late {
+            message: Arc::new(Message::of_packet(&again.message.packet(0x32, 0), of(7, 5).number, 0).unwrap()),
+            ..again
+        };
+        deliver_late(&session, 5, again, &mut out.spare);
+        assert_eq!(session.late(0).len(), 4, "it was here when it was cut, and follows");
     }
 }

@@ -8,6 +8,7 @@ use gatemq_types::{Protocol, QoS, ReasonCode};
 
 use super::layouts::{Buffers, Layouts};
 use crate::changes::Change;
+use crate::heard::{Heard, Publication};
 use crate::remote::{Destination, Forward, destination};
 use crate::retained::{Retention, Stored, Who};
 use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
@@ -38,8 +39,10 @@ pub struct Out {
     pub retained_refused: u64,
     /// Messages for other nodes, in the order in which they were published. The host takes them after each turn.
     pub forwards: Vec<Forward>,
-    /// In a cluster: the last number that was given to a publication here; 0: none is. See [`Out::number_publications`].
-    publication: u64,
+    /// In a cluster: the last publication here, whose number is 0 where none has one. See [`Out::number_publications`].
+    publication: Publication,
+    /// What other nodes have sent.
+    pub(super) heard: Heard,
     pub(super) buffers: Buffers,
 }
 
@@ -54,20 +57,28 @@ impl Out {
             dropped: 0,
             retained_refused: 0,
             forwards: Vec::new(),
-            publication: 0,
+            publication: Publication::default(),
+            heard: Heard::default(),
             buffers: Buffers::default(),
         }
     }
 
     /// From now on each publication has a number that no other has in the cluster, if no other worker or node counts from the same
-    /// `base` on, whose lower 40 bits are 0.
-    pub fn number_publications(&mut self, base: u64) {
-        self.publication = base | 1;
+    /// `base` on, whose lower [`COUNTED_BITS`](crate::heard::COUNTED_BITS) are 0.
+    pub fn number_publications(&mut self, base: Publication) {
+        self.publication = Publication { number: base.number | 1, ..base };
+    }
+
+    /// What was published here, and came from other nodes.
+    pub fn heard(&self) -> Heard {
+        let mut heard = self.heard.clone();
+        heard.hear(self.publication);
+        heard
     }
 
     #[inline]
-    fn next_publication(&mut self) -> u64 {
-        self.publication += u64::from(self.publication != 0);
+    fn next_publication(&mut self) -> Publication {
+        self.publication.number += u64::from(self.publication.number != 0);
         self.publication
     }
 }
@@ -98,7 +109,13 @@ pub fn publish(
     out: &mut Out,
 ) -> Routed {
     let five = from.protocol() == Protocol::V5;
-    route(permit, Origin { session: Some(from), five, reach: Reach::Cluster, publication: 0 }, message, now_ms, out)
+    route(
+        permit,
+        Origin { session: Some(from), five, reach: Reach::Cluster, publication: Publication::default() },
+        message,
+        now_ms,
+        out,
+    )
 }
 
 /// Publishes a will, if its client may still publish it.
@@ -109,7 +126,8 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
     let permit = left.will.permit()?;
     let mut frame = Vec::new();
     let message = left.will.publish(&mut frame);
-    let from = Origin { session: Some(&left.session), five: true, reach: Reach::Cluster, publication: 0 };
+    let from =
+        Origin { session: Some(&left.session), five: true, reach: Reach::Cluster, publication: Publication::default() };
     Ok(route(&permit, from, &message, now_ms, out))
 }
 
@@ -135,7 +153,13 @@ pub fn publish_own(
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::new(tenant, action, hasher.hash_one(topic));
     // Each node has a $SYS of its own.
-    route(&permit, Origin { session: None, five: false, reach: Reach::Node, publication: 0 }, &message, now_ms, out)
+    route(
+        &permit,
+        Origin { session: None, five: false, reach: Reach::Node, publication: Publication::default() },
+        &message,
+        now_ms,
+        out,
+    )
 }
 
 /// A message that has no client.
@@ -183,7 +207,7 @@ pub fn publish_for_plugin(
     let permit = PublishPermit::for_plugin(tenant, action, hasher.hash_one(topic)).ok_or(NotPublishable)?;
     Ok(route(
         &permit,
-        Origin { session: None, five: false, reach: Reach::Cluster, publication: 0 },
+        Origin { session: None, five: false, reach: Reach::Cluster, publication: Publication::default() },
         &message,
         now_ms,
         out,
@@ -199,8 +223,8 @@ pub(super) struct Origin<'a> {
     pub(super) five: bool,
     /// Who is to have it.
     pub(super) reach: Reach,
-    /// Its number, where another node gave it one.
-    pub(super) publication: u64,
+    /// Which one it is, where another node has said so.
+    pub(super) publication: Publication,
 }
 
 /// How far a message goes.

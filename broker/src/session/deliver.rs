@@ -332,6 +332,9 @@ impl Output {
         source: &mut Source<'_>,
         spare: &mut Spare,
     ) -> Delivered {
+        if self.was_heard(source.publication(), first) {
+            return Delivered::Quiet;
+        }
         if !self.may_wait(source.len()) {
             return Delivered::Dropped;
         }

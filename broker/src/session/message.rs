@@ -8,6 +8,7 @@ use gatemq_mqtt::{PacketLimits, Publish, write};
 use gatemq_types::Protocol;
 
 use super::own::Own;
+use crate::Publication;
 
 /// Neutral, so that a session may come back with another version than the one it left with. Made once for all that
 /// wait for it.
@@ -52,6 +53,11 @@ impl Message {
     /// One that comes back from the store, as it was taken apart.
     pub fn restored(topic: &str, properties: &[u8], payload: &[u8], expires_ms: u64) -> Self {
         Message { expires_ms, ..Message::new(topic, Properties::trusted(properties), payload, 0) }
+    }
+
+    /// The same as that publication; 0: of none.
+    pub fn numbered(self, publication: u64) -> Self {
+        Message { publication, ..self }
     }
 
     /// Bytes of topic, properties and payload.
@@ -161,7 +167,7 @@ pub(crate) struct Source<'a> {
     topic: &'a str,
     message: &'a Publish<'a>,
     now_ms: u64,
-    publication: u64,
+    publication: Publication,
     made: Option<Arc<Message>>,
 }
 
@@ -169,13 +175,18 @@ impl<'a> Source<'a> {
     /// `topic` is the one that was permitted.
     #[inline]
     pub(crate) fn new(topic: &'a str, message: &'a Publish<'a>, now_ms: u64) -> Self {
-        Source { topic, message, now_ms, publication: 0, made: None }
+        Source { topic, message, now_ms, publication: Publication::default(), made: None }
     }
 
-    /// Of a publication that has a number in the cluster.
+    /// Of that publication of a cluster.
     #[inline]
-    pub(crate) fn numbered(self, publication: u64) -> Self {
+    pub(crate) fn numbered(self, publication: Publication) -> Self {
         Source { publication, ..self }
+    }
+
+    /// Which one it is.
+    pub(super) fn publication(&self) -> Publication {
+        self.publication
     }
 
     /// Topic name.
@@ -192,7 +203,7 @@ impl<'a> Source<'a> {
     #[cold]
     pub(crate) fn message(&mut self) -> Arc<Message> {
         let Publish { properties, payload, .. } = *self.message;
-        let publication = self.publication;
+        let publication = self.publication.number;
         let make = || Arc::new(Message { publication, ..Message::new(self.topic, properties, payload, self.now_ms) });
         self.made.get_or_insert_with(make).clone()
     }

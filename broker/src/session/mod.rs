@@ -54,7 +54,7 @@ pub use flights::Received;
 use flights::{Flights, Kept};
 pub use message::Message;
 pub(crate) use message::{Encoded, Source};
-pub use moving::{Came, Late, Way};
+pub use moving::{Came, Cut, Late, Way};
 use own::Aliases;
 use queue::Queue;
 pub use resume::Begun;

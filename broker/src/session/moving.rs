@@ -2,7 +2,8 @@
 //!
 //! What comes for it meanwhile may come twice to where it lives from then on: from those who publish, and from the node where it
 //! was. A publication has a number, so the second one is known, however often each of its subscriptions wants it. What a node knows
-//! of that goes along when the session moves on, for it may come back to one that still has what came there meanwhile.
+//! of that goes along when the session moves on, for it may come back to one that still has what came there meanwhile; and so does what
+//! the node has [heard](crate::heard), for that may come to the next one later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::queue::{Queued, Waiting};
 use super::stored::Stored;
 use super::{Closed, Delivered, Message, Output, Session, Spare, qos_of};
 use crate::remote::Interest;
+use crate::{Heard, Publication};
 
 /// Publications that are remembered of a session that moves in; beyond that the second one is not known.
 const REMEMBERED_MAX: usize = 100_000;
@@ -81,6 +83,11 @@ impl Output {
         late
     }
 
+    /// Whether a message that comes by a subscription was routed when the session was where that brought it to it.
+    pub(super) fn was_heard(&mut self, publication: Publication, first: u8) -> bool {
+        qos_of(first) != QoS::AtMostOnce && self.stored.as_mut().is_some_and(|stored| stored.heard.knows(publication))
+    }
+
     pub(super) fn is_new(&mut self, queued: &Queued, way: Way) -> bool {
         let publication = queued.message.publication();
         let arriving = self.stored.as_mut().and_then(|stored| stored.arriving.as_mut());
@@ -93,6 +100,17 @@ impl Output {
 
 /// How often a publication was taken by a session.
 pub type Came = (u64, u32);
+
+/// Where the state of a session that moves ends, and what the next node is to know of what it has.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    /// Number of the last message that it got at QoS 1 or 2.
+    pub last_seq: u64,
+    /// What came lately, and may come once more.
+    pub came: Vec<Came>,
+    /// What has been routed where it was, also a moment later: it is in its state, or follows it.
+    pub heard: Heard,
+}
 
 /// A message that came for a session after its state had left.
 #[derive(Debug)]
@@ -118,13 +136,13 @@ impl Session {
         }
     }
 
-    /// It moves out: what it got up to now, and its subscriptions, are its state. Returns the number of the last message that it got
-    /// at QoS 1 or 2, and what the next node is to know of those that came lately.
-    pub fn moves_out(&self) -> (u64, Vec<Came>) {
+    /// It moves out: what it got up to now, and its subscriptions, are its state. What this node has heard comes [to that](Cut::heard) later.
+    pub fn moves_out(&self) -> Cut {
         let output = self.output.lock();
-        let Some(stored) = &output.stored else { return (0, Vec::new()) };
+        let Some(stored) = &output.stored else { return Cut::default() };
         let came = stored.arriving.iter().flat_map(|arriving| &arriving.came);
-        (stored.last_seq, came.map(|(publication, copies)| (*publication, copies.taken)).collect())
+        let came = came.map(|(publication, copies)| (*publication, copies.taken)).collect();
+        Cut { last_seq: stored.last_seq, came, heard: stored.heard.clone() }
     }
 
     /// A while after it moved in: nothing comes any more from where it was, unless something has come since this was last asked. Whether

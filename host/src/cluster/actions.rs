@@ -198,7 +198,7 @@ impl Driver {
         let worker = self.cluster.worker_of(of.0.as_str(), self.node.workers());
         let cluster = &self.cluster;
         let delivery = self.deliveries.entry(worker).or_insert_with(|| super::receive::FromNode::for_driver(cluster));
-        delivery.push(Sent { from: way_of(&of.0), header, packet }, Some(of));
+        delivery.push(Sent { from: way_of(of.0.as_str()), header, packet }, Some(of));
     }
 
     /// It is committed here: its node may know.

@@ -69,7 +69,7 @@ pub(crate) use hints::PREFIX as HINTS;
 pub(crate) use orders::{Elsewhere, Order, What as Ordered};
 use outgoing::Link;
 use queue::{Item, Queue, What};
-pub(crate) use receive::FromNode;
+pub(crate) use receive::{FromNode, way_of};
 pub(crate) use start::{ClusterTlsReload, NotStarted, Running, start};
 use status::{Refusals, Roster};
 use told::{Inbox, Told};

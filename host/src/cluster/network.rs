@@ -115,7 +115,7 @@ impl Handler for Network {
                 continue;
             };
             if head.seq == 0 {
-                fast.push(Sent { from: way_of(from), header, packet });
+                fast.push(Sent { from: way_of(from.as_str()), header, packet });
                 codes.push(ACCEPTED);
                 continue;
             }

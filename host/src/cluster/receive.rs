@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gatemq_broker::session::{Delivered, Late, Message, Way};
-use gatemq_broker::{Out, SessionKey, Tenant, router};
+use gatemq_broker::{Out, Publication, SessionKey, Tenant, router};
 use gatemq_cluster::core::{Forward, Input, NodeName};
 use gatemq_store::Op;
 
@@ -75,9 +75,9 @@ impl FromNode {
     }
 }
 
-/// A node's number among the ways by which a session's messages come.
-pub(super) fn way_of(node: &NodeName) -> Way {
-    xxh3_64(node.as_str().as_bytes()) as u32 | 1 << 31
+/// A node's number, among the ways by which a session's messages come too.
+pub(crate) fn way_of(node: &str) -> Way {
+    xxh3_64(node.as_bytes()) as u32 | 1 << 31
 }
 
 impl Sent {
@@ -88,7 +88,8 @@ impl Sent {
         if let Some((user, client_id, first, identifier)) = late {
             return self.deliver_late(worker, &tenant, (user, client_id, *first, *identifier), out);
         }
-        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares, publication: *publication };
+        let publication = Publication { node: self.from, number: *publication };
+        let sent = router::FromNode { packet: &self.packet, plain: *plain, shares, publication };
         let routed = router::publish_from_node(&tenant, sent, &worker.node.hasher, worker.now_ms.get(), out);
         if routed.is_err() {
             tracing::debug!("a message of another node cannot be published");

@@ -223,7 +223,7 @@ async fn gathered(node: &Arc<Node>, key: &Key, session: &Arc<Session>) -> Result
     }
     // What it gets from now on is not in its state. Workers bring their changes to the store in any order, so first all that came
     // before has to be there.
-    let cut = session.moves_out();
+    let mut cut = session.moves_out();
     barriers(node).await.ok_or(STOPS)?;
     // Of QoS 2 messages that go to other nodes the packet identifiers come to the store when these have answered, or it keeps them for
     // these: within `ack_wait_ms`. Without them the client would have the messages published once more where it is now.
@@ -231,7 +231,12 @@ async fn gathered(node: &Arc<Node>, key: &Key, session: &Arc<Session>) -> Result
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     barriers(node).await.ok_or(STOPS)?;
-    let (node, number, given) = (node.clone(), SessionId(session.number()), put_given(key, cut.0));
+    // Later, for what came meanwhile follows it: all that was here before is among what was heard, and nothing that was not routed yet.
+    for worker in 0..node.workers() as u32 {
+        let heard = node.on_worker(worker, |worker| worker.hot.borrow().out.heard()).await.ok_or(STOPS)?;
+        cut.heard.extend(heard.last());
+    }
+    let (node, number, given) = (node.clone(), SessionId(session.number()), put_given(key, cut.last_seq));
     let read = move || match &node.store {
         Some(store) => {
             // Before it is given: whoever is back without knowing that it was taken knows what is to follow it.

@@ -1,13 +1,13 @@
 //! A session's state on its way from one node to another: what the store has of it, as the store of the other is to have it.
 
-use gatemq_broker::session::Came;
+use gatemq_broker::session::{Came, Cut};
 use gatemq_store::{
     Append, Content, Delivery, Entry, Message, Op, Owner, PageLimit, Record, Seq, SessionId, Store, StoreError,
     StoredSession, Subscription, wait,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::durable::EPOCH;
+use crate::durable::{EPOCH, with_heard};
 
 const PAGE: PageLimit = PageLimit { entries_max: 4096, bytes_max: 4 << 20 };
 
@@ -52,7 +52,7 @@ impl State {
     pub(super) fn read(
         store: &dyn Store,
         session: SessionId,
-        (last_seq, came): (u64, Vec<Came>),
+        Cut { last_seq, came, heard }: Cut,
     ) -> Result<Option<State>, StoreError> {
         let Some(stored) = wait(|answer| store.session(session, answer))? else { return Ok(None) };
         let StoredSession { record, subscriptions, incoming, .. } = stored;
@@ -67,7 +67,7 @@ impl State {
             level: record.level,
             expiry_s: record.expiry_s,
             away_since_ms: record.away_since_ms,
-            kept: record.state.into(),
+            kept: with_heard(&record.state, last_seq, &heard).into(),
             last_seq,
             subscriptions: subscriptions.into_iter().map(|s| (s.filter.into(), s.options, s.identifier)).collect(),
             received: incoming,

@@ -133,7 +133,7 @@ fn crashed(stored: &StoredSession, now_ms: u64) -> Option<Record> {
     (record.away_since_ms == 0).then(|| Record {
         version: record.version + 1,
         away_since_ms: now_ms,
-        state: translate::state(stored.last.0),
+        state: translate::state(stored.last.0, &translate::heard(&stored.record.state)),
         ..record.clone()
     })
 }
@@ -266,11 +266,12 @@ fn restored(node: &Node, stored: StoredSession, queue: Vec<Entry>, now_ms: u64) 
         messages,
         released,
         received: incoming,
+        heard: translate::heard(&record.state),
     })
 }
 
 fn message(of: &Message) -> Kept {
-    Kept::restored(of.topic(), of.properties(), of.payload(), of.expires_ms())
+    Kept::restored(of.topic(), of.properties(), of.payload(), of.expires_ms()).numbered(of.publication())
 }
 
 /// Retained messages; those whose time is over are taken out of the store.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
 use gatemq_broker::sessions::RestoredRetained;
-use gatemq_broker::{Marks, Publisher};
+use gatemq_broker::{Heard, Marks, Publication, Publisher};
 use gatemq_mqtt::kind;
 use gatemq_mqtt::packet::connect;
 use gatemq_store::{
@@ -75,7 +75,8 @@ fn append(entry: &Entry, message: &Arc<Kept>, last: &mut Option<(*const Kept, Ar
 
 /// Topics are at most 65,535 bytes long, so there always is one.
 fn stored(message: &Kept) -> Option<Message> {
-    Message::new(message.topic(), message.properties(), message.payload(), message.expires_ms())
+    let (publication, expires_ms) = (message.publication(), message.expires_ms());
+    Message::of_publication(publication, message.topic(), message.properties(), message.payload(), expires_ms)
 }
 
 fn plain(change: &Change, ops: &mut Vec<Op>) {
@@ -119,7 +120,8 @@ fn plain(change: &Change, ops: &mut Vec<Op>) {
 fn retained_parts(message: &Kept, qos: QoS, publisher: &Publisher, withheld: bool) -> Option<Retained> {
     let Publisher { user, client_id, marks } = publisher;
     Some(Retained {
-        message: stored(message)?,
+        // All nodes have the same, whatever they know of its publication.
+        message: Message::new(message.topic(), message.properties(), message.payload(), message.expires_ms())?,
         qos: qos.bits(),
         withheld,
         user: user.clone(),
@@ -156,18 +158,41 @@ fn record(of: &Record) -> StoredRecord {
         expiry_s: of.expiry_s,
         away_since_ms: of.away_since_ms,
         will: of.will.as_ref().and_then(will),
-        state: state(of.sent_seq),
+        state: state(of.sent_seq, &of.heard),
     }
 }
 
-/// What the broker wants to know of a session besides: the highest number of a message that was sent.
-pub(super) fn state(sent_seq: u64) -> Box<[u8]> {
-    sent_seq.to_be_bytes().into()
+/// What the broker wants to know of a session besides: the highest number of a message that was sent, and what was routed when it was at
+/// another node.
+pub(super) fn state(sent_seq: u64, heard: &Heard) -> Box<[u8]> {
+    let mut state = sent_seq.to_be_bytes().to_vec();
+    for Publication { node, number } in heard.last() {
+        state.extend(node.to_be_bytes());
+        state.extend(number.to_be_bytes());
+    }
+    state.into()
 }
 
 /// See [`state`]; what another version has written says nothing.
 pub(super) fn sent_seq(state: &[u8]) -> Option<u64> {
-    state.try_into().ok().map(u64::from_be_bytes)
+    state.first_chunk().copied().map(u64::from_be_bytes)
+}
+
+/// See [`state`].
+pub(super) fn heard(state: &[u8]) -> Heard {
+    let mut heard = Heard::default();
+    let (publications, _) = state.get(8..).unwrap_or_default().as_chunks::<12>();
+    heard.extend(publications.iter().filter_map(|bytes| {
+        let (node, number) = bytes.split_first_chunk()?;
+        let number = number.first_chunk()?;
+        Some(Publication { node: u32::from_be_bytes(*node), number: u64::from_be_bytes(*number) })
+    }));
+    heard
+}
+
+/// The same of a session that goes to another node, with what was routed here.
+pub(crate) fn with_heard(of: &[u8], last_seq: u64, heard: &Heard) -> Box<[u8]> {
+    state(sent_seq(of).unwrap_or(last_seq), heard)
 }
 
 fn will(of: &StoredWill) -> Option<Will> {

@@ -4,7 +4,7 @@ use crate::connection::stream::Cipher;
 use crate::node::Node;
 use gatemq_broker::changes::Changes;
 use gatemq_broker::session::Ack;
-use gatemq_broker::{Out, TopicCache};
+use gatemq_broker::{Out, Publication, TopicCache};
 
 /// Bytes read at once.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -32,7 +32,7 @@ pub(crate) struct Hot {
 
 impl Hot {
     /// For one of `workers`; `changes`: where the node has a store, kept; `publications`: from where on they are numbered.
-    pub(crate) fn new(workers: usize, changes: Changes, publications: Option<u64>) -> Self {
+    pub(crate) fn new(workers: usize, changes: Changes, publications: Option<Publication>) -> Self {
         let mut out = Out::new(TopicCache::new(TOPICS_MAX, TARGETS_MAX));
         if let Some(base) = publications {
             out.number_publications(base);

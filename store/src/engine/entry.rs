@@ -59,7 +59,7 @@ impl<'a> Stored<'a> {
     /// Bytes of the message's topic, properties and payload.
     pub(super) fn len(&self) -> u64 {
         match self.place {
-            Place::Inline(message) => Message::len_of(message.len()),
+            Place::Inline(message) => Message::len_of(message),
             Place::Shared(_, bytes) => u64::from(bytes),
             Place::Released(_) => 0,
         }

@@ -9,6 +9,10 @@ fn message() -> Message {
     Message::new("a/b", &[1, 1], b"payload", 77).unwrap()
 }
 
+fn numbered() -> Message {
+    Message::of_publication(9 << 40, "a/b", &[1, 1], b"payload", 77).unwrap()
+}
+
 fn record() -> Record {
     let owner = Owner { tenant: "t".into(), user: "ü".into(), client_id: "".into() };
     let will = Some(Will { message: message(), first: 0x33, delay_s: 5, asked: true });
@@ -29,6 +33,7 @@ fn values() -> Vec<(Vec<u8>, Reads)> {
     let leaf_sha256 = Some([7; 32]);
     let retained = Retained { message: message(), qos: 2, withheld: true, user, client_id, tags, leaf_sha256 };
     assert_eq!(Message::read(message().as_bytes()), Some(message()));
+    assert_eq!(Message::read(numbered().as_bytes()), Some(numbered()));
     assert_eq!(Record::read(&record().write()), Some(record()));
     assert_eq!(Subscription::read(&subscription.write()), Some(subscription.clone()));
     assert_eq!(Retained::read(&retained.write("t")), Some(("t".into(), retained.clone())));
@@ -38,6 +43,7 @@ fn values() -> Vec<(Vec<u8>, Reads)> {
     assert_eq!(KeptValue::read(&kept.write("o", "k")), Some(("o", "k", kept.clone())));
     vec![
         (message().as_bytes().to_vec(), |bytes| Message::read(bytes).is_some()),
+        (numbered().as_bytes().to_vec(), |bytes| Message::read(bytes).is_some()),
         (record().write(), |bytes| Record::read(bytes).is_some()),
         (subscription.write(), |bytes| Subscription::read(bytes).is_some()),
         (retained.write("t"), |bytes| Retained::read(bytes).is_some()),
@@ -77,9 +83,11 @@ fn a_huge_length_is_refused() {
 /// Guards the parts of a message, and the bound of topics.
 #[test]
 fn a_message_has_its_parts() {
-    let message = message();
-    assert_eq!((message.topic(), message.properties(), message.payload()), ("a/b", &[1, 1][..], &b"payload"[..]));
-    assert_eq!((message.len(), message.expires_ms()), (12, 77));
+    for (message, publication) in [(message(), 0), (numbered(), 9 << 40)] {
+        assert_eq!((message.topic(), message.properties(), message.payload()), ("a/b", &[1, 1][..], &b"payload"[..]));
+        assert_eq!((message.len(), message.expires_ms(), message.publication()), (12, 77, publication));
+        assert_eq!(Message::len_of(message.as_bytes()), 12);
+    }
     assert!(Message::new(&"t".repeat(65_536), &[], &[], 0).is_none());
     assert!(Message::new("", &[], &[], 0).unwrap().is_empty());
 }

@@ -110,6 +110,35 @@ fn what_is_sent_again_at_another_node_comes_once() {
     assert_eq!(here.take_message().text(), "end", "nothing came twice");
 }
 
+/// A message came to a session where it was, and is kept for the node to which it goes, which was away and has another subscriber: it
+/// comes there after the session, and only to the other one.
+#[test]
+fn promise_5_what_was_kept_for_the_next_node_does_not_come_twice() {
+    let (_members, mut nodes) = started(3);
+    let (mover, stays) = (Connect::stays(Level::V5, "mover"), Connect::stays(Level::V5, "stays"));
+    for (connect, n) in [(&mover, 1), (&stays, 2)] {
+        let (mut client, _) = joins(&nodes[n], connect);
+        assert_eq!(client.subscribe("t", 2), 2);
+        cluster::wait_until_reached(&mut comes(&nodes[0], "prober"), &mut client, "t");
+        client.disconnect();
+    }
+    let third = nodes.pop().unwrap().kill();
+    assert_eq!(comes(&nodes[0], "publisher").published("t", 2, false, b"kept"), 0);
+    let (mut client, _) = joins(&nodes[1], &mover);
+    assert_eq!(client.take_message().text(), "kept");
+    client.ping();
+    let first = nodes.remove(0).kill();
+    nodes.push(third.start());
+    let (mut client, present) = joins(&nodes[1], &mover);
+    assert!(present, "its session comes");
+    nodes.push(first.start());
+    let (mut other, present) = joins(&nodes[1], &stays);
+    assert!(present);
+    assert_eq!(other.take_message().text(), "kept", "the first node has it still");
+    assert_eq!(comes(&nodes[2], "publisher").published("t", 2, false, b"end"), 0);
+    assert_eq!([client.take_message().text(), other.take_message().text()], ["end", "end"], "nothing comes twice");
+}
+
 /// Persistent sessions move between three nodes under load: nothing acknowledged is lost, nothing comes twice at QoS 2. Order is
 /// not looked at: what followed a session may come behind what came to its new place at once.
 #[test]

@@ -1,0 +1,111 @@
+//! Up to which publication of each worker of the cluster a node has been told.
+//!
+//! A worker numbers what it publishes and sends it to other nodes in that order, so whoever has heard one of its publications knows that
+//! all before it were routed by then. A session that moves takes that along: what was routed before it went came for it where it was, or
+//! follows it from there. If such a publication comes to its new place by a subscription too, because it was kept for that node or the way
+//! there is slower, it is no new one.
+
+/// Lower bits of the number of a publication, which its worker counts; the others say which worker and process of its node that is.
+pub const COUNTED_BITS: u32 = 40;
+
+/// Workers that are told apart: those of all nodes, of all their runs. Beyond that a node begins anew to listen.
+const WORKERS_MAX: usize = 4096;
+
+/// Which publication of a cluster a message is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Publication {
+    /// Where it was published: a hash of the node's name. Two nodes of which it is the same may count from the same number on, but for
+    /// one in 16 million.
+    pub node: u32,
+    /// Its number; 0: it has none.
+    pub number: u64,
+}
+
+impl Publication {
+    fn worker(self) -> (u32, u64) {
+        (self.node, self.number >> COUNTED_BITS)
+    }
+}
+
+/// The last publication of each worker, sorted; see the module.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Heard(Vec<Publication>);
+
+impl Extend<Publication> for Heard {
+    /// In any order.
+    fn extend<I: IntoIterator<Item = Publication>>(&mut self, publications: I) {
+        publications.into_iter().for_each(|publication| self.hear(publication));
+    }
+}
+
+impl Heard {
+    /// That publication, and all before it, have been routed.
+    pub fn hear(&mut self, publication: Publication) {
+        if publication.number == 0 {
+            return;
+        }
+        match self.place(publication) {
+            Ok(at) => self.0[at].number = self.0[at].number.max(publication.number),
+            Err(_) if self.0.len() >= WORKERS_MAX => self.0 = vec![publication],
+            Err(at) => self.0.insert(at, publication),
+        }
+    }
+
+    /// The last of each worker.
+    pub fn last(&self) -> impl Iterator<Item = Publication> {
+        self.0.iter().copied()
+    }
+
+    /// Whether that publication was routed by then. If it was not, it is the first of its worker: from there on all are new.
+    pub(crate) fn knows(&mut self, publication: Publication) -> bool {
+        let Ok(at) = self.place(publication) else { return false };
+        let known = publication.number <= self.0[at].number;
+        if !known {
+            self.0.remove(at);
+        }
+        known
+    }
+
+    /// Where the last publication of its worker is, or would be.
+    fn place(&self, publication: Publication) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&publication.worker(), |last| last.worker())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(node: u32, worker: u64, count: u64) -> Publication {
+        Publication { node, number: worker << COUNTED_BITS | count }
+    }
+
+    fn heard(publications: impl IntoIterator<Item = Publication>) -> Heard {
+        let mut heard = Heard::default();
+        heard.extend(publications);
+        heard
+    }
+
+    /// Guards a move against doubling what was routed before it, and against losing what was routed after it.
+    #[test]
+    fn what_was_routed_before_is_known() {
+        let mut heard =
+            heard([number(1, 2, 7), number(1, 1, 5), number(1, 1, 3), Publication::default(), number(2, 1, 1)]);
+        assert_eq!(heard.0, [number(1, 1, 5), number(1, 2, 7), number(2, 1, 1)]);
+        assert!(heard.knows(number(1, 1, 4)) && heard.knows(number(1, 1, 5)) && heard.knows(number(1, 2, 1)));
+        assert!(!heard.knows(number(1, 3, 1)), "of another worker");
+        assert!(!heard.knows(number(3, 1, 1)), "of another node");
+        assert!(!heard.knows(number(1, 1, 6)) && heard.knows(number(1, 2, 7)));
+        assert_eq!(heard.0, [number(1, 2, 7), number(2, 1, 1)], "it is not kept longer than it is of use");
+    }
+
+    /// Guards memory: nodes that start again and again, or say that they did.
+    #[test]
+    fn workers_are_bounded() {
+        let workers = |count| (1..=count as u64).map(|worker| number(1, worker, 1));
+        let mut heard = heard(workers(WORKERS_MAX));
+        assert_eq!(heard.0.len(), WORKERS_MAX);
+        heard.extend(workers(2 * WORKERS_MAX + 1));
+        assert!(heard.0.len() <= WORKERS_MAX);
+    }
+}
