@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::remote::{Forward, Interest};
 use crate::retained::Publisher;
 use crate::session::{Message, Session};
-use crate::{Heard, SessionKey};
+use crate::{Past, SessionKey};
 
 /// Number of a session in the store, or of a shared subscription that has a queue there; given out by [`Numbers`], never
 /// twice.
@@ -165,8 +165,8 @@ pub struct Record {
     pub version: u64,
     /// The highest number of a message that was sent, as far as this record knows: while its client is there, later ones are.
     pub sent_seq: u64,
-    /// What was routed when it was at another node of a cluster.
-    pub heard: Heard,
+    /// Where it was in a cluster.
+    pub past: Past,
     /// The will that is to be published.
     pub will: Option<StoredWill>,
 }

@@ -3,7 +3,9 @@
 //! A worker numbers what it publishes and sends it to other nodes in that order, so whoever has heard one of its publications knows that
 //! all before it were routed by then. A session that moves takes that along: what was routed before it went came for it where it was, or
 //! follows it from there. If such a publication comes to its new place by a subscription too, because it was kept for that node or the way
-//! there is slower, it is no new one.
+//! there is slower, it is no new one: it was for others there.
+//!
+//! But not where the session has been before: there it may be for the session, and kept since then.
 
 /// Lower bits of the number of a publication, which its worker counts; the others say which worker and process of its node that is.
 pub const COUNTED_BITS: u32 = 40;
@@ -72,6 +74,53 @@ impl Heard {
     }
 }
 
+/// Nodes that a session remembers. One that was at more is taken to have been everywhere.
+const NODES_MAX: usize = 16;
+
+/// What a session that moves takes along of where it was.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Past {
+    nodes: Vec<u32>,
+    heard: Heard,
+}
+
+impl Past {
+    /// As [`Self::nodes`] and [`Self::heard`] said it.
+    pub fn new(nodes: Vec<u32>, heard: Heard) -> Self {
+        Past { nodes, heard }
+    }
+
+    /// Where it was.
+    pub fn nodes(&self) -> &[u32] {
+        &self.nodes
+    }
+
+    /// What was routed by the time when it went.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// It leaves that node. What that has heard is said when its state is cut or later, but before it is anywhere else.
+    pub fn leaves(&mut self, node: u32, heard: impl IntoIterator<Item = Publication>) {
+        if !self.nodes.contains(&node) && self.nodes.len() <= NODES_MAX {
+            self.nodes.push(node);
+        }
+        self.heard.extend(heard);
+    }
+
+    /// It comes to that node: from now on everything is new to it, if it has been there before.
+    pub fn comes(&mut self, node: u32) {
+        if self.nodes.len() > NODES_MAX || self.nodes.contains(&node) {
+            self.heard = Heard::default();
+        }
+    }
+
+    /// See [`Heard::knows`].
+    pub(crate) fn knows(&mut self, publication: Publication) -> bool {
+        self.heard.knows(publication)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +146,23 @@ mod tests {
         assert!(!heard.knows(number(3, 1, 1)), "of another node");
         assert!(!heard.knows(number(1, 1, 6)) && heard.knows(number(1, 2, 7)));
         assert_eq!(heard.0, [number(1, 2, 7), number(2, 1, 1)], "it is not kept longer than it is of use");
+    }
+
+    /// Guards a move against losing what is kept for a node where the session was before.
+    #[test]
+    fn where_it_was_before_everything_is_new() {
+        let past = |nodes: std::ops::Range<u32>| {
+            let mut past = Past::default();
+            nodes.for_each(|node| past.leaves(node, [number(1, 1, 5)]));
+            past
+        };
+        let knows = |mut past: Past, at: u32| {
+            past.comes(at);
+            past.knows(number(1, 1, 5))
+        };
+        assert!(knows(past(1..3), 3) && !knows(past(1..3), 1) && !knows(past(1..3), 2));
+        assert_eq!((past(1..3).nodes(), past(0..99).nodes().len()), (&[1, 2][..], NODES_MAX + 1));
+        assert!(knows(past(0..16), 99) && !knows(past(0..17), 99), "it may have been anywhere");
     }
 
     /// Guards memory: nodes that start again and again, or say that they did.

@@ -145,7 +145,7 @@ impl LeftWill {
             messages: Vec::new(),
             released: Vec::new(),
             received: Vec::new(),
-            heard: crate::Heard::default(),
+            past: crate::Past::default(),
             will: None,
         };
         LeftWill { will, session: Session::restored(restored) }

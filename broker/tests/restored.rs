@@ -40,7 +40,7 @@ fn begun(messages: Vec<RestoredMessage>) -> (Attached, Spare) {
             messages,
             released: Vec::new(),
             received: Vec::new(),
-            heard: gatemq_broker::Heard::default(),
+            past: gatemq_broker::Past::default(),
             will: None,
         },
         &mut Default::default(),

@@ -30,7 +30,7 @@ mod tests {
     use gatemq_types::{Actions, Constraints, Grant, Limits, NoMatch, Protocol};
 
     use super::*;
-    use crate::heard::{COUNTED_BITS, Heard, Publication};
+    use crate::heard::{COUNTED_BITS, Past, Publication};
     use crate::identity::testing::{key, with};
     use crate::router;
     use crate::router::testing::subscribe;
@@ -97,7 +97,7 @@ mod tests {
             messages: Vec::new(),
             released: Vec::new(),
             received: Vec::new(),
-            heard: Heard::default(),
+            past: Past::default(),
             will: None,
         }
     }
@@ -185,7 +185,10 @@ mod tests {
         from_node(of(7, 5), 1, &mut there);
         // It may have overtaken others.
         from_node(of(7, 9), 0, &mut there);
-        let restored = Restored { heard: there.heard(), ..moved_in(&key, 7, "t") };
+        let mut past = Past::default();
+        past.leaves(1, there.heard().last());
+        past.comes(2);
+        let restored = Restored { past, ..moved_in(&key, 7, "t") };
         let session = sessions.restore(restored, &mut Default::default()).unwrap();
         let mut come = |publication| {
             from_node(publication, 1, &mut out);

@@ -15,7 +15,7 @@ use super::queue::{Queued, Waiting};
 use super::stored::Stored;
 use super::{Closed, Delivered, Message, Output, Session, Spare, qos_of};
 use crate::remote::Interest;
-use crate::{Heard, Publication};
+use crate::{Past, Publication};
 
 /// Publications that are remembered of a session that moves in; beyond that the second one is not known.
 const REMEMBERED_MAX: usize = 100_000;
@@ -85,7 +85,7 @@ impl Output {
 
     /// Whether a message that comes by a subscription was routed when the session was where that brought it to it.
     pub(super) fn was_heard(&mut self, publication: Publication, first: u8) -> bool {
-        qos_of(first) != QoS::AtMostOnce && self.stored.as_mut().is_some_and(|stored| stored.heard.knows(publication))
+        qos_of(first) != QoS::AtMostOnce && self.stored.as_mut().is_some_and(|stored| stored.past.knows(publication))
     }
 
     pub(super) fn is_new(&mut self, queued: &Queued, way: Way) -> bool {
@@ -108,8 +108,8 @@ pub struct Cut {
     pub last_seq: u64,
     /// What came lately, and may come once more.
     pub came: Vec<Came>,
-    /// What has been routed where it was, also a moment later: it is in its state, or follows it.
-    pub heard: Heard,
+    /// Where it was before.
+    pub past: Past,
 }
 
 /// A message that came for a session after its state had left.
@@ -136,13 +136,13 @@ impl Session {
         }
     }
 
-    /// It moves out: what it got up to now, and its subscriptions, are its state. What this node has heard comes [to that](Cut::heard) later.
+    /// It moves out: what it got up to now, and its subscriptions, are its state. What [this node has heard](Past::leaves) comes to that later.
     pub fn moves_out(&self) -> Cut {
         let output = self.output.lock();
         let Some(stored) = &output.stored else { return Cut::default() };
         let came = stored.arriving.iter().flat_map(|arriving| &arriving.came);
         let came = came.map(|(publication, copies)| (*publication, copies.taken)).collect();
-        Cut { last_seq: stored.last_seq, came, heard: stored.heard.clone() }
+        Cut { last_seq: stored.last_seq, came, past: stored.past.clone() }
     }
 
     /// A while after it moved in: nothing comes any more from where it was, unless something has come since this was last asked. Whether

@@ -11,7 +11,7 @@ use super::flights::{NUMBERS, packet_id};
 use super::moving::Arriving;
 use super::queue::{Queue, Queued};
 use super::{Attached, Home, Message, Output, Session, Spare};
-use crate::Heard;
+use crate::Past;
 use crate::changes::{Appended, Change, Places, Record, SessionNumber};
 use crate::sessions::Restored;
 use crate::shared::Group;
@@ -36,8 +36,8 @@ pub(super) struct Stored {
     under_way: BTreeMap<u64, Places>,
     /// Packet identifiers of the client's QoS 2 messages of which is not known yet whether other nodes take them.
     forwarding: Vec<u16>,
-    /// What was routed when it was at another node.
-    pub(super) heard: Heard,
+    /// Where it was in a cluster.
+    pub(super) past: Past,
     /// While it moves in from another node.
     pub(super) arriving: Option<Box<Arriving>>,
 }
@@ -142,10 +142,10 @@ impl Session {
     /// A session that the store gives back; its client is away. Its subscriptions come after it.
     pub(crate) fn restored(restored: Restored) -> Arc<Session> {
         let Restored { number, key, protocol, expiry_s, away_since_ms, limits, version, last_seq, will, .. } = restored;
-        let Restored { messages, released, received, heard, .. } = restored;
+        let Restored { messages, released, received, past, .. } = restored;
         let sent_seq = messages.iter().filter(|message| message.may_be_sent).map(|message| message.seq).max();
         let sent_seq = sent_seq.unwrap_or(0);
-        let stored = Stored { number, version, away_since_ms, last_seq, sent_seq, heard, ..Stored::default() };
+        let stored = Stored { number, version, away_since_ms, last_seq, sent_seq, past, ..Stored::default() };
         let (stored, will) = (Some(Box::new(stored)), will.map(Box::new));
         let mut output = Output { open: true, expiry_s, limits, stored, will, ..Output::default() };
         if !messages.is_empty() || !released.is_empty() || !received.is_empty() {
@@ -220,7 +220,7 @@ impl Session {
             expiry_s: output.expiry_s,
             away_since_ms: stored.away_since_ms,
             sent_seq: stored.sent_seq,
-            heard: stored.heard.clone(),
+            past: stored.past.clone(),
             will: output.will.as_ref().map(|will| will.left()),
         }))
     }

@@ -12,7 +12,7 @@ use crate::remote::Interest;
 use crate::retained::{Publisher, Stored, Who};
 use crate::session::{Came, Late, Message, RestoredMessage, Session, SessionLimits, Spare};
 use crate::tree::Subscription;
-use crate::{Heard, SessionKey, Will, router};
+use crate::{Past, SessionKey, Will, router};
 
 /// A session as the store had it.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ pub struct Restored {
     pub released: Vec<(u64, u64)>,
     /// Packet identifiers of QoS 2 messages of the client that it has not released.
     pub received: Vec<u16>,
-    /// What was routed when it was at another node of a cluster.
-    pub heard: Heard,
+    /// Where it was in a cluster.
+    pub past: Past,
     /// The will that is to be published, when its delay is over since the client went away.
     pub will: Option<Will>,
 }

@@ -172,7 +172,7 @@ impl Store {
                 messages,
                 released: queue.released.iter().map(|(seq, order)| (*seq, *order)).collect(),
                 received: Vec::new(),
-                heard: gatemq_broker::Heard::default(),
+                past: gatemq_broker::Past::default(),
                 will: None,
             };
             let session = sessions.restore(restored, &mut Default::default()).unwrap_or_else(|session| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatemq_broker::session::Way;
-use gatemq_broker::{Session, SessionKey, router};
+use gatemq_broker::{Publication, Session, SessionKey, router};
 use gatemq_cluster::core::{Action, Epoch, HybridTime, Input, NodeName, Owned as OwnedSession, SessionKey as Key};
 use gatemq_store::{Batch, KeptValue, Op, Owner, SessionId, Store, StoreError};
 use gatemq_types::event::Fact;
@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::follow::{GIVEN, Handing, given_key, put_given};
 use super::state::State;
 use super::told::Told;
-use super::{Cluster, MARKS};
+use super::{Cluster, MARKS, way_of};
 use crate::connection;
 use crate::durable;
 use crate::node::Node;
@@ -231,11 +231,8 @@ async fn gathered(node: &Arc<Node>, key: &Key, session: &Arc<Session>) -> Result
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     barriers(node).await.ok_or(STOPS)?;
-    // Later, for what came meanwhile follows it: all that was here before is among what was heard, and nothing that was not routed yet.
-    for worker in 0..node.workers() as u32 {
-        let heard = node.on_worker(worker, |worker| worker.hot.borrow().out.heard()).await.ok_or(STOPS)?;
-        cut.heard.extend(heard.last());
-    }
+    // After the cut, so that all that is in its state was heard; what came meanwhile follows it.
+    cut.past.leaves(way_of(node.events.node()), heard(node).await.ok_or(STOPS)?);
     let (node, number, given) = (node.clone(), SessionId(session.number()), put_given(key, cut.last_seq));
     let read = move || match &node.store {
         Some(store) => {
@@ -259,6 +256,15 @@ async fn barriers(node: &Node) -> Option<()> {
     Some(())
 }
 
+/// What has been routed here by now.
+async fn heard(node: &Node) -> Option<Vec<Publication>> {
+    let mut all = Vec::new();
+    for worker in 0..node.workers() as u32 {
+        all.extend(node.on_worker(worker, |worker| worker.hot.borrow().out.heard()).await?.last());
+    }
+    Some(all)
+}
+
 /// Puts a session into the store and among the others, as one whose client is away.
 async fn installed(
     node: &Arc<Node>,
@@ -273,7 +279,7 @@ async fn installed(
     let Key { tenant, user, client_id } = key.clone();
     // Its epoch before it: after a crash one without it would give way to where it came from.
     let mut ops: Vec<_> = put_epoch(key, epoch).into_iter().collect();
-    ops.extend(state.ops(number, Owner { tenant, user, client_id }));
+    ops.extend(state.ops(number, Owner { tenant, user, client_id }, way_of(node.events.node())));
     let from = node.clone();
     let stored = tokio::task::spawn_blocking(move || store(&from, number, &ops)).await.map_err(|e| e.to_string())?;
     let (restored, limits) = (stored?, of.clone());

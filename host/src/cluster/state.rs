@@ -1,13 +1,13 @@
 //! A session's state on its way from one node to another: what the store has of it, as the store of the other is to have it.
 
-use gatemq_broker::session::{Came, Cut};
+use gatemq_broker::session::{Came, Cut, Way};
 use gatemq_store::{
     Append, Content, Delivery, Entry, Message, Op, Owner, PageLimit, Record, Seq, SessionId, Store, StoreError,
     StoredSession, Subscription, wait,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{EPOCH, with_heard};
+use crate::durable::{EPOCH, comes, with_past};
 
 const PAGE: PageLimit = PageLimit { entries_max: 4096, bytes_max: 4 << 20 };
 
@@ -52,7 +52,7 @@ impl State {
     pub(super) fn read(
         store: &dyn Store,
         session: SessionId,
-        Cut { last_seq, came, heard }: Cut,
+        Cut { last_seq, came, past }: Cut,
     ) -> Result<Option<State>, StoreError> {
         let Some(stored) = wait(|answer| store.session(session, answer))? else { return Ok(None) };
         let StoredSession { record, subscriptions, incoming, .. } = stored;
@@ -67,7 +67,7 @@ impl State {
             level: record.level,
             expiry_s: record.expiry_s,
             away_since_ms: record.away_since_ms,
-            kept: with_heard(&record.state, last_seq, &heard).into(),
+            kept: with_past(&record.state, last_seq, &past).into(),
             last_seq,
             subscriptions: subscriptions.into_iter().map(|s| (s.filter.into(), s.options, s.identifier)).collect(),
             received: incoming,
@@ -76,8 +76,8 @@ impl State {
         }))
     }
 
-    /// What puts it into a store, as a session with that number.
-    pub(super) fn ops(&self, session: SessionId, owner: Owner) -> Vec<Op> {
+    /// What puts it into the store of a node, as a session with that number.
+    pub(super) fn ops(&self, session: SessionId, owner: Owner, node: Way) -> Vec<Op> {
         let record = Record {
             owner,
             epoch: EPOCH,
@@ -87,7 +87,7 @@ impl State {
             expiry_s: self.expiry_s,
             away_since_ms: self.away_since_ms.max(1),
             will: None,
-            state: self.kept.clone().into(),
+            state: comes(&self.kept, node),
         };
         let mut ops = vec![Op::PutSession { session, record }];
         ops.extend(self.subscriptions.iter().map(|(filter, options, identifier)| Op::PutSubscription {

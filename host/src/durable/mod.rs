@@ -15,4 +15,4 @@ mod translate;
 
 pub(crate) use open::{advice, directory, open};
 pub(crate) use recover::{recover, restored_session};
-pub(crate) use translate::{EPOCH, batch, queue_record, restored_retained, retained, with_heard};
+pub(crate) use translate::{EPOCH, batch, comes, queue_record, restored_retained, retained, with_past};

@@ -133,7 +133,7 @@ fn crashed(stored: &StoredSession, now_ms: u64) -> Option<Record> {
     (record.away_since_ms == 0).then(|| Record {
         version: record.version + 1,
         away_since_ms: now_ms,
-        state: translate::state(stored.last.0, &translate::heard(&stored.record.state)),
+        state: translate::state(stored.last.0, &translate::past(&stored.record.state)),
         ..record.clone()
     })
 }
@@ -266,7 +266,7 @@ fn restored(node: &Node, stored: StoredSession, queue: Vec<Entry>, now_ms: u64) 
         messages,
         released,
         received: incoming,
-        heard: translate::heard(&record.state),
+        past: translate::past(&record.state),
     })
 }
 

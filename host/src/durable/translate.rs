@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemq_broker::changes::{Appended, Change, Record, StoredWill};
 use gatemq_broker::session::Message as Kept;
 use gatemq_broker::sessions::RestoredRetained;
-use gatemq_broker::{Heard, Marks, Publication, Publisher};
+use gatemq_broker::{Heard, Marks, Past, Publication, Publisher};
 use gatemq_mqtt::kind;
 use gatemq_mqtt::packet::connect;
 use gatemq_store::{
@@ -158,17 +158,22 @@ fn record(of: &Record) -> StoredRecord {
         expiry_s: of.expiry_s,
         away_since_ms: of.away_since_ms,
         will: of.will.as_ref().and_then(will),
-        state: state(of.sent_seq, &of.heard),
+        state: state(of.sent_seq, &of.past),
     }
 }
 
-/// What the broker wants to know of a session besides: the highest number of a message that was sent, and what was routed when it was at
-/// another node.
-pub(super) fn state(sent_seq: u64, heard: &Heard) -> Box<[u8]> {
+/// What the broker wants to know of a session besides: the highest number of a message that was sent, and where it was in a cluster, if it
+/// was anywhere else.
+pub(super) fn state(sent_seq: u64, past: &Past) -> Box<[u8]> {
     let mut state = sent_seq.to_be_bytes().to_vec();
-    for Publication { node, number } in heard.last() {
-        state.extend(node.to_be_bytes());
-        state.extend(number.to_be_bytes());
+    // They are bounded by less.
+    if let Ok(nodes @ 1..) = u8::try_from(past.nodes().len()) {
+        state.push(nodes);
+        state.extend(past.nodes().iter().flat_map(|node| node.to_be_bytes()));
+        for Publication { node, number } in past.heard().last() {
+            state.extend(node.to_be_bytes());
+            state.extend(number.to_be_bytes());
+        }
     }
     state.into()
 }
@@ -178,21 +183,32 @@ pub(super) fn sent_seq(state: &[u8]) -> Option<u64> {
     state.first_chunk().copied().map(u64::from_be_bytes)
 }
 
-/// See [`state`].
-pub(super) fn heard(state: &[u8]) -> Heard {
-    let mut heard = Heard::default();
-    let (publications, _) = state.get(8..).unwrap_or_default().as_chunks::<12>();
-    heard.extend(publications.iter().filter_map(|bytes| {
-        let (node, number) = bytes.split_first_chunk()?;
-        let number = number.first_chunk()?;
-        Some(Publication { node: u32::from_be_bytes(*node), number: u64::from_be_bytes(*number) })
-    }));
-    heard
+/// See [`state`]; what is no past is none.
+pub(super) fn past(state: &[u8]) -> Past {
+    read_past(state).unwrap_or_default()
 }
 
-/// The same of a session that goes to another node, with what was routed here.
-pub(crate) fn with_heard(of: &[u8], last_seq: u64, heard: &Heard) -> Box<[u8]> {
-    state(sent_seq(of).unwrap_or(last_seq), heard)
+fn read_past(state: &[u8]) -> Option<Past> {
+    let (nodes, rest) = state.get(8..)?.split_first()?;
+    let (nodes, rest) = rest.split_at_checked(4 * usize::from(*nodes))?;
+    let mut heard = Heard::default();
+    heard.extend(rest.as_chunks::<12>().0.iter().filter_map(|bytes| {
+        let (node, number) = bytes.split_first_chunk()?;
+        Some(Publication { node: u32::from_be_bytes(*node), number: u64::from_be_bytes(*number.first_chunk()?) })
+    }));
+    Some(Past::new(nodes.as_chunks().0.iter().copied().map(u32::from_be_bytes).collect(), heard))
+}
+
+/// The same of a session that goes to another node, and has that past then.
+pub(crate) fn with_past(of: &[u8], last_seq: u64, past: &Past) -> Box<[u8]> {
+    state(sent_seq(of).unwrap_or(last_seq), past)
+}
+
+/// The same of one that comes to that node.
+pub(crate) fn comes(of: &[u8], node: u32) -> Box<[u8]> {
+    let mut past = past(of);
+    past.comes(node);
+    sent_seq(of).map(|sent_seq| state(sent_seq, &past)).unwrap_or_default()
 }
 
 fn will(of: &StoredWill) -> Option<Will> {
@@ -230,5 +246,28 @@ pub(crate) fn queue_record(tenant: &str, filter: &str) -> StoredRecord {
         away_since_ms: 0,
         will: None,
         state: Box::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 5 over a restart and a move, and that what another node says of a session is not believed further than it goes.
+    #[test]
+    fn a_past_is_kept_and_goes_along() {
+        let heard = [1, 2, 3].map(|node| Publication { node, number: 1 << 40 | u64::from(node) });
+        let mut there = Past::default();
+        there.leaves(7, heard);
+        let kept = state(9, &there);
+        assert_eq!((sent_seq(&kept), past(&kept)), (Some(9), there.clone()));
+        assert_eq!(with_past(&state(9, &Past::default()), 11, &there), kept);
+        assert_eq!(with_past(&[], 9, &there), kept, "all may be sent");
+        assert_eq!(comes(&kept, 8), kept);
+        assert_eq!(past(&comes(&kept, 7)), Past::new(vec![7], Heard::default()), "it has been there");
+        for length in 0..kept.len() {
+            assert!(past(&kept[..length]).heard().last().count() < heard.len(), "{length}");
+        }
+        assert_eq!(past(&[[0xff].repeat(9), kept.to_vec()].concat()), Past::default());
     }
 }

@@ -139,6 +139,39 @@ fn promise_5_what_was_kept_for_the_next_node_does_not_come_twice() {
     assert_eq!([client.take_message().text(), other.take_message().text()], ["end", "end"], "nothing comes twice");
 }
 
+/// A message for a session is kept for the node where it is, which is away. When that is back, the session goes to another one, which has
+/// heard of later messages, and returns; then the message comes.
+#[test]
+fn promise_5_what_was_kept_for_the_node_of_a_session_comes_when_it_returns() {
+    let (_members, mut nodes) = started(3);
+    let mover = Connect::stays(Level::V5, "mover");
+    let (mut client, _) = joins(&nodes[2], &mover);
+    let mut other = comes(&nodes[1], "other");
+    for (client, filter) in [(&mut client, "t"), (&mut other, "u")] {
+        assert_eq!(client.subscribe(filter, 2), 2);
+        cluster::wait_until_reached(&mut comes(&nodes[0], "prober"), client, filter);
+    }
+    client.disconnect();
+    let third = nodes.pop().unwrap().kill();
+    let mut publisher = comes(&nodes[0], "publisher");
+    for topic in ["t", "u"] {
+        assert_eq!(publisher.published(topic, 2, false, topic.as_bytes()), 0);
+    }
+    assert_eq!(other.take_message().text(), "u");
+    let first = nodes.remove(0).kill();
+    nodes.push(third.start());
+    for n in [0, 1] {
+        let (mut client, present) = joins(&nodes[n], &mover);
+        assert!(present, "its session comes");
+        client.ping();
+        client.disconnect();
+    }
+    nodes.push(first.start());
+    let (mut client, present) = joins(&nodes[1], &mover);
+    assert!(present);
+    assert_eq!(client.take_message().text(), "t");
+}
+
 /// Persistent sessions move between three nodes under load: nothing acknowledged is lost, nothing comes twice at QoS 2. Order is
 /// not looked at: what followed a session may come behind what came to its new place at once.
 #[test]
