@@ -34,7 +34,7 @@ mod tests {
     use crate::identity::testing::{key, with};
     use crate::router;
     use crate::router::testing::subscribe;
-    use crate::session::{Dropped, Message};
+    use crate::session::{Dropped, Message, RestoredMessage};
     use crate::sessions::{Leave, Opening, Restored};
     use crate::{Attached, Home, Out, SessionKey, SessionLimits, Sessions, TopicCache};
 
@@ -195,12 +195,32 @@ mod tests {
             session.late(0).len()
         };
         assert_eq!([of(7, 4), of(7, 5), of(8, 5), of(7, 6), of(7, 7)].map(&mut come), [0, 0, 1, 2, 3]);
-        let again = Late { seq: 0, first: 0x32, identifier: 0, message: session.late(0).remove(0).message };
-        let again = Late {
-            message: Arc::new(Message::of_packet(&again.message.packet(0x32, 0), of(7, 5).number, 0).unwrap()),
-            ..again
-        };
-        deliver_late(&session, 5, again, &mut out.spare);
+        assert!(matches!(deliver_late(&session, 5, numbered(of(7, 5).number), &mut out.spare), Delivered::Quiet));
         assert_eq!(session.late(0).len(), 4, "it was here when it was cut, and follows");
+    }
+
+    fn numbered(publication: u64) -> Late {
+        let message = late("t").message.packet(0x32, 0);
+        Late { message: Arc::new(Message::of_packet(&message, publication, 0).unwrap()), ..late("t") }
+    }
+
+    /// Guards promise 5 over a restart in a move: what waits, and follows the session once more by another way, it has once.
+    #[test]
+    fn what_waits_since_before_a_restart_is_not_new() {
+        let (key, sessions, mut out) = (key("c"), Sessions::default(), Out::new(TopicCache::new(8, 8)));
+        let waits = |seq, publication| {
+            let (first, message) = (0x32, numbered(publication).message);
+            RestoredMessage { seq, first, identifier: 0, may_be_sent: false, message }
+        };
+        // One that two subscriptions wanted, and one of a time before numbers were stored.
+        let messages = vec![waits(1, 9), waits(2, 9), waits(3, 8), waits(4, 0)];
+        let restored = Restored { messages, last_seq: 4, ..moved_in(&key, 7, "t") };
+        let session = sessions.restore(restored, &mut Default::default()).unwrap();
+        session.knows_what_waits();
+        for publication in [9, 9, 8, 0, 7] {
+            deliver_late(&session, 5, numbered(publication), &mut out.spare);
+        }
+        assert_eq!(publications(&session.late(4)), [0, 7], "the last one, and what has no number, are new");
+        assert!(!session.has_moved_in() && session.has_moved_in(), "for as long as something comes");
     }
 }

@@ -45,6 +45,12 @@ struct Copies {
 }
 
 impl Arriving {
+    /// So often they were taken.
+    fn knows(&mut self, came: impl IntoIterator<Item = Came>) {
+        let copies = |(publication, taken)| (publication, Copies { taken, by_way: Vec::new() });
+        self.came.extend(came.into_iter().map(copies));
+    }
+
     /// Whether a copy is to be taken: only when more came by this way than were taken at all.
     fn is_new(&mut self, publication: u64, way: Way) -> bool {
         if !self.came.contains_key(&publication) && self.came.len() >= REMEMBERED_MAX {
@@ -130,9 +136,24 @@ impl Session {
     /// that from which it comes.
     pub(crate) fn moves_in(&self, came: &[Came]) {
         if let Some(stored) = Stored::there(&mut self.output.lock().stored) {
-            let arriving = stored.arriving.get_or_insert_default();
-            let known = |(publication, taken): &Came| (*publication, Copies { taken: *taken, by_way: Vec::new() });
-            arriving.came.extend(came.iter().map(known));
+            stored.arriving.get_or_insert_default().knows(came.iter().copied());
+        }
+    }
+
+    /// Whether it has come from another node, at some time.
+    pub fn has_moved(&self) -> bool {
+        self.output.lock().stored.as_ref().is_some_and(|stored| !stored.past.nodes().is_empty())
+    }
+
+    /// The node was started again: of what came for it by several ways it knows what waits, until [`Self::has_moved_in`].
+    pub fn knows_what_waits(&self) {
+        let mut output = self.output.lock();
+        let mut came: HashMap<u64, u32> = HashMap::new();
+        for late in output.late(0).into_iter().filter(|late| late.message.publication() != 0).take(REMEMBERED_MAX) {
+            *came.entry(late.message.publication()).or_default() += 1;
+        }
+        if let Some(stored) = Stored::there(&mut output.stored) {
+            stored.arriving.get_or_insert_default().knows(came);
         }
     }
 

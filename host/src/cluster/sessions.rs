@@ -153,26 +153,35 @@ impl Driver {
             // Its subscriptions were told before, so the core hears of them first.
             cluster.inbox.tell(Told::Core(input));
             if let Ok(session) = taken {
-                loop {
-                    tokio::time::sleep(LATE_FOR).await;
-                    if session.has_moved_in() {
-                        break;
-                    }
-                }
+                forget_what_came(vec![session]).await;
             }
         });
     }
 }
 
-/// What the core is told of sessions before the node joins; and those whose states were given away.
+/// What came for sessions, and may come by another way, they know for a while.
+pub(super) async fn forget_what_came(mut of: Vec<Arc<Session>>) {
+    while !of.is_empty() {
+        tokio::time::sleep(LATE_FOR).await;
+        of.retain(|session| !session.has_moved_in());
+    }
+}
+
+/// What a start finds of sessions.
+pub(super) struct Restored {
+    /// What the core is told before the node joins.
+    pub(super) inputs: Vec<Input>,
+    /// Those whose states were given away.
+    pub(super) handing: HashMap<Key, Handing>,
+    /// Those for which something may come by several ways.
+    pub(super) several: Vec<Arc<Session>>,
+}
+
+/// Tells sessions apart that have moved, here or away.
 ///
 /// # Errors
 /// The store cannot be read.
-pub(super) fn restored(
-    node: &Node,
-    cluster: &Cluster,
-    store: &dyn Store,
-) -> Result<(Vec<Input>, HashMap<Key, Handing>), StoreError> {
+pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Result<Restored, StoreError> {
     let (mut epochs, mut given) = (HashMap::new(), HashMap::new());
     store.scan_values(&mut |owner, key, value| {
         if owner == MARKS && key.starts_with(GIVEN) {
@@ -182,7 +191,7 @@ pub(super) fn restored(
         }
         true
     })?;
-    let (mut inputs, mut wills, mut handing) = (Vec::new(), Vec::new(), HashMap::new());
+    let (mut inputs, mut wills, mut handing, mut several) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
     for session in node.sessions.keys().into_iter().filter_map(|key| node.sessions.get(&key)) {
         let key = super::claim::key_of(session.key());
         // One of a time before the cluster has none: everybody's is later.
@@ -190,12 +199,16 @@ pub(super) fn restored(
         let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
         wills.extend(super::wills::restored(&session));
         let given = given.remove(&*given_key(&key));
+        if given.is_some() || session.has_moved() {
+            session.knows_what_waits();
+            several.push(session.clone());
+        }
         let owned = OwnedSession { key: key.clone(), epoch };
         inputs.push(Input::SessionRestored { owned, given: given.is_some() });
         handing.extend(given.map(|last_seq| (key, Handing::new(session, last_seq))));
     }
     inputs.extend(wills);
-    Ok((inputs, handing))
+    Ok(Restored { inputs, handing, several })
 }
 
 /// Keys of values that are sessions' epochs.
