@@ -166,6 +166,12 @@ impl Session {
         Cut { last_seq: stored.last_seq, came, past: stored.past.clone() }
     }
 
+    /// How many publications it knows that came lately and may come once more.
+    pub fn came(&self) -> usize {
+        let output = self.output.lock();
+        output.stored.as_ref().and_then(|stored| stored.arriving.as_ref()).map_or(0, |arriving| arriving.came.len())
+    }
+
     /// A while after it moved in: nothing comes any more from where it was, unless something has come since this was last asked. Whether
     /// that is so, or it has ended.
     pub fn has_moved_in(&self) -> bool {

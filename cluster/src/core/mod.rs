@@ -364,6 +364,11 @@ impl Core {
         self.sessions.went(key)
     }
 
+    /// Whether something still follows a session of ours from where it was, or may.
+    pub fn is_followed(&self, key: &SessionKey) -> bool {
+        self.sessions.is_followed(key, &self.records, &self.members)
+    }
+
     /// The epoch under which a session is ours.
     pub fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
         self.sessions.epoch(key)

@@ -19,6 +19,7 @@ use super::content::{Content, Header};
 use super::follow::Handing;
 use super::hints::Hints;
 use super::kept_routes::KeptRoutes;
+use super::moved_in::MovedIn;
 use super::orders::Orders;
 use super::quotas::{COUNT_MS, Counts};
 use super::records::Records;
@@ -78,6 +79,8 @@ pub(crate) struct Driver {
     pub(super) following: HashMap<u64, (Key, SessionNumber, u64)>,
     /// When it is looked next what has come for them.
     pub(super) follows_at_ms: u64,
+    /// Sessions that have come from other nodes.
+    pub(super) moved_in: MovedIn,
     pub(super) barriers: Barriers,
     /// What the actions of this round want stored, and who is told of each when it is.
     pub(super) ops: Vec<Op>,
@@ -109,6 +112,7 @@ impl Driver {
             handing: HashMap::new(),
             following: HashMap::new(),
             follows_at_ms: 0,
+            moved_in: MovedIn::default(),
             barriers: Barriers::default(),
             ops: Vec::new(),
             stored: Vec::new(),
@@ -147,6 +151,7 @@ impl Driver {
             self.core.handle(clock::now_ms(), counts, actions);
         }
         self.follow_all();
+        self.look_at_moved_in();
         for told in told.drain(..) {
             self.take(told, actions);
             // In their order, before what follows is heard.

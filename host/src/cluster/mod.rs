@@ -7,7 +7,7 @@
 //! | [`actions`], [`routes`] | what the core wants done |
 //! | [`content`], [`queue`], [`outgoing`], [`link`] | messages for other nodes, on their way |
 //! | [`hints`] | those that are kept for nodes that are away |
-//! | [`claim`], [`sessions`], [`state`], [`follow`] | one live session a client, its moves between nodes, and what follows it |
+//! | [`claim`], [`sessions`], [`state`], [`follow`], [`moved_in`] | one live session a client, its moves between nodes, and what follows it |
 //! | [`wills`] | wills of clients whose node dies |
 //! | [`sets`] | denials, retained messages and forbidden nodes, which all nodes have |
 //! | [`quotas`] | what of a tenant's bounds is this node's |
@@ -29,6 +29,7 @@ mod follow;
 mod hints;
 mod kept_routes;
 mod link;
+mod moved_in;
 mod network;
 mod operate;
 mod orders;

@@ -16,12 +16,11 @@ use super::follow::{GIVEN, Handing, given_key, put_given};
 use super::state::State;
 use super::told::Told;
 use super::{Cluster, MARKS, way_of};
+use crate::clock;
 use crate::connection;
 use crate::durable;
 use crate::node::Node;
 
-/// How long after something has come from where a session was more may.
-const LATE_FOR: Duration = Duration::from_secs(60);
 /// What came here for a session while it was elsewhere. Other nodes have numbers with the upper bit.
 const HERE: Way = 1;
 /// How often it is looked whether other nodes have answered for what the client of a session has sent.
@@ -142,6 +141,9 @@ impl Driver {
                         let key = key.clone();
                         cluster.inbox.tell(Told::Ask(Box::new(move |driver| driver.has_come_back(&key, &before))));
                     }
+                    let came = session.clone();
+                    let moved_in = move |driver: &mut Driver| driver.moved_in.extend([came], clock::now_ms());
+                    cluster.inbox.tell(Told::Ask(Box::new(moved_in)));
                     let from = from.as_str().to_owned().into();
                     node.events.emit(Some(&connection::away(session)), Fact::SessionMoved { from });
                 }
@@ -152,18 +154,7 @@ impl Driver {
             let input = Input::Installed { key: key.clone(), epoch, taken: taken.is_ok() };
             // Its subscriptions were told before, so the core hears of them first.
             cluster.inbox.tell(Told::Core(input));
-            if let Ok(session) = taken {
-                forget_what_came(vec![session]).await;
-            }
         });
-    }
-}
-
-/// What came for sessions, and may come by another way, they know for a while.
-pub(super) async fn forget_what_came(mut of: Vec<Arc<Session>>) {
-    while !of.is_empty() {
-        tokio::time::sleep(LATE_FOR).await;
-        of.retain(|session| !session.has_moved_in());
     }
 }
 

@@ -93,10 +93,7 @@ pub(crate) async fn start(
     let net = Arc::new(OnceLock::new());
     let handle =
         Cluster::new(settings.node.clone(), (&cluster.environment, &cluster.name), Box::new(NetLink::new(net.clone())));
-    let driver = {
-        let _runtime = runtime.enter();
-        driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?
-    };
+    let driver = driver(cluster, &settings, node, desk, &handle, recovered).map_err(NotStarted::Cannot)?;
     node.set_cluster(handle.clone());
     let known = Arc::new(OnceLock::from(handle.clone()));
     let (joined, mut joining) = watch::channel(None);
@@ -184,7 +181,7 @@ fn tls_files(tls: &ClusterTls) -> TlsFiles {
     TlsFiles { certificate_file, private_key_file, ca_file, crl_file }
 }
 
-/// The driver, with a core that knows what the store had. In the cluster's runtime.
+/// The driver, with a core that knows what the store had.
 fn driver(
     cluster: &config::Cluster,
     net: &net::Settings,
@@ -207,7 +204,7 @@ fn driver(
         let sessions = sessions::restored(node, handle, &**store).map_err(unreadable)?;
         told.extend(sessions.inputs);
         driver.handing = sessions.handing;
-        tokio::spawn(sessions::forget_what_came(sessions.several));
+        driver.moved_in.extend(sessions.several, crate::clock::now_ms());
         told.extend(driver.kept_routes.restored(&**store).map_err(unreadable)?);
         told.extend(driver.records.restored(&**store).map_err(unreadable)?);
         for of in &restored {

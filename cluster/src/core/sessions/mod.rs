@@ -284,6 +284,11 @@ impl Sessions {
         self.owner.went(key)
     }
 
+    /// Whether something still follows a session of ours from where it was.
+    pub(crate) fn is_followed(&self, key: &SessionKey, records: &Records, members: &Members) -> bool {
+        self.owner.is_followed(key, records, members)
+    }
+
     /// The epoch under which a session is ours.
     pub(crate) fn epoch(&self, key: &SessionKey) -> Option<&Epoch> {
         self.owner.epoch(key)

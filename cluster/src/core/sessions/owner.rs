@@ -625,7 +625,7 @@ impl Owner {
         self.looks_ms = now_ms + LOOK_MS + self.moves.len() as u64 / LOOKED_AT_PER_MS;
         if now_ms >= self.forgets_ms {
             self.forgets_ms = now_ms + FORGETS_MS;
-            self.taken.retain(|_, taken| now_ms < taken.forget_ms);
+            self.taken.retain(|(_, from), taken| now_ms < taken.forget_ms || taken.is_followed(from, records));
             self.went.retain(|_, (_, forget_ms)| now_ms < *forget_ms);
         }
         let mut over = Vec::new();
@@ -669,8 +669,23 @@ impl Owner {
         self.drains.tick(records, members, said);
     }
 
+    /// Whether something still follows a session of ours from where it was.
+    pub(super) fn is_followed(&self, key: &SessionKey, records: &Records, members: &Members) -> bool {
+        is_followed(&self.taken, key, records, members)
+    }
+
     pub(super) fn due_ms(&self) -> u64 {
         if self.moves.is_empty() { u64::MAX } else { self.looks_ms }
+    }
+}
+
+impl Taken {
+    fn is_followed(&self, from: &NodeName, records: &Records) -> bool {
+        match &self.follows {
+            Some(Follows::Some) => true,
+            Some(Follows::UpTo(boot, last)) => !records.has_all(from, *boot, *last),
+            None => false,
+        }
     }
 }
 
@@ -681,11 +696,9 @@ fn is_followed(
     records: &Records,
     members: &Members,
 ) -> bool {
-    let follows = |from: &NodeName| match taken.get(&(key.clone(), from.clone()))?.follows.as_ref()? {
-        Follows::Some => Some(true),
-        Follows::UpTo(boot, last) => Some(!records.has_all(from, *boot, *last)),
-    };
-    members.peers().any(|(from, _)| follows(from) == Some(true))
+    let follows =
+        |from: &NodeName| taken.get(&(key.clone(), from.clone())).is_some_and(|taken| taken.is_followed(from, records));
+    members.peers().any(|(from, _)| follows(from))
 }
 
 /// Tells a keeper that a session stays ours, and that its demand is over: who still wants the session asks again.
