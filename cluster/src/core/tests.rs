@@ -449,8 +449,15 @@ fn what_was_routed_to_a_session_that_moved_is_waited_for() {
             side.tell(2, Input::Arrived { from: name(3), forward, low: forwards[0] });
             side.tell(2, Input::Settled { from: name(3), forward, stored: true });
         }
+        let leaving = |side: &Side| side.cores[&name(2)].1.leaving();
+        let left = leaving(&side);
         side.wait(100);
         assert!(is_over(side.took(2)), "{client}");
+        assert_eq!(
+            [left, leaving(&side)],
+            [forwards[1] as usize / 2; 2],
+            "whoever leaves waits until it has sent what came last"
+        );
         side.tell(3, Input::Answered { from: name(2), forwards: forwards.map(|seq| Forward { boot, seq }).to_vec() });
     }
     let epoch = first.unwrap();

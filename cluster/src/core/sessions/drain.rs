@@ -127,11 +127,12 @@ impl Drains {
         }
     }
 
-    /// Whether nothing comes but from who is no member now.
+    /// Whether something is still to come, but only from who is no member now.
     pub(super) fn awaits_only_lost(&self, drain: u64, records: &Records) -> bool {
-        let is_no_member =
-            |(node, left): (&NodeName, &Left)| matches!(left, Left::Away) || left.has_come(node, records);
-        self.drains.get(&drain).is_none_or(|drain| drain.own && drain.left.iter().all(is_no_member))
+        let is_away = |left: &Left| matches!(left, Left::Away);
+        let is_no_member = |(node, left): (&NodeName, &Left)| is_away(left) || left.has_come(node, records);
+        let awaits = |drain: &Drain| drain.left.values().any(is_away) && drain.left.iter().all(is_no_member);
+        self.drains.get(&drain).is_some_and(|drain| drain.own && awaits(drain))
     }
 
     /// Whether all has come.
