@@ -10,14 +10,15 @@
 /// Lower bits of the number of a publication, which its worker counts; the others say which worker and process of its node that is.
 pub const COUNTED_BITS: u32 = 40;
 
-/// Workers that are told apart: those of all nodes, of all their runs. Beyond that a node begins anew to listen.
-const WORKERS_MAX: usize = 4096;
+/// Workers that are told apart: those of all nodes, and of their runs. Beyond that a node begins anew to listen.
+const WORKERS_MAX: usize = 1024;
+/// How long it is remembered what was heard of a worker, in milliseconds; at most twice as long. Its node may have ended since.
+const HEARD_FOR_MS: u64 = 3_600_000;
 
 /// Which publication of a cluster a message is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Publication {
-    /// Where it was published: a hash of the node's name. Two nodes of which it is the same may count from the same number on, but for
-    /// one in 16 million.
+    /// Where it was published: a hash of the node's name. What tells workers of a node apart in its numbers are 24 bits of another hash.
     pub node: u32,
     /// Its number; 0: it has none.
     pub number: u64,
@@ -74,6 +75,31 @@ impl Heard {
     }
 }
 
+/// What a worker hears.
+#[derive(Debug, Default)]
+pub struct Hearing {
+    lately: Heard,
+    before: Heard,
+    since_ms: u64,
+}
+
+impl Hearing {
+    /// A publication came. `now_ms`: milliseconds since 1970.
+    pub fn hear(&mut self, publication: Publication, now_ms: u64) {
+        if now_ms.saturating_sub(self.since_ms) >= HEARD_FOR_MS {
+            (self.before, self.since_ms) = (std::mem::take(&mut self.lately), now_ms);
+        }
+        self.lately.hear(publication);
+    }
+
+    /// What came in the last hour or two.
+    pub fn heard(&self) -> Heard {
+        let mut heard = self.before.clone();
+        heard.extend(self.lately.last());
+        heard
+    }
+}
+
 /// Nodes that a session remembers. One that was at more is taken to have been everywhere.
 const NODES_MAX: usize = 16;
 
@@ -81,18 +107,24 @@ const NODES_MAX: usize = 16;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Past {
     nodes: Vec<u32>,
+    came_ms: u64,
     heard: Heard,
 }
 
 impl Past {
-    /// As [`Self::nodes`] and [`Self::heard`] said it.
-    pub fn new(nodes: Vec<u32>, heard: Heard) -> Self {
-        Past { nodes, heard }
+    /// As the other methods said it.
+    pub fn new(nodes: Vec<u32>, came_ms: u64, heard: Heard) -> Self {
+        Past { nodes, came_ms, heard }
     }
 
     /// Where it was.
     pub fn nodes(&self) -> &[u32] {
         &self.nodes
+    }
+
+    /// When it came to where it is, in milliseconds since 1970.
+    pub fn came_ms(&self) -> u64 {
+        self.came_ms
     }
 
     /// What was routed by the time when it went.
@@ -101,7 +133,11 @@ impl Past {
     }
 
     /// It leaves that node. What that has heard is said when its state is cut or later, but before it is anywhere else.
-    pub fn leaves(&mut self, node: u32, heard: impl IntoIterator<Item = Publication>) {
+    pub fn leaves(&mut self, node: u32, now_ms: u64, heard: impl IntoIterator<Item = Publication>) {
+        if now_ms.saturating_sub(self.came_ms) >= HEARD_FOR_MS {
+            // Of whoever publishes still this node has heard later ones.
+            self.heard = Heard::default();
+        }
         if !self.nodes.contains(&node) && self.nodes.len() <= NODES_MAX {
             self.nodes.push(node);
         }
@@ -109,7 +145,8 @@ impl Past {
     }
 
     /// It comes to that node: from now on everything is new to it, if it has been there before.
-    pub fn comes(&mut self, node: u32) {
+    pub fn comes(&mut self, node: u32, now_ms: u64) {
+        self.came_ms = now_ms;
         if self.nodes.len() > NODES_MAX || self.nodes.contains(&node) {
             self.heard = Heard::default();
         }
@@ -153,16 +190,22 @@ mod tests {
     fn where_it_was_before_everything_is_new() {
         let past = |nodes: std::ops::Range<u32>| {
             let mut past = Past::default();
-            nodes.for_each(|node| past.leaves(node, [number(1, 1, 5)]));
+            nodes.for_each(|node| past.leaves(node, 0, [number(1, 1, 5)]));
             past
         };
         let knows = |mut past: Past, at: u32| {
-            past.comes(at);
+            past.comes(at, 0);
             past.knows(number(1, 1, 5))
         };
         assert!(knows(past(1..3), 3) && !knows(past(1..3), 1) && !knows(past(1..3), 2));
         assert_eq!((past(1..3).nodes(), past(0..99).nodes().len()), (&[1, 2][..], NODES_MAX + 1));
         assert!(knows(past(0..16), 99) && !knows(past(0..17), 99), "it may have been anywhere");
+        for (stays_ms, known) in [(HEARD_FOR_MS - 1, true), (HEARD_FOR_MS, false)] {
+            let mut past = past(1..2);
+            past.comes(2, 1);
+            past.leaves(2, 1 + stays_ms, [number(1, 2, 1)]);
+            assert_eq!([past.knows(number(1, 1, 5)), past.knows(number(1, 2, 1))], [known, true]);
+        }
     }
 
     /// Guards memory: nodes that start again and again, or say that they did.
@@ -173,5 +216,10 @@ mod tests {
         assert_eq!(heard.0.len(), WORKERS_MAX);
         heard.extend(workers(2 * WORKERS_MAX + 1));
         assert!(heard.0.len() <= WORKERS_MAX);
+        let mut hearing = Hearing::default();
+        for (now_ms, workers) in [(1, 1), (HEARD_FOR_MS - 1, 2), (HEARD_FOR_MS, 3), (2 * HEARD_FOR_MS, 2)] {
+            hearing.hear(number(1, now_ms, 1), now_ms);
+            assert_eq!(hearing.heard().0.len(), workers, "{now_ms}");
+        }
     }
 }

@@ -47,7 +47,7 @@ pub mod will;
 pub use cache::TopicCache;
 pub use denials::Denials;
 pub use grants::{GrantError, GrantTable, Grants, Values};
-pub use heard::{Heard, Past, Publication};
+pub use heard::{Heard, Hearing, Past, Publication};
 pub use identity::{Because, Explanation, Identity, IdentityError, Marks, SessionKey};
 pub use permit::{
     Decision, PublishAction, PublishDecision, PublishPermit, Question, SubscribeAction, SubscribeDecision,

@@ -50,7 +50,7 @@ pub fn publish_from_node(
     let mut source = Source::new(permit.topic(), &message, now_ms).numbered(publication);
     if plain && message.qos != QoS::AtMostOnce {
         // At QoS 0 it has overtaken others, and for a shared subscription it may come from another node than where it was published.
-        out.heard.hear(publication);
+        out.hearing.hear(publication, now_ms);
     }
     let Out { armed, spare, buffers, delivered, dropped, forwards, .. } = out;
     let mut layouts = Layouts::new(&permit, from, &message, buffers);

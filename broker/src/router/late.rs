@@ -186,8 +186,8 @@ mod tests {
         // It may have overtaken others.
         from_node(of(7, 9), 0, &mut there);
         let mut past = Past::default();
-        past.leaves(1, there.heard().last());
-        past.comes(2);
+        past.leaves(1, 0, there.heard().last());
+        past.comes(2, 0);
         let restored = Restored { past, ..moved_in(&key, 7, "t") };
         let session = sessions.restore(restored, &mut Default::default()).unwrap();
         let mut come = |publication| {
@@ -216,7 +216,7 @@ mod tests {
         let messages = vec![waits(1, 9), waits(2, 9), waits(3, 8), waits(4, 0)];
         let restored = Restored { messages, last_seq: 4, ..moved_in(&key, 7, "t") };
         let session = sessions.restore(restored, &mut Default::default()).unwrap();
-        session.knows_what_waits();
+        assert_eq!(session.knows_what_waits(9), 2);
         for publication in [9, 9, 8, 0, 7] {
             deliver_late(&session, 5, numbered(publication), &mut out.spare);
         }

@@ -8,7 +8,7 @@ use gatemq_types::{Protocol, QoS, ReasonCode};
 
 use super::layouts::{Buffers, Layouts};
 use crate::changes::Change;
-use crate::heard::{Heard, Publication};
+use crate::heard::{Heard, Hearing, Publication};
 use crate::remote::{Destination, Forward, destination};
 use crate::retained::{Retention, Stored, Who};
 use crate::session::{Attached, Delivered, Home, Session, Source, Spare};
@@ -42,7 +42,7 @@ pub struct Out {
     /// In a cluster: the last publication here, whose number is 0 where none has one. See [`Out::number_publications`].
     publication: Publication,
     /// What other nodes have sent.
-    pub(super) heard: Heard,
+    pub(super) hearing: Hearing,
     pub(super) buffers: Buffers,
 }
 
@@ -58,7 +58,7 @@ impl Out {
             retained_refused: 0,
             forwards: Vec::new(),
             publication: Publication::default(),
-            heard: Heard::default(),
+            hearing: Hearing::default(),
             buffers: Buffers::default(),
         }
     }
@@ -69,9 +69,9 @@ impl Out {
         self.publication = Publication { number: base.number | 1, ..base };
     }
 
-    /// What was published here, and came from other nodes.
+    /// What was published here, and came from other nodes lately.
     pub fn heard(&self) -> Heard {
-        let mut heard = self.heard.clone();
+        let mut heard = self.hearing.heard();
         heard.hear(self.publication);
         heard
     }

@@ -145,16 +145,19 @@ impl Session {
         self.output.lock().stored.as_ref().is_some_and(|stored| !stored.past.nodes().is_empty())
     }
 
-    /// The node was started again: of what came for it by several ways it knows what waits, until [`Self::has_moved_in`].
-    pub fn knows_what_waits(&self) {
+    /// The node was started again: of what came for it by several ways it knows what waits, until [`Self::has_moved_in`]; so many
+    /// publications at most. How many these are.
+    pub fn knows_what_waits(&self, known_max: usize) -> usize {
         let mut output = self.output.lock();
         let mut came: HashMap<u64, u32> = HashMap::new();
-        for late in output.late(0).into_iter().filter(|late| late.message.publication() != 0).take(REMEMBERED_MAX) {
+        for late in output.late(0).into_iter().filter(|late| late.message.publication() != 0).take(known_max) {
             *came.entry(late.message.publication()).or_default() += 1;
         }
+        let known = came.len();
         if let Some(stored) = Stored::there(&mut output.stored) {
             stored.arriving.get_or_insert_default().knows(came);
         }
+        known
     }
 
     /// It moves out: what it got up to now, and its subscriptions, are its state. What [this node has heard](Past::leaves) comes to that later.

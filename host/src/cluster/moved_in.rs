@@ -12,8 +12,8 @@ use crate::clock;
 const LATE_MS: u64 = 60_000;
 /// How often it is looked, in milliseconds.
 const LOOK_MS: u64 = 5_000;
-/// Publications that all of them together know beyond that, because something follows them still: a node that sends it may be cut off for
-/// long. Each takes about 100 bytes.
+/// Publications that all of them together know after a start, and beyond that time, because something follows them still: a node that
+/// sends it may be cut off for long. Each takes about 100 bytes.
 const KNOWN_MAX: usize = 1 << 18;
 
 /// See the module.
@@ -25,9 +25,21 @@ pub(super) struct MovedIn {
 }
 
 impl MovedIn {
-    /// They have come, or were here when the node started.
-    pub(super) fn extend(&mut self, sessions: impl IntoIterator<Item = Arc<Session>>, now_ms: u64) {
-        self.sessions.extend(sessions.into_iter().map(|session| (session, now_ms + LATE_MS)));
+    /// It has come.
+    pub(super) fn push(&mut self, session: Arc<Session>, now_ms: u64) {
+        self.sessions.push((session, now_ms + LATE_MS));
+    }
+
+    /// They were here when the node started: they know what waits.
+    pub(super) fn restored(&mut self, sessions: impl IntoIterator<Item = Arc<Session>>, now_ms: u64) {
+        let mut room = KNOWN_MAX;
+        for session in sessions {
+            room -= session.knows_what_waits(room);
+            self.push(session, now_ms);
+            if room == 0 {
+                break;
+            }
+        }
     }
 
     /// Lets those forget what came for which nothing came in the last minute, and nothing follows, or too much is known.
@@ -66,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// One that knows a publication.
+    /// One for which a publication waits.
     fn session(client_id: &str) -> Arc<Session> {
         let message = Arc::new(Message::restored("t", &[], b"x", u64::MAX).numbered(7));
         let waits = RestoredMessage { seq: 1, first: 0x32, identifier: 0, may_be_sent: false, message };
@@ -86,9 +98,7 @@ mod tests {
             past: Past::default(),
             will: None,
         };
-        let session = Sessions::default().restore(restored, &mut Default::default()).unwrap();
-        session.knows_what_waits();
-        session
+        Sessions::default().restore(restored, &mut Default::default()).unwrap()
     }
 
     /// Guards promise 5 where a link is cut for long, and memory then: what came is known for as long as something follows, as far as
@@ -96,7 +106,7 @@ mod tests {
     #[test]
     fn what_came_is_known_while_something_follows_and_there_is_room() {
         let (a, b, mut moved_in) = (session("a"), session("b"), MovedIn::default());
-        moved_in.extend([a.clone(), b.clone()], 0);
+        moved_in.restored([a.clone(), b.clone()], 0);
         let known = || [a.came(), b.came()];
         moved_in.look(LATE_MS - 1, 0, |_| false);
         assert_eq!(known(), [1, 1]);

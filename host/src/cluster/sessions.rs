@@ -1,6 +1,6 @@
 //! Sessions that move between nodes: what the core wants done with them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ impl Driver {
                         cluster.inbox.tell(Told::Ask(Box::new(move |driver| driver.has_come_back(&key, &before))));
                     }
                     let came = session.clone();
-                    let moved_in = move |driver: &mut Driver| driver.moved_in.extend([came], clock::now_ms());
+                    let moved_in = move |driver: &mut Driver| driver.moved_in.push(came, clock::now_ms());
                     cluster.inbox.tell(Told::Ask(Box::new(moved_in)));
                     let from = from.as_str().to_owned().into();
                     node.events.emit(Some(&connection::away(session)), Fact::SessionMoved { from });
@@ -164,11 +164,11 @@ pub(super) struct Restored {
     pub(super) inputs: Vec<Input>,
     /// Those whose states were given away.
     pub(super) handing: HashMap<Key, Handing>,
-    /// Those for which something may come by several ways.
-    pub(super) several: Vec<Arc<Session>>,
+    /// Those for which something may come by several ways: first those whose states were given away.
+    pub(super) several: VecDeque<Arc<Session>>,
 }
 
-/// Tells sessions apart that have moved, here or away.
+/// Tells apart which sessions have moved, here or away.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -182,7 +182,7 @@ pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Res
         }
         true
     })?;
-    let (mut inputs, mut wills, mut handing, mut several) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
+    let (mut inputs, mut wills, mut handing, mut several) = (Vec::new(), Vec::new(), HashMap::new(), VecDeque::new());
     for session in node.sessions.keys().into_iter().filter_map(|key| node.sessions.get(&key)) {
         let key = super::claim::key_of(session.key());
         // One of a time before the cluster has none: everybody's is later.
@@ -190,9 +190,10 @@ pub(super) fn restored(node: &Node, cluster: &Cluster, store: &dyn Store) -> Res
         let epoch = epochs.remove(&*epoch_key(&key)).unwrap_or_else(first);
         wills.extend(super::wills::restored(&session));
         let given = given.remove(&*given_key(&key));
-        if given.is_some() || session.has_moved() {
-            session.knows_what_waits();
-            several.push(session.clone());
+        match given {
+            Some(_) => several.push_front(session.clone()),
+            None if session.has_moved() => several.push_back(session.clone()),
+            None => {}
         }
         let owned = OwnedSession { key: key.clone(), epoch };
         inputs.push(Input::SessionRestored { owned, given: given.is_some() });
@@ -236,7 +237,7 @@ async fn gathered(node: &Arc<Node>, key: &Key, session: &Arc<Session>) -> Result
     }
     barriers(node).await.ok_or(STOPS)?;
     // After the cut, so that all that is in its state was heard; what came meanwhile follows it.
-    cut.past.leaves(way_of(node.events.node()), heard(node).await.ok_or(STOPS)?);
+    cut.past.leaves(way_of(node.events.node()), clock::now_ms(), heard(node).await.ok_or(STOPS)?);
     let (node, number, given) = (node.clone(), SessionId(session.number()), put_given(key, cut.last_seq));
     let read = move || match &node.store {
         Some(store) => {

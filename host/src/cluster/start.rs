@@ -204,7 +204,7 @@ fn driver(
         let sessions = sessions::restored(node, handle, &**store).map_err(unreadable)?;
         told.extend(sessions.inputs);
         driver.handing = sessions.handing;
-        driver.moved_in.extend(sessions.several, crate::clock::now_ms());
+        driver.moved_in.restored(sessions.several, crate::clock::now_ms());
         told.extend(driver.kept_routes.restored(&**store).map_err(unreadable)?);
         told.extend(driver.records.restored(&**store).map_err(unreadable)?);
         for of in &restored {

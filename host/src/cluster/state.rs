@@ -7,6 +7,7 @@ use gatemq_store::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::durable::{EPOCH, comes, with_past};
 
 const PAGE: PageLimit = PageLimit { entries_max: 4096, bytes_max: 4 << 20 };
@@ -87,7 +88,7 @@ impl State {
             expiry_s: self.expiry_s,
             away_since_ms: self.away_since_ms.max(1),
             will: None,
-            state: comes(&self.kept, node),
+            state: comes(&self.kept, node, clock::now_ms()),
         };
         let mut ops = vec![Op::PutSession { session, record }];
         ops.extend(self.subscriptions.iter().map(|(filter, options, identifier)| Op::PutSubscription {

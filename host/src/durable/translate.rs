@@ -170,6 +170,7 @@ pub(super) fn state(sent_seq: u64, past: &Past) -> Box<[u8]> {
     if let Ok(nodes @ 1..) = u8::try_from(past.nodes().len()) {
         state.push(nodes);
         state.extend(past.nodes().iter().flat_map(|node| node.to_be_bytes()));
+        state.extend(past.came_ms().to_be_bytes());
         for Publication { node, number } in past.heard().last() {
             state.extend(node.to_be_bytes());
             state.extend(number.to_be_bytes());
@@ -191,12 +192,14 @@ pub(super) fn past(state: &[u8]) -> Past {
 fn read_past(state: &[u8]) -> Option<Past> {
     let (nodes, rest) = state.get(8..)?.split_first()?;
     let (nodes, rest) = rest.split_at_checked(4 * usize::from(*nodes))?;
+    let (came_ms, rest) = rest.split_first_chunk()?;
     let mut heard = Heard::default();
     heard.extend(rest.as_chunks::<12>().0.iter().filter_map(|bytes| {
         let (node, number) = bytes.split_first_chunk()?;
         Some(Publication { node: u32::from_be_bytes(*node), number: u64::from_be_bytes(*number.first_chunk()?) })
     }));
-    Some(Past::new(nodes.as_chunks().0.iter().copied().map(u32::from_be_bytes).collect(), heard))
+    let nodes = nodes.as_chunks().0.iter().copied().map(u32::from_be_bytes).collect();
+    Some(Past::new(nodes, u64::from_be_bytes(*came_ms), heard))
 }
 
 /// The same of a session that goes to another node, and has that past then.
@@ -205,9 +208,9 @@ pub(crate) fn with_past(of: &[u8], last_seq: u64, past: &Past) -> Box<[u8]> {
 }
 
 /// The same of one that comes to that node.
-pub(crate) fn comes(of: &[u8], node: u32) -> Box<[u8]> {
+pub(crate) fn comes(of: &[u8], node: u32, now_ms: u64) -> Box<[u8]> {
     let mut past = past(of);
-    past.comes(node);
+    past.comes(node, now_ms);
     sent_seq(of).map(|sent_seq| state(sent_seq, &past)).unwrap_or_default()
 }
 
@@ -258,13 +261,13 @@ mod tests {
     fn a_past_is_kept_and_goes_along() {
         let heard = [1, 2, 3].map(|node| Publication { node, number: 1 << 40 | u64::from(node) });
         let mut there = Past::default();
-        there.leaves(7, heard);
+        there.leaves(7, 5, heard);
         let kept = state(9, &there);
         assert_eq!((sent_seq(&kept), past(&kept)), (Some(9), there.clone()));
         assert_eq!(with_past(&state(9, &Past::default()), 11, &there), kept);
         assert_eq!(with_past(&[], 9, &there), kept, "all may be sent");
-        assert_eq!(comes(&kept, 8), kept);
-        assert_eq!(past(&comes(&kept, 7)), Past::new(vec![7], Heard::default()), "it has been there");
+        assert_eq!(past(&comes(&kept, 8, 6)).heard(), there.heard());
+        assert_eq!(past(&comes(&kept, 7, 6)), Past::new(vec![7], 6, Heard::default()), "it has been there");
         for length in 0..kept.len() {
             assert!(past(&kept[..length]).heard().last().count() < heard.len(), "{length}");
         }
