@@ -311,7 +311,10 @@ impl Claims {
         }
         let offset = match &claim.step {
             Step::Installing { .. } => return,
-            Step::Fetching { from: node, epoch: under, state, .. } if node == from && *under == epoch => {
+            // Of another length it was gathered anew: its hand-over was cancelled, and demanded again.
+            Step::Fetching { from: node, epoch: under, len: known, state }
+                if node == from && *under == epoch && *known == len =>
+            {
                 state.len() as u64
             }
             // A later demand than the one that is followed goes first.
