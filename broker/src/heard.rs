@@ -1,4 +1,4 @@
-//! Up to which publication of each worker of the cluster a node has been told.
+//! Up to which publication of each worker of the cluster a node has been told: a version vector (Parker et al., 1983).
 //!
 //! A worker numbers what it publishes and sends it to other nodes in that order, so whoever has heard one of its publications knows that
 //! all before it were routed by then. A session that moves takes that along: what was routed before it went came for it where it was, or
@@ -16,7 +16,7 @@ const WORKERS_MAX: usize = 1024;
 const HEARD_FOR_MS: u64 = 3_600_000;
 
 /// Which publication of a cluster a message is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Publication {
     /// Where it was published: a hash of the node's name. What tells workers of a node apart in its numbers are 24 bits of another hash.
     pub node: u32,
@@ -25,6 +25,9 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// One that has no number.
+    pub const NONE: Publication = Publication { node: 0, number: 0 };
+
     fn worker(self) -> (u32, u64) {
         (self.node, self.number >> COUNTED_BITS)
     }
@@ -175,8 +178,7 @@ mod tests {
     /// Guards a move against doubling what was routed before it, and against losing what was routed after it.
     #[test]
     fn what_was_routed_before_is_known() {
-        let mut heard =
-            heard([number(1, 2, 7), number(1, 1, 5), number(1, 1, 3), Publication::default(), number(2, 1, 1)]);
+        let mut heard = heard([number(1, 2, 7), number(1, 1, 5), number(1, 1, 3), Publication::NONE, number(2, 1, 1)]);
         assert_eq!(heard.0, [number(1, 1, 5), number(1, 2, 7), number(2, 1, 1)]);
         assert!(heard.knows(number(1, 1, 4)) && heard.knows(number(1, 1, 5)) && heard.knows(number(1, 2, 1)));
         assert!(!heard.knows(number(1, 3, 1)), "of another worker");

@@ -116,7 +116,7 @@ mod tests {
         for (forward, to) in forwards.iter().flat_map(|forward| forward.to.iter().map(move |to| (forward, to))) {
             let packet = forward.message.packet(forward.first, 0);
             let sent =
-                FromNode { packet: &packet, plain: to.plain, shares: &to.shares, publication: Publication::default() };
+                FromNode { packet: &packet, plain: to.plain, shares: &to.shares, publication: Publication::NONE };
             publish_from_node(&b.tenant, sent, &Hasher::default(), 0, &mut b.out).unwrap();
             passed.push((to.plain, to.shares.len()));
         }
@@ -228,7 +228,7 @@ mod tests {
         let other = Tenants::new(2).get_or_create("other").unwrap();
         let packet = frame(Protocol::V5, 0x30, "t", &[], b"x");
         let mut give = |tenant: &Arc<Tenant>, packet: &[u8]| {
-            let sent = FromNode { packet, plain: true, shares: &[], publication: Publication::default() };
+            let sent = FromNode { packet, plain: true, shares: &[], publication: Publication::NONE };
             publish_from_node(tenant, sent, &Hasher::default(), 0, &mut b.out).map(|routed| routed.delivered)
         };
         assert_eq!((give(&b.tenant, &packet), give(&other, &packet)), (Ok(1), Ok(0)));

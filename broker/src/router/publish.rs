@@ -57,7 +57,7 @@ impl Out {
             dropped: 0,
             retained_refused: 0,
             forwards: Vec::new(),
-            publication: Publication::default(),
+            publication: Publication::NONE,
             hearing: Hearing::default(),
             buffers: Buffers::default(),
         }
@@ -109,13 +109,8 @@ pub fn publish(
     out: &mut Out,
 ) -> Routed {
     let five = from.protocol() == Protocol::V5;
-    route(
-        permit,
-        Origin { session: Some(from), five, reach: Reach::Cluster, publication: Publication::default() },
-        message,
-        now_ms,
-        out,
-    )
+    let from = Origin { session: Some(from), five, reach: Reach::Cluster, publication: Publication::NONE };
+    route(permit, from, message, now_ms, out)
 }
 
 /// Publishes a will, if its client may still publish it.
@@ -127,7 +122,7 @@ pub fn publish_will(left: &LeftWill, now_ms: u64, out: &mut Out) -> Result<Route
     let mut frame = Vec::new();
     let message = left.will.publish(&mut frame);
     let from =
-        Origin { session: Some(&left.session), five: true, reach: Reach::Cluster, publication: Publication::default() };
+        Origin { session: Some(&left.session), five: true, reach: Reach::Cluster, publication: Publication::NONE };
     Ok(route(&permit, from, &message, now_ms, out))
 }
 
@@ -153,13 +148,8 @@ pub fn publish_own(
     let action = PublishAction::new(&message, message.topic);
     let permit = PublishPermit::new(tenant, action, hasher.hash_one(topic));
     // Each node has a $SYS of its own.
-    route(
-        &permit,
-        Origin { session: None, five: false, reach: Reach::Node, publication: Publication::default() },
-        &message,
-        now_ms,
-        out,
-    )
+    let from = Origin { session: None, five: false, reach: Reach::Node, publication: Publication::NONE };
+    route(&permit, from, &message, now_ms, out)
 }
 
 /// A message that has no client.
@@ -207,7 +197,7 @@ pub fn publish_for_plugin(
     let permit = PublishPermit::for_plugin(tenant, action, hasher.hash_one(topic)).ok_or(NotPublishable)?;
     Ok(route(
         &permit,
-        Origin { session: None, five: false, reach: Reach::Cluster, publication: Publication::default() },
+        Origin { session: None, five: false, reach: Reach::Cluster, publication: Publication::NONE },
         &message,
         now_ms,
         out,

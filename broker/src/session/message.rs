@@ -175,7 +175,7 @@ impl<'a> Source<'a> {
     /// `topic` is the one that was permitted.
     #[inline]
     pub(crate) fn new(topic: &'a str, message: &'a Publish<'a>, now_ms: u64) -> Self {
-        Source { topic, message, now_ms, publication: Publication::default(), made: None }
+        Source { topic, message, now_ms, publication: Publication::NONE, made: None }
     }
 
     /// Of that publication of a cluster.

@@ -175,6 +175,11 @@ impl Session {
         output.stored.as_ref().and_then(|stored| stored.arriving.as_ref()).map_or(0, |arriving| arriving.came.len())
     }
 
+    /// Whether nothing comes for it any more: it is another node's, or nobody's.
+    pub fn has_ended(&self) -> bool {
+        !self.output.lock().open
+    }
+
     /// A while after it moved in: nothing comes any more from where it was, unless something has come since this was last asked. Whether
     /// that is so, or it has ended.
     pub fn has_moved_in(&self) -> bool {

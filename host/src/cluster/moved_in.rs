@@ -48,6 +48,8 @@ impl MovedIn {
             return;
         }
         self.looks_ms = now_ms + LOOK_MS;
+        // A client may come and go all the time, while something follows each of its sessions.
+        self.sessions.retain(|(session, _)| !session.has_ended());
         let mut known: usize = self.sessions.iter().map(|(session, _)| session.came()).sum();
         self.sessions.retain_mut(|(session, until_ms)| {
             let is_due = now_ms >= *until_ms && (known > known_max || !is_followed(session.key()));
@@ -117,5 +119,10 @@ mod tests {
         assert_eq!(known(), [0, 1], "there is room for one");
         moved_in.look(now_ms + 2 * LOOK_MS, 1, |key| key.client_id() == "a");
         assert_eq!((known(), moved_in.sessions.len()), ([0, 0], 0));
+        // One that has gone on is not kept for what may follow it.
+        moved_in.push(a.clone(), now_ms);
+        Sessions::default().forget(&a, &mut Default::default());
+        moved_in.look(now_ms + 3 * LOOK_MS, 1, |_| true);
+        assert!(moved_in.sessions.is_empty());
     }
 }

@@ -625,7 +625,12 @@ impl Owner {
         self.looks_ms = now_ms + LOOK_MS + self.moves.len() as u64 / LOOKED_AT_PER_MS;
         if now_ms >= self.forgets_ms {
             self.forgets_ms = now_ms + FORGETS_MS;
-            self.taken.retain(|(_, from), taken| now_ms < taken.forget_ms || taken.is_followed(from, records));
+            let Owner { taken, sessions, moves, .. } = self;
+            // One that is over is not kept for what may follow it.
+            let is_here = |key: &SessionKey| sessions.contains_key(key) || moves.contains_key(key);
+            let is_followed =
+                |(key, from): &(SessionKey, NodeName), taken: &Taken| is_here(key) && taken.is_followed(from, records);
+            taken.retain(|of, taken| now_ms < taken.forget_ms || is_followed(of, taken));
             self.went.retain(|_, (_, forget_ms)| now_ms < *forget_ms);
         }
         let mut over = Vec::new();
